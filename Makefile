@@ -1,0 +1,52 @@
+# Everything a developer does here. `make help` explains each target; none destroys data unasked.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := libs/common libs/domain libs/cli libs/devstack services/api
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup up down demo test check format bench lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Install everything into .venv
+
+$(STAMP): requirements/bootstrap.txt requirements/dev.txt $(PACKAGES:=/pyproject.toml)
+	@PYTHON=$(PYTHON) scripts/setup $(VENV) $(PACKAGES)
+	@touch $@
+
+up: $(STAMP) ## Start PostgreSQL, Redis and the API; Ctrl-C ends all of it
+	@$(BIN)/copilot up
+
+down: $(STAMP) ## Stop what `copilot up --detach` started
+	@$(BIN)/copilot down
+
+demo: $(STAMP) ## Show the main job on real documents, end to end; no key and no network needed
+	@$(BIN)/copilot demo
+
+test: $(STAMP) ## Run every test against a real PostgreSQL and Redis
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+check: $(STAMP) ## Format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## Rewrite the code as `make check` wants it
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## Measure speed against the issue's targets and the peers; prints a table, writes bench/results/
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(STAMP) ## Pin requirements/*.txt again from the pyproject files
+	@scripts/lock
+
+clean: ## Delete caches and .venv (keeps .copilot/, the stack's data)
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.copilot/*' -prune -exec rm -rf {} +

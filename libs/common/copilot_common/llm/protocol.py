@@ -1,0 +1,25 @@
+"""The one interface every provider adapter and every wrapper around it has."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from copilot_common.llm.types import ChatEvent, ChatRequest, Completion
+
+
+class ChatModel(Protocol):
+    """A provider that answers chat requests.
+
+    Both calls raise ProviderError (or ProviderTimeout) and nothing else for a provider's failure. Cancelling the
+    awaiting task closes the provider's connection.
+    """
+
+    @property
+    def provider(self) -> str: ...
+
+    async def complete(self, request: ChatRequest) -> Completion: ...
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
+        """Yield text and tool calls as they come, then exactly one Finished."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,162 @@
+"""Settings from environment variables, checked once at start.
+
+Variable names, defaults and meanings are those of the deployment guide. A fault ends the process with one line that
+names the variable and what is expected; the value itself is never shown.
+"""
+
+import base64
+import binascii
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from copilot_common.base.errors import SettingsError
+
+_GUIDE_JWT_SECRET = "your-secure-jwt-secret-minimum-32-chars"  # noqa: S105 — the guide's example, refused
+_GUIDE_ENCRYPTION_KEY = "your-32-byte-encryption-key-here"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+def _doc(text: str) -> Meta:
+    return Meta(extra={"doc": text})
+
+
+class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
+    """Every field is the environment variable of the same name in capitals."""
+
+    database_url: Annotated[str, _doc("PostgreSQL as copilot_app: postgres://user:password@host:5432/copilot")]
+    redis_url: Annotated[str, _doc("Redis: redis://host:6379")]
+    jwt_secret: Annotated[str, _doc("at least 32 random characters; try: openssl rand -base64 48")]
+    encryption_key: Annotated[str, _doc("32 bytes, raw, hex or base64; try: openssl rand -hex 32")]
+
+    anthropic_api_key: str | None = None
+    openai_api_key: str | None = None
+    google_api_key: str | None = None
+    anthropic_base_url: str | None = None
+    openai_base_url: str | None = None
+    google_base_url: str | None = None
+    default_model: str = "claude-3-sonnet"
+    models_file: Annotated[str | None, _doc("a models.toml of your own, instead of the built-in one")] = None
+    max_retries: Count = 3
+    timeout_ms: Annotated[Positive, _doc("to the first token of an LLM answer, retries included")] = 30_000
+    stall_timeout_ms: Annotated[Positive, _doc("longest silence between two tokens")] = 30_000
+
+    node_env: str = "production"
+    host: str = "0.0.0.0"  # noqa: S104 — a pod listens on all its addresses
+    port: Port = 8080
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "text"] = "json"
+    rate_limit_requests: Positive = 100
+    rate_limit_window_ms: Positive = 60_000
+    max_conversation_messages: Positive = 100
+    max_concurrent_generations: Annotated[Positive, _doc("per process; beyond it 503")] = 1_000
+    registration: Literal["closed", "invite", "open"] = "invite"
+    trusted_proxies: Annotated[str, _doc("CIDR blocks, comma-separated, whose X-Forwarded-For is believed")] = ""
+    # 20 pods share PostgreSQL's default 100 connections.
+    database_pool_max: Positive = 4
+    access_token_ttl_seconds: Positive = 900
+    refresh_token_ttl_seconds: Positive = 30 * 86_400
+    stream_log_ttl_seconds: Positive = 3_600
+    drain_seconds: Annotated[Positive, _doc("how long SIGTERM lets running answers end; below the grace period")] = 25
+
+    @property
+    def encryption_key_bytes(self) -> bytes:
+        key = _parse_key(self.encryption_key)
+        if key is None:  # unreachable after load_settings, which has checked it
+            raise _fault("ENCRYPTION_KEY", "must be 32 bytes")
+        return key
+
+    @property
+    def trusted_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        blocks = [block.strip() for block in self.trusted_proxies.split(",")]
+        return tuple(ipaddress.ip_network(block, strict=False) for block in blocks if block)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the environment. Raises SettingsError. An empty variable counts as unset."""
+    environ = os.environ if environ is None else environ
+    known = {field.encode_name for field in msgspec.structs.fields(Settings)}
+    given = {name: value for name, value in environ.items() if name in known and value}
+    for field in msgspec.structs.fields(Settings):
+        if field.required and field.encode_name not in given:
+            raise _fault(field.encode_name, f"is missing: {_field_doc(field)}")
+    given["LOG_LEVEL"] = _LOG_LEVEL_ALIASES.get(given.get("LOG_LEVEL", "info").lower(), given.get("LOG_LEVEL", "info").lower())
+    try:
+        settings = msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        # msgspec's text may quote the value; only its path (`$.PORT`) is safe to show.
+        name = str(error).rpartition("`$.")[2].rstrip("`")
+        raise _fault(name, _expectation(name)) from None
+    _check_strength(settings)
+    return settings
+
+
+_LOG_LEVEL_ALIASES = {"warn": "warning", "critical": "error", "fatal": "error", "trace": "debug"}
+
+
+def _check_strength(settings: Settings) -> None:
+    secret = settings.jwt_secret
+    if secret == _GUIDE_JWT_SECRET:
+        raise _fault("JWT_SECRET", "is the deployment guide's example; make your own: openssl rand -base64 48")
+    if len(secret) < 32 or len(set(secret)) < 8:
+        raise _fault("JWT_SECRET", "is too weak: at least 32 random characters; try: openssl rand -base64 48")
+    if settings.encryption_key == _GUIDE_ENCRYPTION_KEY:
+        raise _fault("ENCRYPTION_KEY", "is the deployment guide's example; make your own: openssl rand -hex 32")
+    key = _parse_key(settings.encryption_key)
+    if key is None:
+        raise _fault("ENCRYPTION_KEY", "must be 32 bytes, raw, hex or base64; try: openssl rand -hex 32")
+    if len(set(key)) < 8:
+        raise _fault("ENCRYPTION_KEY", "is too weak: 32 random bytes; try: openssl rand -hex 32")
+    try:
+        _ = settings.trusted_networks
+    except ValueError:
+        raise _fault("TRUSTED_PROXIES", "must be CIDR blocks, comma-separated, like 10.0.0.0/8") from None
+    if settings.models_file and not Path(settings.models_file).is_file():
+        raise _fault("MODELS_FILE", "names a file that does not exist")
+
+
+def _parse_key(text: str) -> bytes | None:
+    raw = text.encode()
+    if len(raw) == 32:
+        return raw
+    if len(raw) == 64:
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            return None
+    try:
+        decoded = base64.b64decode(raw, altchars=b"-_" if set(raw) & set(b"-_") else None, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return decoded if len(decoded) == 32 else None
+
+
+def _fault(name: str, problem: str) -> SettingsError:
+    return SettingsError(f"{name} {problem}", details={"variable": name})
+
+
+def _field_doc(field: msgspec.structs.FieldInfo) -> str:
+    info = msgspec.inspect.type_info(field.type)
+    doc = (getattr(info, "extra", None) or {}).get("doc", "")
+    return str(doc)
+
+
+def _expectation(name: str) -> str:
+    for field in msgspec.structs.fields(Settings):
+        if field.encode_name == name:
+            info = msgspec.inspect.type_info(field.type)
+            while isinstance(info, msgspec.inspect.Metadata):
+                info = info.type
+            if isinstance(info, msgspec.inspect.LiteralType):
+                return "must be one of " + ", ".join(str(value) for value in info.values)
+            if isinstance(info, msgspec.inspect.IntType):
+                return f"must be a whole number from {info.ge or 0} to {info.le}"
+    return "is not valid"
