@@ -81,9 +81,7 @@ class NotFound(CopilotError):
 class Conflict(CopilotError):
     """`code` is CONFLICT or one of the named 409 codes of the wire contract."""
 
-    def __init__(
-        self, message: str, *, code: ErrorCode = "CONFLICT", details: dict[str, object] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: ErrorCode = "CONFLICT", details: dict[str, object] | None = None) -> None:
         super().__init__(message, details=details)
         self.code = code
 

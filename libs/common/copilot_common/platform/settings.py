@@ -88,7 +88,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     for field in msgspec.structs.fields(Settings):
         if field.required and field.encode_name not in given:
             raise _fault(field.encode_name, f"is missing: {_field_doc(field)}")
-    given["LOG_LEVEL"] = _LOG_LEVEL_ALIASES.get(given.get("LOG_LEVEL", "info").lower(), given.get("LOG_LEVEL", "info").lower())
+    given["LOG_LEVEL"] = _LOG_LEVEL_ALIASES.get(
+        given.get("LOG_LEVEL", "info").lower(), given.get("LOG_LEVEL", "info").lower()
+    )
     try:
         settings = msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:

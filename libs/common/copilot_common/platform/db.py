@@ -1,0 +1,113 @@
+"""The connection pool, and what a service checks of its database before it serves."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import LiteralString
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
+
+from copilot_common.base.errors import SettingsError, Unavailable
+
+Connection = AsyncConnection[TupleRow]
+Params = Mapping[str, object] | Sequence[object]
+
+_CHECKOUT_SECONDS = 10.0  # a PostgreSQL restart takes about two; a request may wait that long rather than fail
+_MAX_WAITING = 2_000  # requests queued for a connection; beyond it 503 at once
+
+
+class Database:
+    """A bounded pool. Open it once per process, close it at the end."""
+
+    def __init__(self, url: str, *, max_size: int, application_name: str) -> None:
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=max_size,
+            open=False,
+            timeout=_CHECKOUT_SECONDS,
+            max_waiting=_MAX_WAITING,
+            # A dead server must be noticed in seconds, not by TCP's two hours.
+            kwargs={
+                "application_name": application_name,
+                "connect_timeout": 5,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+            },
+            name=application_name,
+        )
+
+    async def open(self) -> None:
+        await self._pool.open()
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=5)
+
+    @property
+    def size(self) -> int:
+        return self._pool.max_size
+
+    @asynccontextmanager
+    async def connection(self, prelude: LiteralString = "SELECT 1", params: Params = ()) -> AsyncIterator[Connection]:
+        """A connection in a transaction that begins with `prelude`: committed at the end, rolled back on any exception.
+
+        Raises Unavailable when none can be had in time, or when the server goes away on the way.
+        """
+        connection = await self._begin(prelude, params)
+        try:
+            yield connection
+            await connection.commit()
+        except psycopg.OperationalError:
+            raise Unavailable("The database went away; try again.") from None
+        finally:
+            # putconn rolls back whatever is still open, and replaces a broken connection.
+            await self._pool.putconn(connection)
+
+    async def _begin(self, prelude: LiteralString, params: Params) -> Connection:
+        """After a restart of PostgreSQL the pool may hold dead connections: until the first statement has run nothing
+        has happened, so another one can be tried."""
+        for _ in range(self._pool.max_size + 1):
+            try:
+                connection = await self._pool.getconn()
+            except PoolTimeout:
+                raise Unavailable("The database is not reachable.") from None
+            except TooManyRequests:
+                raise Unavailable("Too many requests are waiting for the database.") from None
+            try:
+                await connection.execute(prelude, params or None)
+            except psycopg.OperationalError:
+                await self._pool.putconn(connection)
+            except BaseException:
+                await self._pool.putconn(connection)
+                raise
+            else:
+                return connection
+        raise Unavailable("The database is not reachable.")
+
+    async def ping(self) -> bool:
+        try:
+            async with self.connection():
+                return True
+        except (psycopg.Error, Unavailable):
+            return False
+
+
+async def refuse_powerful_role(url: str) -> None:
+    """Raise SettingsError when DATABASE_URL's role could get around row-level security."""
+    async with await AsyncConnection.connect(url, connect_timeout=10) as connection:
+        cursor = await connection.execute(
+            """
+            SELECT rolsuper OR rolbypassrls OR pg_has_role(oid, 'copilot_owner', 'member')
+                OR EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid AND relkind IN ('r', 'p'))
+            FROM pg_roles WHERE rolname = current_user
+            """
+        )
+        row = await cursor.fetchone()
+    if row is None or row[0]:
+        raise SettingsError(
+            "DATABASE_URL names a role that could bypass row-level security; use copilot_app",
+            details={"variable": "DATABASE_URL"},
+        )

@@ -1,0 +1,76 @@
+"""`tenant_transaction`: the only way to a tenant's rows.
+
+Threat model: a forgotten WHERE, a pooled connection reused after an error, a bug in a route. Tenant and user are set
+with SET LOCAL semantics, so they end with the transaction whatever happens; without them every policy compares with
+null and no row is visible. What SQL injection could still do is set another tenant: hence parameters only.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import LiteralString, TypeVar
+
+from psycopg.rows import class_row, scalar_row
+
+from copilot_common.encryption import KeyRing, TenantCipher
+from copilot_common.platform.db import Connection, Database, Params
+from copilot_common.tenancy.principal import Principal
+
+Row = TypeVar("Row")
+
+_SET_PRINCIPAL = """
+SELECT set_config('app.tenant_id', %s, true), set_config('app.user_id', %s, true),
+    set_config('app.platform', %s, true)
+"""
+
+
+class Transaction:
+    """One open transaction of one principal. Rows come back as the class asked for."""
+
+    def __init__(self, connection: Connection, principal: Principal, keyring: KeyRing) -> None:
+        self.connection = connection
+        self.principal = principal
+        self.keyring = keyring
+
+    async def cipher(self) -> TenantCipher:
+        """The keys of the principal's tenant. Raises DecryptionError where it has none."""
+        return await self.keyring.load(self.connection, self.principal.tenant_id)
+
+    async def execute(self, query: LiteralString, params: Params = ()) -> int:
+        """Run a statement; returns how many rows it touched."""
+        cursor = await self.connection.execute(query, params)
+        return cursor.rowcount
+
+    async def fetch_all(self, row: type[Row], query: LiteralString, params: Params = ()) -> list[Row]:
+        async with self.connection.cursor(row_factory=class_row(row), binary=True) as cursor:
+            await cursor.execute(query, params)
+            return await cursor.fetchall()
+
+    async def fetch_one(self, row: type[Row], query: LiteralString, params: Params = ()) -> Row | None:
+        async with self.connection.cursor(row_factory=class_row(row), binary=True) as cursor:
+            await cursor.execute(query, params)
+            return await cursor.fetchone()
+
+    async def fetch_value(self, query: LiteralString, params: Params = ()) -> object:
+        """The first column of the first row, or None."""
+        async with self.connection.cursor(row_factory=scalar_row, binary=True) as cursor:
+            await cursor.execute(query, params)
+            return await cursor.fetchone()
+
+
+class TenantDatabase:
+    """The pool and the keys together: opens transactions for principals."""
+
+    def __init__(self, database: Database, keyring: KeyRing) -> None:
+        self.database = database
+        self.keyring = keyring
+
+    @asynccontextmanager
+    async def transaction(self, principal: Principal) -> AsyncIterator[Transaction]:
+        """Committed when the block ends, rolled back on any exception. Never hold it open across a network call."""
+        settings = (
+            str(principal.tenant_id),
+            str(principal.user_id or ""),
+            "on" if principal.is_platform else "off",
+        )
+        async with self.database.connection(_SET_PRINCIPAL, settings) as connection:
+            yield Transaction(connection, principal, self.keyring)
