@@ -5,8 +5,8 @@ able to move a ciphertext to another tenant, column or row without it failing to
 operator, never stored) wraps one data key per tenant; a data key seals values with AES-256-GCM. Not covered: a process
 that holds ENCRYPTION_KEY, and what lengths, counts and times tell.
 
-Each value is sealed under a key of its own, HMAC-SHA256(data key, purpose, row id), so that a busy tenant never nears the
-2^32 random nonces that one AES-GCM key may see. Tenant, purpose and row id are bound as additional data as well.
+Each value is sealed under a key of its own, HMAC-SHA256(data key, purpose, row id), so that a busy tenant never nears
+the 2^32 random nonces that one AES-GCM key may see. Tenant, purpose and row id are bound as additional data as well.
 
     sealed = version (1 byte) | key id (2 bytes) | nonce (12) | ciphertext and tag
 """

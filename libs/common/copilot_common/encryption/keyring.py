@@ -8,6 +8,9 @@ from psycopg.rows import TupleRow
 
 from copilot_common.base.ids import TenantId
 from copilot_common.encryption.envelope import DecryptionError, MasterKey, TenantCipher
+from copilot_common.platform.sql import Queries
+
+_sql = Queries(__package__)
 
 _CACHED_TENANTS = 1_024
 _CACHED_SECONDS = 300.0  # how long a rotated or shredded key may live on in a process
@@ -33,7 +36,7 @@ class KeyRing:
         if cipher is not None:
             return cipher
         cursor = connection.cursor(binary=True)
-        await cursor.execute("SELECT key_id, wrapped FROM copilot_keys.tenant_keys WHERE tenant_id = %s", [tenant_id])
+        await cursor.execute(_sql["tenant_keys"], {"tenant_id": tenant_id})
         keys = {
             key_id: self._master.unwrap(tenant_id, key_id, bytes(wrapped))
             for key_id, wrapped in await cursor.fetchall()
@@ -49,10 +52,5 @@ class KeyRing:
 
     async def create(self, connection: AsyncConnection[TupleRow], tenant_id: TenantId) -> None:
         """Give a new tenant its first data key, in the transaction that makes the tenant."""
-        await connection.execute(
-            """
-            INSERT INTO copilot_keys.tenant_keys (tenant_id, key_id, wrapped) VALUES (%s, 1, %s)
-            ON CONFLICT DO NOTHING
-            """,
-            [tenant_id, self._master.new_wrapped_key(tenant_id, 1)],
-        )
+        wrapped = self._master.new_wrapped_key(tenant_id, 1)
+        await connection.execute(_sql["insert_tenant_key"], {"tenant_id": tenant_id, "wrapped": wrapped})

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import psycopg
 from psycopg import AsyncConnection, sql
@@ -176,10 +176,14 @@ async def _recorded(connection: AsyncConnection[TupleRow]) -> dict[int, _Recorde
 async def _run_file(connection: AsyncConnection[TupleRow], path: Path) -> None:
     """The file brings its own BEGIN and COMMIT, so that it does the same under psql."""
     try:
-        await connection.execute(cast(LiteralString, path.read_text()))
+        await connection.execute(_read(path))
     except psycopg.Error:
         await connection.rollback()
         raise
+
+
+def _read(path: Path) -> LiteralString:
+    return path.read_text()
 
 
 async def _adopt_checksums(connection: AsyncConnection[TupleRow]) -> None:

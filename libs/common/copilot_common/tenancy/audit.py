@@ -5,12 +5,10 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from copilot_common.base.ids import new_id
+from copilot_common.platform.sql import Queries
 from copilot_common.tenancy.transaction import Transaction
 
-_INSERT = """
-INSERT INTO audit_log (tenant_id, id, actor_type, actor_id, user_id, action, resource_type, resource_id, address, details)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
+_sql = Queries(__package__)
 
 
 async def record_audit(
@@ -23,17 +21,17 @@ async def record_audit(
     """`action` is `resource.past_tense` (`conversation.created`). `details` hold ids and settings, never content."""
     principal = tx.principal
     await tx.execute(
-        _INSERT,
-        [
-            principal.tenant_id,
-            new_id(),
-            principal.kind,
-            principal.credential_id,
-            principal.user_id,
-            action,
-            action.partition(".")[0],
-            resource_id,
-            principal.address,
-            Jsonb(details or {}),
-        ],
+        _sql["insert_audit"],
+        {
+            "tenant_id": principal.tenant_id,
+            "id": new_id(),
+            "actor_type": principal.kind,
+            "actor_id": principal.credential_id,
+            "user_id": principal.user_id,
+            "action": action,
+            "resource_type": action.partition(".")[0],
+            "resource_id": resource_id,
+            "address": principal.address,
+            "details": Jsonb(details or {}),
+        },
     )

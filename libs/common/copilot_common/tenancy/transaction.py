@@ -13,14 +13,12 @@ from psycopg.rows import class_row, scalar_row
 
 from copilot_common.encryption import KeyRing, TenantCipher
 from copilot_common.platform.db import Connection, Database, Params
+from copilot_common.platform.sql import Queries
 from copilot_common.tenancy.principal import Principal
 
 Row = TypeVar("Row")
 
-_SET_PRINCIPAL = """
-SELECT set_config('app.tenant_id', %s, true), set_config('app.user_id', %s, true),
-    set_config('app.platform', %s, true)
-"""
+_sql = Queries(__package__)
 
 
 class Transaction:
@@ -72,5 +70,5 @@ class TenantDatabase:
             str(principal.user_id or ""),
             "on" if principal.is_platform else "off",
         )
-        async with self.database.connection(_SET_PRINCIPAL, settings) as connection:
+        async with self.database.connection(_sql["set_principal"], settings) as connection:
             yield Transaction(connection, principal, self.keyring)

@@ -1,0 +1,9 @@
+-- name: tenant_keys
+-- All data keys of a tenant, wrapped.
+SELECT key_id, wrapped FROM copilot_keys.tenant_keys WHERE tenant_id = %(tenant_id)s
+
+-- name: insert_tenant_key
+-- A tenant's first data key; a second attempt changes nothing.
+INSERT INTO copilot_keys.tenant_keys (tenant_id, key_id, wrapped)
+VALUES (%(tenant_id)s, 1, %(wrapped)s)
+ON CONFLICT DO NOTHING

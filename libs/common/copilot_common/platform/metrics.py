@@ -1,0 +1,36 @@
+"""The metrics every service exports, under the deployment guide's names. Labels are bounded sets, never ids or paths."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class HttpMetrics:
+    """`route` is a template (`/api/v1/conversations/{conversation_id}`); what matched none is `unmatched`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "http_requests", "HTTP requests answered", ["method", "route", "status"], registry=registry
+        )
+        self.duration = Histogram(
+            "http_request_duration_seconds",
+            "From the request's arrival to the last byte of its answer",
+            ["method", "route"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self.active_conversations = Gauge(
+            "active_conversations", "Conversations with a generation in flight in this process", registry=registry
+        )
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry of its own per process, so that importing a module registers nothing."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    return registry
+
+
+def render_metrics(registry: CollectorRegistry) -> bytes:
+    """Prometheus's text format."""
+    return generate_latest(registry)

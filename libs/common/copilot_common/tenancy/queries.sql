@@ -1,0 +1,15 @@
+-- name: set_principal
+-- Begin every transaction: whose rows are visible, until it ends.
+SELECT
+    set_config('app.tenant_id', %s, true),
+    set_config('app.user_id', %s, true),
+    set_config('app.platform', %s, true)
+
+-- name: insert_audit
+-- One change, with who made it and from where.
+INSERT INTO audit_log (
+    tenant_id, id, actor_type, actor_id, user_id, action, resource_type, resource_id, address, details
+) VALUES (
+    %(tenant_id)s, %(id)s, %(actor_type)s, %(actor_id)s, %(user_id)s, %(action)s, %(resource_type)s, %(resource_id)s,
+    %(address)s, %(details)s
+)
