@@ -1,0 +1,17 @@
+"""Idempotency-Key: the same request twice is one effect and one answer."""
+
+from copilot_domain.idempotency.requests import Claim, Fresh, IdempotentRequest, Outcome, Replay, idempotent_request
+from copilot_domain.idempotency.service import claim, finish, release, settle_failure
+
+__all__ = [
+    "Claim",
+    "Fresh",
+    "IdempotentRequest",
+    "Outcome",
+    "Replay",
+    "claim",
+    "finish",
+    "idempotent_request",
+    "release",
+    "settle_failure",
+]
