@@ -66,7 +66,8 @@ class EmbeddedPostgres(Server):
         return self.url(SUPERUSER, self._password())
 
     def url(self, user: str, password: str, database: str = DATABASE) -> str:
-        return f"postgresql://{quote(user)}:{quote(password)}@{LOOPBACK}:{self.port}/{quote(database)}"
+        user, password, database = (quote(part, safe="") for part in (user, password, database))
+        return f"postgresql://{user}:{password}@{LOOPBACK}:{self.port}/{database}"
 
     @property
     def data_path(self) -> Path:

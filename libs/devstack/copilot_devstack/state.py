@@ -4,6 +4,7 @@ import secrets
 
 import msgspec
 
+from copilot_devstack.accounts import noted_data_folder
 from copilot_devstack.errors import StackError
 from copilot_devstack.files import read_if_there, write_private
 from copilot_devstack.home import Home
@@ -41,7 +42,7 @@ def load_secrets(home: Home) -> Secrets:
     data = read_if_there(home.secrets_json)
     if data is not None:
         return msgspec.json.decode(data, type=Secrets)
-    if (home.path / "postgres").exists() or (home.path / "data-folder").exists():
+    if ((noted_data_folder(home.path) or home.path) / "postgres" / "data").exists():
         raise StackError(
             f"{home.secrets_json} is gone, and its data cannot be read without it. To start afresh: copilot reset"
         )
