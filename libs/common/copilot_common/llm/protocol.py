@@ -1,6 +1,6 @@
 """The one interface every provider adapter and every wrapper around it has."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from copilot_common.llm.types import ChatEvent, ChatRequest, Completion
@@ -18,8 +18,11 @@ class ChatModel(Protocol):
 
     async def complete(self, request: ChatRequest) -> Completion: ...
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
-        """Yield text and tool calls as they come, then exactly one Finished."""
+    def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+        """Yield text and tool calls as they come, then exactly one Finished.
+
+        Whoever stops early calls `aclose()`: that is what closes the provider's connection.
+        """
         ...
 
     async def aclose(self) -> None: ...

@@ -1,0 +1,103 @@
+"""Try again until the first event, within one deadline; after it, only a limit on silence."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+import msgspec
+
+from copilot_common.base.errors import ProviderError, ProviderTimeout
+from copilot_common.llm.collecting import collect
+from copilot_common.llm.patience import Patience
+from copilot_common.llm.protocol import ChatModel
+from copilot_common.llm.types import ChatEvent, ChatRequest, Completion
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 8.0
+
+
+class RetryPolicy(msgspec.Struct, frozen=True):
+    """`timeout_seconds` is to the first event, all attempts and pauses included; `stall_seconds` between two events."""
+
+    max_retries: int
+    timeout_seconds: float
+    stall_seconds: float
+
+
+class Retrying:
+    """A ChatModel that retries another one.
+
+    `jitter(low, high)` picks a pause: full jitter over an exponentially growing range. What a caller has seen the
+    beginning of is never retried. `complete` reads the stream, so that its deadlines are the same.
+    """
+
+    def __init__(
+        self,
+        model: ChatModel,
+        policy: RetryPolicy,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        jitter: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._model, self._policy = model, policy
+        self._clock, self._sleep, self._jitter = clock, sleep, jitter
+
+    @property
+    def provider(self) -> str:
+        return self._model.provider
+
+    async def complete(self, request: ChatRequest) -> Completion:
+        return await collect(self.stream(request))
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+        patience = Patience()
+        try:
+            event, events = await self._begin(request, patience)
+            async with aclosing(events):
+                while event is not None:
+                    yield event
+                    event = await self._next(events, patience)
+        finally:
+            patience.close()
+
+    async def aclose(self) -> None:
+        await self._model.aclose()
+
+    async def _begin(
+        self, request: ChatRequest, patience: Patience
+    ) -> tuple[ChatEvent | None, AsyncGenerator[ChatEvent, None]]:
+        """The first event of the first attempt that has one, and the rest of that attempt."""
+        deadline = self._clock() + self._policy.timeout_seconds
+        failures = 0
+        while True:
+            events = self._model.stream(request)
+            try:
+                return await patience.next(events, max(0.0, deadline - self._clock())), events
+            except ProviderError as error:
+                await self._pause(error, failures, deadline)
+                failures += 1
+            except TimeoutError:
+                raise self._timeout("sent nothing", self._policy.timeout_seconds) from None
+
+    async def _pause(self, error: ProviderError, failures: int, deadline: float) -> None:
+        """Wait before the next attempt, or raise `error` where there is to be none."""
+        if not error.retryable or failures >= self._policy.max_retries:
+            raise error
+        delay = error.retry_after_seconds
+        if delay is None:
+            delay = self._jitter(0.0, min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**failures))
+        if self._clock() + delay >= deadline:
+            raise error
+        await self._sleep(delay)
+
+    async def _next(self, events: AsyncGenerator[ChatEvent, None], patience: Patience) -> ChatEvent | None:
+        try:
+            return await patience.next(events, self._policy.stall_seconds)
+        except TimeoutError:
+            raise self._timeout("fell silent", self._policy.stall_seconds) from None
+
+    def _timeout(self, what: str, seconds: float) -> ProviderTimeout:
+        return ProviderTimeout(f"{self.provider} {what} for {seconds:g} s.", provider=self.provider, retryable=True)
