@@ -79,7 +79,7 @@ def redis_url(stack: StackUrls) -> str:
     """An empty Redis of the test's own: each worker has a numbered database, emptied before each test."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     url = stack.redis_url.rpartition("/")[0] + f"/{worker}"
-    with redis.from_url(url) as client:
+    with redis.Redis.from_url(url) as client:
         client.flushdb()
     return url
 

@@ -37,7 +37,7 @@ class Progress:
             mark = "[green]✓[/]"
         finally:
             seconds = time.monotonic() - started
-            line = f"{mark} {title:<12} {seconds:5.1f} s  {escape(step.note)}".rstrip()
+            line = f"{mark} {title:<14} {seconds:5.1f} s  {escape(step.note)}".rstrip()
             with suppress(OSError):  # the terminal may be gone while everything is being stopped
                 self.console.print(f"  {line}", highlight=False, soft_wrap=True)
 

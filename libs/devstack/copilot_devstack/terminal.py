@@ -37,7 +37,7 @@ def reporting() -> Iterator[None]:
 def bring_up(stack: Stack) -> None:
     progress = Progress(_console())
     state = stack.up(progress)
-    text = ready_text(state, stack.api, seconds=progress.seconds)
+    text = ready_text(state, stack.api, seconds=progress.seconds, state_path=stack.home.dev_json)
     progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 

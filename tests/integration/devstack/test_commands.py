@@ -228,15 +228,12 @@ def test_an_api_that_cannot_start_shows_why_and_leaves_nothing_running(clone: Cl
 
 
 def test_the_api_gets_the_stacks_database_and_the_environments_providers(clone: Clone) -> None:
-    given = {
-        "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
-        "OPENAI_API_KEY": "k",
-        "DATABASE_URL": "postgresql://production",
-    }
-    clone.run("up", "--detach", **given)
+    providers = {"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OPENAI_API_KEY": "k"}
+    clone.environ |= providers | {"DATABASE_URL": "postgresql://production"}
+    clone.run("up", "--detach")
     with urllib.request.urlopen(clone.state()["base_url"]) as answer:
         seen = json.load(answer)
-    assert (seen["OPENAI_BASE_URL"], seen["OPENAI_API_KEY"]) == (given["OPENAI_BASE_URL"], "k")
+    assert providers.items() <= seen.items()
     assert seen["DATABASE_URL"] == clone.state()["database_url"]
     assert (seen["NODE_ENV"], seen["RATE_LIMIT_REQUESTS"], seen["HOST"]) == ("development", "100000", "127.0.0.1")
 
@@ -264,7 +261,7 @@ def test_status_says_what_runs_and_creates_nothing(clone: Clone) -> None:
 
 def test_logs_show_one_service_or_all_of_them_labelled(clone: Clone) -> None:
     clone.run("up", "--detach")
-    assert clone.run("logs", "api") == "serving\n"
+    assert clone.run("logs", "api").startswith("serving\n")
     everything = clone.run("logs", "--lines", "3")
     assert "api      | serving" in everything
     assert "postgres | " in everything

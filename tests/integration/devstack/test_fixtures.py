@@ -45,6 +45,6 @@ def _leave_a_mark(database: Database) -> None:
 
 
 def _fill(url: str) -> None:
-    with redis.from_url(url) as client:
+    with redis.Redis.from_url(url) as client:
         assert client.dbsize() == 0
         client.set("key", "value")

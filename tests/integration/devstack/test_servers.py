@@ -193,13 +193,13 @@ def test_data_of_another_version_is_refused_with_advice(home: Home) -> None:
 def test_redis_keeps_its_keys_evicts_none_and_says_where_it_is_from(home: Home) -> None:
     cache = EmbeddedRedis(home, ends_with_parent=True)
     cache.start()
-    with redis.from_url(cache.url) as client:
+    with redis.Redis.from_url(cache.url) as client:
         client.set("key", "value")
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
         assert client.info("server")["redis_version"] == cache.version
     cache.restart()
-    with redis.from_url(cache.url) as client:
+    with redis.Redis.from_url(cache.url) as client:
         assert client.get("key") == b"value"
     assert cache.origin in ("installed", "bundled")
 
