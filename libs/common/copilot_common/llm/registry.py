@@ -55,8 +55,8 @@ class ResolvedModel(msgspec.Struct, frozen=True):
 class ModelRegistry:
     """The process's models. Raises SettingsError for a DEFAULT_MODEL or MODELS_FILE that makes no sense.
 
-    `warnings` are for the log at start. Adapters, and with them SDKs, are made on first use: `prepare` makes the
-    default one in a thread, so that no request waits for an import.
+    `warnings` are for the log at start. Adapters, and with them SDKs, are made on first use: `prepare` makes those
+    of the configured providers in a thread, so that no request waits for an import.
     """
 
     def __init__(self, settings: Settings, metrics: CollectorRegistry) -> None:
@@ -84,10 +84,18 @@ class ModelRegistry:
         """Every listed model, and whether its provider is configured."""
         return [(profile, profile.provider in self.configured_providers) for profile in self._profiles]
 
+    def describe(self, name: str) -> tuple[str, ModelProfile | None]:
+        """The provider and the profile of a name that was resolved once, whether or not it would be today."""
+        try:
+            profile, provider, _ = self._find(name)
+        except InvalidInput:
+            return name.partition("/")[0], None
+        return provider, profile
+
     async def prepare(self) -> None:
-        """Load what the default model needs: an SDK takes about a second to import."""
-        await asyncio.to_thread(check_installed, self._default[1])
-        await asyncio.to_thread(self._chat, self._default[1])
+        """Make every configured adapter: an SDK takes seconds to import, and no request shall wait for that."""
+        for provider in self.configured_providers:
+            await asyncio.to_thread(self._chat, provider)
 
     async def aclose(self) -> None:
         for chat in self._chats.values():

@@ -1,11 +1,12 @@
 """The connection pool, and what a service checks of its database before it serves."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import LiteralString
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
@@ -31,6 +32,8 @@ class Database:
             max_waiting=_MAX_WAITING,
             # A dead server must be noticed in seconds, not by TCP's two hours.
             kwargs={
+                # Transactions are begun and ended here, explicitly; a lone statement needs none.
+                "autocommit": True,
                 "application_name": application_name,
                 "connect_timeout": 5,
                 "keepalives_idle": 10,
@@ -56,36 +59,53 @@ class Database:
 
         Raises Unavailable when none can be had in time, or when the server goes away on the way.
         """
-        connection = await self._begin(prelude, params)
+        connection, _ = await self._first_statement(prelude, params, in_transaction=True)
         try:
             yield connection
-            await connection.commit()
-        except psycopg.OperationalError:
-            raise Unavailable("The database went away; try again.") from None
+            await _commit(connection)
+        except BaseException as error:
+            with suppress(psycopg.Error):
+                await connection.rollback()
+            if isinstance(error, psycopg.OperationalError):
+                raise Unavailable("The database went away; try again.") from None
+            raise
         finally:
-            # putconn rolls back whatever is still open, and replaces a broken connection.
+            await self._pool.putconn(connection)  # a broken one is replaced
+
+    async def fetch_row(self, query: LiteralString, params: Params) -> TupleRow | None:
+        """The first row of a statement that is a transaction of its own: one round trip. Raises Unavailable."""
+        connection, cursor = await self._first_statement(query, params, in_transaction=False)
+        try:
+            return await cursor.fetchone()
+        finally:
             await self._pool.putconn(connection)
 
-    async def _begin(self, prelude: LiteralString, params: Params) -> Connection:
+    async def _first_statement(
+        self, query: LiteralString, params: Params, *, in_transaction: bool
+    ) -> tuple[Connection, AsyncCursor[TupleRow]]:
         """After a restart of PostgreSQL the pool may hold dead connections: until the first statement has run nothing
         has happened, so another one can be tried."""
         for _ in range(self._pool.max_size + 1):
+            connection = await self._checkout()
             try:
-                connection = await self._pool.getconn()
-            except PoolTimeout:
-                raise Unavailable("The database is not reachable.") from None
-            except TooManyRequests:
-                raise Unavailable("Too many requests are waiting for the database.") from None
-            try:
-                await connection.execute(prelude, params or None)
+                if in_transaction:
+                    await connection.execute("BEGIN")
+                cursor = connection.cursor(binary=True)
+                return connection, await cursor.execute(query, params or None)
             except psycopg.OperationalError:
                 await self._pool.putconn(connection)
             except BaseException:
                 await self._pool.putconn(connection)
                 raise
-            else:
-                return connection
         raise Unavailable("The database is not reachable.")
+
+    async def _checkout(self) -> Connection:
+        try:
+            return await self._pool.getconn()
+        except PoolTimeout:
+            raise Unavailable("The database is not reachable.") from None
+        except TooManyRequests:
+            raise Unavailable("Too many requests are waiting for the database.") from None
 
     async def ping(self) -> bool:
         try:
@@ -93,6 +113,13 @@ class Database:
                 return True
         except (psycopg.Error, Unavailable):
             return False
+
+
+async def _commit(connection: Connection) -> None:
+    """PostgreSQL answers COMMIT of a failed transaction with a silent rollback; somebody must have hidden the error."""
+    if connection.info.transaction_status == TransactionStatus.INERROR:
+        raise RuntimeError("a failed transaction cannot be committed")
+    await connection.execute("COMMIT")
 
 
 async def refuse_powerful_role(url: str) -> None:

@@ -1,7 +1,7 @@
 """A process's lease: what says to the others that its work is still its own.
 
-The lease lasts 6 s and is renewed every 2 s from a thread and a connection of its own, so that a busy event loop does not
-lose it. A loop that has not turned for 20 s is wedged: the thread stops renewing, and others take the work over.
+The lease lasts 6 s and is renewed every 2 s from a thread and a connection of its own, so that a busy event loop does
+not lose it. A loop that has not turned for 20 s is wedged: the thread stops renewing, and others take the work over.
 """
 
 import asyncio
@@ -12,13 +12,11 @@ import psycopg
 from loguru import logger
 
 from copilot_common.base.ids import ProcessId
-from copilot_common.platform.sql import Queries
+from copilot_common.platform.queries import sql
 
 LEASE_SECONDS = 6
 RENEW_SECONDS = 2.0
 WEDGED_SECONDS = 20.0
-
-_sql = Queries(__package__)
 
 
 class ProcessLease:
@@ -42,15 +40,17 @@ class ProcessLease:
 
     async def stop(self) -> None:
         """Give the lease back: what is still open is swept at once instead of in 6 s."""
+        if self._heartbeat is None:
+            return
         self._stopping.set()
-        if self._heartbeat:
-            self._heartbeat.cancel()
+        self._heartbeat.cancel()
         await asyncio.to_thread(self._thread.join)
 
     @property
     def is_alive(self) -> bool:
         """Liveness: the loop turns and the thread keeps trying. An unreachable database does not matter here."""
-        return self._thread.is_alive() and monotonic() - self._loop_turned_at < WEDGED_SECONDS
+        has_started = self._heartbeat is not None
+        return not has_started or (self._thread.is_alive() and monotonic() - self._loop_turned_at < WEDGED_SECONDS)
 
     @property
     def is_held(self) -> bool:
@@ -72,7 +72,8 @@ class ProcessLease:
                 self._renew(connection)
             except psycopg.Error as error:
                 logger.bind(error_type=type(error).__name__).warning("Process lease not renewed")
-                connection = _closed(connection)
+                _close(connection)
+                connection = None
         self._end(connection)
 
     def _connect(self) -> psycopg.Connection:
@@ -87,7 +88,7 @@ class ProcessLease:
     def _renew(self, connection: psycopg.Connection) -> None:
         began = monotonic()
         connection.execute(
-            _sql["renew_process"],
+            sql["renew_process"],
             {"process_id": self.process_id, "service": self._service, "lease_seconds": LEASE_SECONDS},
         )
         self._renewed_at = began
@@ -95,13 +96,13 @@ class ProcessLease:
     def _end(self, connection: psycopg.Connection | None) -> None:
         try:
             connection = connection or self._connect()
-            connection.execute(_sql["end_process"], {"process_id": self.process_id})
+            connection.execute(sql["end_process"], {"process_id": self.process_id})
         except psycopg.Error:
             pass  # it lapses by itself
         finally:
-            _closed(connection)
+            _close(connection)
 
 
-def _closed(connection: psycopg.Connection | None) -> None:
+def _close(connection: psycopg.Connection | None) -> None:
     if connection is not None:
         connection.close()

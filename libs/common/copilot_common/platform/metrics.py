@@ -1,4 +1,4 @@
-"""The metrics every service exports, under the deployment guide's names. Labels are bounded sets, never ids or paths."""
+"""The metrics every service exports, under the deployment guide's names. Labels are bounded, never ids."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 

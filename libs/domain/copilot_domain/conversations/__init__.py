@@ -1,0 +1,25 @@
+"""Conversations and their messages."""
+
+from copilot_domain.conversations.repository import ConversationRepository
+from copilot_domain.conversations.service import ConversationService
+from copilot_domain.conversations.types import (
+    Ask,
+    Citation,
+    Conversation,
+    Document,
+    Feedback,
+    Message,
+    NewConversation,
+)
+
+__all__ = [
+    "Ask",
+    "Citation",
+    "Conversation",
+    "ConversationRepository",
+    "ConversationService",
+    "Document",
+    "Feedback",
+    "Message",
+    "NewConversation",
+]

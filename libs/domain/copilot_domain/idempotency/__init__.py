@@ -1,7 +1,7 @@
 """Idempotency-Key: the same request twice is one effect and one answer."""
 
 from copilot_domain.idempotency.requests import Claim, Fresh, IdempotentRequest, Outcome, Replay, idempotent_request
-from copilot_domain.idempotency.service import claim, finish, release, settle_failure
+from copilot_domain.idempotency.service import claim, discard, finish, release, settle_failure
 
 __all__ = [
     "Claim",
@@ -10,6 +10,7 @@ __all__ = [
     "Outcome",
     "Replay",
     "claim",
+    "discard",
     "finish",
     "idempotent_request",
     "release",

@@ -43,3 +43,10 @@ DELETE FROM idempotency_keys
 WHERE tenant_id = %(tenant_id)s AND principal_id = %(principal_id)s
     AND method = %(method)s AND path = %(path)s AND key = %(key)s
     AND id = %(id)s AND status IS NULL
+
+-- name: discard_claim
+-- What the finished claim stood for has failed: the key is free again.
+DELETE FROM idempotency_keys
+WHERE tenant_id = %(tenant_id)s AND principal_id = %(principal_id)s
+    AND method = %(method)s AND path = %(path)s AND key = %(key)s
+    AND id = %(id)s

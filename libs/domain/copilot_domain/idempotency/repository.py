@@ -51,6 +51,10 @@ async def release(tx: Transaction, claim: Claim) -> None:
     await tx.execute(_sql["release_claim"], _key_params(tx.principal, claim.request) | {"id": claim.id})
 
 
+async def discard(tx: Transaction, claim: Claim) -> None:
+    await tx.execute(_sql["discard_claim"], _key_params(tx.principal, claim.request) | {"id": claim.id})
+
+
 def _claim_params(principal: Principal, claim: Claim, process_id: ProcessId) -> dict[str, object]:
     own = {"id": claim.id, "request_hash": claim.request.body_hash, "process_id": process_id}
     return _key_params(principal, claim.request) | own

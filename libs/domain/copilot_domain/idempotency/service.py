@@ -74,6 +74,11 @@ async def release(db: TenantDatabase, principal: Principal, claim: Claim) -> Non
         await repository.release(tx, claim)
 
 
+async def discard(tx: Transaction, claim: Claim) -> None:
+    """What had been finished came to nothing after all (a message whose provider failed): a repeat asks anew."""
+    await repository.discard(tx, claim)
+
+
 async def settle_failure(db: TenantDatabase, principal: Principal, claim: Claim, *, status: int, body: bytes) -> None:
     """After the work's transaction was rolled back: keep the refusal, or free the key where a repeat may fare better.
 

@@ -2,7 +2,7 @@
 
 An SDK builds, authenticates and sends each request; what it sends through is ours, because that is where the time goes.
 Per stream of 20 chunks with the openai SDK (CPU, one core): typed models over httpx2 9.5 ms, over the SDK's own
-aiohttp client 6.7 ms; raw bytes over that client 1.2 ms; raw bytes over this one 0.8 ms. What it leaves out is
+aiohttp client 6.7 ms; raw bytes over that client 1.2 ms; raw bytes over this one 1.0 ms (0.6 with anthropic's). What it leaves out is
 redirects (an API that redirects a POST with a key is not to be followed), cookies and httpx2's auth flow.
 """
 
@@ -57,6 +57,8 @@ class LeanClient(httpx2.AsyncClient):
     def __init__(self) -> None:
         super().__init__(transport=httpx2.AsyncBaseTransport())
         self._session: aiohttp.ClientSession | None = None
+        # Reads the certificates: here, so that it is done before the first request.
+        self._ssl = httpx2.create_ssl_context()
         self._urls: dict[str, tuple[httpx2.URL, yarl.URL]] = {}
 
     def build_request(self, method: str, url: httpx2.URL | str, **options: Any) -> httpx2.Request:
@@ -106,7 +108,7 @@ class LeanClient(httpx2.AsyncClient):
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS, ssl=httpx2.create_ssl_context()
+                limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS, ssl=self._ssl
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

@@ -1,0 +1,115 @@
+"""The one transaction at an answer's end: answer, usage, counters. Then, and only then, its last event."""
+
+import asyncio
+import random
+from time import monotonic
+
+import psycopg
+from loguru import logger
+
+from copilot_common.base.errors import ProviderError, Unavailable
+from copilot_common.base.ids import ProcessId
+from copilot_common.tenancy import TenantDatabase
+from copilot_domain import idempotency
+from copilot_domain.conversations.generation.generating import Outcome, answer_usage, conclude
+from copilot_domain.conversations.generation.log import StreamLog
+from copilot_domain.conversations.generation.rows import Ending, write_ending
+from copilot_domain.conversations.generation.running import RunningGeneration
+from copilot_domain.conversations.types import Message
+from copilot_domain.usage.calls import LlmCall, record_call
+
+_FIRST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 5.0
+
+
+class Finisher:
+    """Stores endings. While PostgreSQL is away it keeps trying: the answer is paid for, and nobody else has it."""
+
+    def __init__(self, db: TenantDatabase, log: StreamLog, process_id: ProcessId) -> None:
+        self._db = db
+        self._log = log
+        self._process_id = process_id
+
+    async def finish(self, generation: RunningGeneration, outcome: Outcome) -> None:
+        """Resolves `generation.answer`. When the answer has passed to another process nothing is written or shown."""
+        generation.is_finishing = True
+        ending, last = conclude(generation, outcome)
+        if not await self._store_persistently(generation, ending):
+            generation.lose()
+            generation.answer.set_exception(Unavailable("This answer was taken over by another process."))
+            return
+        generation.record.add(last)
+        if generation.streamed:
+            self._log.append(generation, urgent=True)
+        else:
+            generation.publish(len(generation.record))
+        if outcome.error is not None:
+            generation.answer.set_exception(_with_id(outcome.error, generation))
+        else:
+            generation.answer.set_result(answer_message(generation, ending))
+
+    async def _store_persistently(self, generation: RunningGeneration, ending: Ending) -> bool:
+        wait = _FIRST_WAIT_SECONDS
+        while True:
+            try:
+                return await self._store(generation, ending)
+            except (Unavailable, psycopg.OperationalError):
+                logger.bind(message_id=str(generation.message_id)).warning("Answer not stored yet")
+                await asyncio.sleep(random.uniform(0, wait))
+                wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
+
+    async def _store(self, generation: RunningGeneration, ending: Ending) -> bool:
+        async with self._db.transaction(generation.principal) as tx:
+            is_ours = await write_ending(
+                tx,
+                conversation_id=generation.conversation_id,
+                message_id=generation.message_id,
+                fence=generation.fence,
+                process_id=self._process_id,
+                ending=ending,
+            )
+            if is_ours:
+                await record_call(tx, _call(generation, ending), ending.usage)
+                if ending.status == "failed" and generation.claim is not None:
+                    await idempotency.discard(tx, generation.claim)
+            return is_ours
+
+
+def _call(generation: RunningGeneration, ending: Ending) -> LlmCall:
+    first = generation.first_token_at
+    return LlmCall(
+        conversation_id=generation.conversation_id,
+        message_id=generation.message_id,
+        provider=generation.model.provider,
+        model=generation.model.name,
+        outcome=ending.status,
+        finish_reason=ending.finish_reason,
+        cost_usd=ending.cost_usd,
+        first_token_ms=None if first is None else round((first - generation.began_at) * 1000),
+        total_ms=round((monotonic() - generation.began_at) * 1000),
+    )
+
+
+def answer_message(generation: RunningGeneration, ending: Ending) -> Message:
+    """The stored answer, without reading it back."""
+    return Message(
+        id=generation.message_id,
+        conversation_id=generation.conversation_id,
+        role="assistant",
+        content=ending.content,
+        status=ending.status,
+        tokens_used=ending.usage.input_tokens + ending.usage.output_tokens,
+        usage=answer_usage(ending.usage, ending.cost_usd),
+        model=generation.model.name,
+        citations=ending.citations,
+        finish_reason=ending.finish_reason,
+        degraded=False,
+        metadata=None,
+        created_at=generation.created_at,
+    )
+
+
+def _with_id(error: Exception, generation: RunningGeneration) -> Exception:
+    if isinstance(error, ProviderError):
+        error.details["message_id"] = str(generation.message_id)
+    return error

@@ -1,0 +1,136 @@
+"""The stream log: a live answer's events in Redis, so that a reader on another process can follow and resume.
+
+Appends of all streams of a process go out in one pipeline, at most every 20 ms; an answer's first token goes at once.
+An event is shown to local readers once the log has it, so that whoever reconnects elsewhere finds at least what was
+seen. Redis away: readers are served from memory, others follow the checkpoints; nothing waits.
+
+One entry holds a batch, sealed under the tenant's key: its id is `<number of its last event>-0`, its value
+`[first number, [json, …]]`.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+from loguru import logger
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
+from copilot_domain.conversations.generation.events import EventBatch
+
+_FLUSH_SECONDS = 0.02
+_AWAY_SECONDS = 2.0  # how long a failed Redis is left alone, so that streams do not wait for it again and again
+
+
+class _Batch(msgspec.Struct, array_like=True):
+    first: int
+    payloads: list[bytes]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Batch)
+
+
+class LoggedStream(Protocol):
+    """What the log needs of a generation."""
+
+    message_id: UUID
+    cipher: TenantCipher
+
+    def unlogged(self) -> tuple[int, list[bytes]]:
+        """The number of the first event not yet taken, and the events from there on."""
+        ...
+
+    def publish(self, count: int) -> None:
+        """Show the first `count` events to the local readers."""
+        ...
+
+
+class StreamLog:
+    """Start it once per process. `append` never blocks and never fails."""
+
+    def __init__(self, redis: Redis, *, ttl_seconds: int) -> None:
+        self._redis = redis
+        self._ttl_seconds = ttl_seconds
+        self._pending: dict[UUID, LoggedStream] = {}
+        self._dirty = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._away_until = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._flush_forever(), name="stream-log")
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def append(self, stream: LoggedStream, *, urgent: bool = False) -> None:
+        """Note that `stream` has new events; they go out with the next batch."""
+        self._pending[stream.message_id] = stream
+        self._dirty.set()
+        if urgent:
+            self._urgent.set()
+
+    async def read(self, cipher: TenantCipher, message_id: UUID, *, after: int) -> EventBatch:
+        """The logged events with a number above `after`, as far as they run without a gap. Raises RedisError."""
+        entries = await self._redis.xrange(_key(message_id), min=f"({after}-0")
+        events: EventBatch = []
+        expected = after + 1
+        for entry_id, fields in entries:
+            for number, payload in _open(cipher, message_id, entry_id, fields):
+                if number == expected:
+                    events.append((number, payload))
+                    expected += 1
+        return events
+
+    async def _flush_forever(self) -> None:
+        while True:
+            await self._dirty.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), _FLUSH_SECONDS)
+            self._dirty.clear()
+            self._urgent.clear()
+            pending, self._pending = self._pending, {}
+            await self._flush(list(pending.values()))
+
+    async def _flush(self, streams: list[LoggedStream]) -> None:
+        taken = [(stream, *stream.unlogged()) for stream in streams]
+        if asyncio.get_running_loop().time() >= self._away_until:
+            try:
+                await self._write(taken)
+            except (RedisError, OSError, TimeoutError) as error:
+                self._away_until = asyncio.get_running_loop().time() + _AWAY_SECONDS
+                logger.bind(error_type=type(error).__name__).warning("Stream log not written")
+        for stream, first, payloads in taken:
+            stream.publish(first - 1 + len(payloads))
+
+    async def _write(self, taken: list[tuple[LoggedStream, int, list[bytes]]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for stream, first, payloads in taken:
+            if payloads:
+                last = first + len(payloads) - 1
+                sealed = stream.cipher.seal(
+                    Purpose.STREAM_EVENT, stream.message_id, _encoder.encode(_Batch(first, payloads)), part=last
+                )
+                pipeline.xadd(_key(stream.message_id), {"e": sealed}, id=f"{last}-0")
+                pipeline.expire(_key(stream.message_id), self._ttl_seconds)
+        # A duplicate id (an append repeated after a lost answer) is an error of that one command, and harmless.
+        await pipeline.execute(raise_on_error=False)
+
+
+def _key(message_id: UUID) -> str:
+    return f"copilot:{{{message_id}}}:stream"
+
+
+def _open(cipher: TenantCipher, message_id: UUID, entry_id: bytes, fields: dict[bytes, bytes]) -> EventBatch:
+    last = int(entry_id.partition(b"-")[0])
+    try:
+        batch = _decoder.decode(cipher.open(Purpose.STREAM_EVENT, message_id, fields[b"e"], part=last))
+    except (DecryptionError, KeyError, msgspec.DecodeError):
+        return []  # somebody else wrote into our Redis; the checkpoints have the truth
+    return list(enumerate(batch.payloads, batch.first))

@@ -1,0 +1,206 @@
+"""The rows a generation writes: its turn, its checkpoints, its end. Every write after the first checks the fence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+import psycopg.errors
+
+from copilot_common.base.errors import Conflict, NotFound
+from copilot_common.base.ids import ProcessId
+from copilot_common.encryption import Purpose, TenantCipher
+from copilot_common.llm.types import ChatMessage, FinishReason, TokenUsage
+from copilot_common.tenancy import Transaction
+from copilot_domain.conversations.repository import encode_json, sql
+from copilot_domain.conversations.types import Ask, Citation, EndStatus
+
+_BYTES_PER_TOKEN = 8  # generous: what is read for history may only be too much, never too little
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTurn:
+    """A locked conversation; the answer will stand at `message_count`."""
+
+    message_count: int
+    model: str | None
+    system_prompt_sealed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _HistoryRow:
+    id: UUID
+    role: Literal["user", "assistant"]
+    content_sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Inserted:
+    id: UUID
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    message_id: UUID
+    fence: int
+    content_sealed: bytes | None
+    events_sealed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointResult:
+    id: UUID
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LapsedGeneration:
+    tenant_id: UUID
+    conversation_id: UUID
+    message_id: UUID
+    user_id: UUID
+    fence: int
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How an answer ended. `boundaries` include the last event."""
+
+    status: EndStatus
+    content: str
+    boundaries: bytes
+    citations: list[Citation]
+    finish_reason: FinishReason | None
+    error_code: str | None
+    usage: TokenUsage
+    cost_usd: Decimal | None
+
+
+async def open_turn(tx: Transaction, conversation_id: UUID) -> OpenTurn:
+    """Locks the conversation. Raises NotFound where the principal may not see it."""
+    turn = await tx.fetch_one(
+        OpenTurn,
+        sql["open_turn"],
+        {"tenant_id": tx.principal.tenant_id, "id": conversation_id, "user_id": tx.principal.acting_user},
+    )
+    if turn is None:
+        raise NotFound("conversation")
+    return turn
+
+
+async def read_history(
+    tx: Transaction, conversation_id: UUID, *, max_messages: int, max_tokens: int
+) -> list[ChatMessage]:
+    """Newest first, as many as can matter."""
+    rows = await tx.fetch_all(
+        _HistoryRow,
+        sql["history"],
+        {
+            "tenant_id": tx.principal.tenant_id,
+            "conversation_id": conversation_id,
+            "limit": max_messages,
+            "max_bytes": max_tokens * _BYTES_PER_TOKEN,
+        },
+    )
+    cipher = await tx.cipher()
+    texts = (cipher.open_text(Purpose.MESSAGE_CONTENT, row.id, row.content_sealed) for row in rows)
+    return [ChatMessage(row.role, text) for row, text in zip(rows, texts, strict=True) if text]
+
+
+async def insert_turn(
+    tx: Transaction,
+    *,
+    conversation_id: UUID,
+    position: int,
+    user_message_id: UUID,
+    answer_id: UUID,
+    ask: Ask,
+    model: str,
+    input_tokens: int,
+    process_id: ProcessId,
+) -> datetime:
+    """Returns when the answer was created. Raises GENERATION_IN_PROGRESS while another answer is being written."""
+    cipher = await tx.cipher()
+    params = {
+        "tenant_id": tx.principal.tenant_id,
+        "conversation_id": conversation_id,
+        "position": position,
+        "user_id": tx.principal.acting_user,
+        "user_message_id": user_message_id,
+        "answer_id": answer_id,
+        "model": model,
+        "input_tokens": input_tokens,
+        "process_id": process_id,
+        "empty_sealed": cipher.seal(Purpose.MESSAGE_CONTENT, answer_id, b""),
+        **_sealed_ask(cipher, user_message_id, ask),
+    }
+    try:
+        rows = await tx.fetch_all(_Inserted, sql["insert_turn"], params)
+    except psycopg.errors.UniqueViolation:
+        raise Conflict(
+            "An answer is being generated in this conversation; wait for it or cancel it.",
+            code="GENERATION_IN_PROGRESS",
+        ) from None
+    return rows[-1].created_at
+
+
+async def write_checkpoints(
+    tx: Transaction, process_id: ProcessId, checkpoints: Sequence[Checkpoint]
+) -> list[CheckpointResult]:
+    """Returns the answers that are still this process's."""
+    return await tx.fetch_all(
+        CheckpointResult,
+        sql["checkpoint_generations"],
+        {
+            "tenant_id": tx.principal.tenant_id,
+            "process_id": process_id,
+            "ids": [checkpoint.message_id for checkpoint in checkpoints],
+            "fences": [checkpoint.fence for checkpoint in checkpoints],
+            "contents": [checkpoint.content_sealed for checkpoint in checkpoints],
+            "events": [checkpoint.events_sealed for checkpoint in checkpoints],
+        },
+    )
+
+
+async def write_ending(
+    tx: Transaction, *, conversation_id: UUID, message_id: UUID, fence: int, process_id: ProcessId, ending: Ending
+) -> bool:
+    """False when the answer has passed to another process; nothing was written then."""
+    cipher = await tx.cipher()
+    key = {"tenant_id": tx.principal.tenant_id, "id": message_id}
+    citations = encode_json(ending.citations) if ending.citations else None
+    written = await tx.execute(
+        sql["finish_generation"],
+        {
+            **key,
+            "process_id": process_id,
+            "fence": fence,
+            "status": ending.status,
+            "content_sealed": cipher.seal_text(Purpose.MESSAGE_CONTENT, message_id, ending.content),
+            "events_sealed": cipher.seal(Purpose.MESSAGE_EVENTS, message_id, ending.boundaries),
+            "citations_sealed": cipher.seal(Purpose.MESSAGE_CITATIONS, message_id, citations) if citations else None,
+            "finish_reason": ending.finish_reason,
+            "error_code": ending.error_code,
+            "input_tokens": ending.usage.input_tokens,
+            "output_tokens": ending.usage.output_tokens,
+            "cached_tokens": ending.usage.cached_tokens,
+            "cost_usd": ending.cost_usd,
+            "usage_estimated": ending.usage.estimated,
+        },
+    )
+    if written:
+        await tx.execute(sql["touch_conversation"], {**key, "id": conversation_id})
+    return written > 0
+
+
+def _sealed_ask(cipher: TenantCipher, message_id: UUID, ask: Ask) -> dict[str, bytes | None]:
+    metadata = encode_json(ask.metadata) if ask.metadata else None
+    documents = encode_json(ask.documents) if ask.documents else None
+    return {
+        "content_sealed": cipher.seal_text(Purpose.MESSAGE_CONTENT, message_id, ask.content),
+        "metadata_sealed": cipher.seal(Purpose.MESSAGE_METADATA, message_id, metadata) if metadata else None,
+        "documents_sealed": cipher.seal(Purpose.MESSAGE_DOCUMENTS, message_id, documents) if documents else None,
+    }

@@ -1,0 +1,113 @@
+"""One answer being generated in this process: its events so far, and who reads along."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Literal
+from uuid import UUID
+
+from copilot_common.base.errors import Unavailable
+from copilot_common.llm.types import TokenUsage
+from copilot_common.tenancy import Principal
+from copilot_domain.conversations.generation.events import EventBatch, EventRecord
+from copilot_domain.conversations.generation.starting import StartedTurn
+from copilot_domain.conversations.types import Message
+from copilot_domain.idempotency import Claim
+
+StopReason = Literal["cancelled", "interrupted", "lost"]
+
+
+class RunningGeneration:
+    """`published` trails `record`: events are shown once the stream log has them."""
+
+    def __init__(
+        self,
+        *,
+        principal: Principal,
+        conversation_id: UUID,
+        turn: StartedTurn,
+        streamed: bool,
+        claim: Claim | None,
+    ) -> None:
+        self.principal = principal
+        self.conversation_id = conversation_id
+        self.message_id = turn.answer_id
+        self.fence = 1
+        self.created_at = turn.created_at
+        self.cipher = turn.cipher
+        self.model = turn.model
+        self.request = turn.request
+        self.streamed = streamed
+        self.claim = claim
+        self.record = EventRecord()
+        self.usage: TokenUsage | None = None
+        self.began_at = monotonic()
+        self.first_token_at: float | None = None
+        self.checkpointed_at = self.began_at
+        self.checkpointed_events = 0
+        self.stop_reason: StopReason | None = None
+        self.is_asking = False
+        self.is_finishing = False
+        self.is_lost = False
+        self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+        self._logged = 0
+        self._published = 0
+        self._changed = asyncio.Event()
+
+    def stop(self, reason: StopReason) -> None:
+        """Ask the generating task to end. The first reason counts; an answer that is being stored stays as it is."""
+        if self.stop_reason is None and not self.is_finishing:
+            self.stop_reason = reason
+            if self.is_asking and self.task is not None:
+                self.task.cancel()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.stop_reason is not None
+
+    def unlogged(self) -> tuple[int, list[bytes]]:
+        first = self._logged + 1
+        payloads = self.record.payloads[self._logged :]
+        self._logged += len(payloads)
+        return first, payloads
+
+    def publish(self, count: int) -> None:
+        self._published = max(self._published, count)
+        self._wake_readers()
+
+    def lose(self) -> None:
+        """The answer has passed to another process: stop, and send the readers there."""
+        self.stop("lost")
+        self.is_lost = True
+        self._wake_readers()
+
+    def abandon(self) -> None:
+        """The generating task is gone. Whoever still waits learns it; after a proper end this does nothing."""
+        if not self.answer.done():
+            self.answer.set_exception(Unavailable("The answer was interrupted; read the message for what there is."))
+        if not self.record.has_ended:
+            self.lose()
+        if not self.answer.cancelled():
+            self.answer.exception()  # read it, so that an answer nobody waited for is not reported as forgotten
+
+    async def follow(self, after: int) -> AsyncIterator[EventBatch]:
+        """Published events with numbers above `after`, until the last one or until the generation is lost."""
+        number = after
+        while True:
+            if number < self._published:
+                batch = list(enumerate(self.record.payloads[number : self._published], number + 1))
+                number = self._published
+                yield batch
+            elif self.is_lost or (self.record.has_ended and number >= len(self.record)):
+                return
+            else:
+                await self._changed.wait()
+
+    async def wait(self) -> Message:
+        """The answer, once it is stored. Raises what the provider's failure was."""
+        return await asyncio.shield(self.answer)
+
+    def _wake_readers(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()

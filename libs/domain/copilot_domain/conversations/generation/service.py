@@ -1,0 +1,154 @@
+"""Asking for an answer, following it, stopping it: the generations of this process, and the way to those of others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from loguru import logger
+from prometheus_client import Gauge
+
+from copilot_common.base.errors import Conflict, Unavailable
+from copilot_common.base.ids import ProcessId
+from copilot_common.llm.registry import ModelRegistry
+from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_common.tenancy.audit import record_audit
+from copilot_domain.conversations.generation.checkpointing import Checkpointer
+from copilot_domain.conversations.generation.events import EventBatch
+from copilot_domain.conversations.generation.finishing import Finisher
+from copilot_domain.conversations.generation.following import AnswerRef, Follower
+from copilot_domain.conversations.generation.generating import Generator
+from copilot_domain.conversations.generation.log import StreamLog
+from copilot_domain.conversations.generation.running import RunningGeneration
+from copilot_domain.conversations.generation.starting import TurnStarter
+from copilot_domain.conversations.generation.sweeping import Sweeper
+from copilot_domain.conversations.repository import ConversationRepository
+from copilot_domain.conversations.types import Ask
+from copilot_domain.idempotency import Claim
+
+_STOP_SECONDS = 5.0  # for interrupted answers to be stored; what is not, the next sweep ends
+
+
+class GenerationService:
+    """Start it once per process, before the first request; stop it after the last one."""
+
+    def __init__(
+        self,
+        db: TenantDatabase,
+        models: ModelRegistry,
+        log: StreamLog,
+        *,
+        process_id: ProcessId,
+        max_messages: int,
+        max_running: int,
+        active: Gauge,
+    ) -> None:
+        repository = ConversationRepository()
+        self._db = db
+        self._repository = repository
+        self._log = log
+        self._max_running = max_running
+        self._active = active
+        self._running: dict[UUID, RunningGeneration] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._is_draining = False
+        self._starter = TurnStarter(db, models, process_id=process_id, max_messages=max_messages)
+        self._generator = Generator(log)
+        self._finisher = Finisher(db, log, process_id)
+        self._checkpointer = Checkpointer(db, self._running.values(), process_id)
+        self._sweeper = Sweeper(db, log, repository, models, process_id)
+        self._follower = Follower(db, log, repository)
+
+    def start(self) -> None:
+        self._log.start()
+        self._loops = [
+            asyncio.create_task(self._checkpointer.run_forever(), name="checkpoints"),
+            asyncio.create_task(self._sweeper.run_forever(), name="sweeper"),
+        ]
+
+    async def drain(self, seconds: float) -> None:
+        """Take no more questions, let running answers end for this long, then interrupt what is left."""
+        self._is_draining = True
+        tasks = self._tasks()
+        if tasks:
+            logger.bind(running=len(tasks)).info("Draining")
+            await asyncio.wait(tasks, timeout=seconds)
+        for generation in list(self._running.values()):
+            generation.stop("interrupted")
+        if tasks := self._tasks():
+            await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+
+    async def stop(self) -> None:
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._log.stop()
+
+    async def ask(
+        self,
+        principal: Principal,
+        conversation_id: UUID,
+        ask: Ask,
+        *,
+        streamed: bool,
+        claim: Claim | None = None,
+    ) -> RunningGeneration:
+        """Store the turn and begin to answer it. `generation.answer` is the answer; `follow` its events.
+
+        Raises NotFound, InvalidInput, Conflict (GENERATION_IN_PROGRESS) or Unavailable.
+        """
+        if self._is_draining or len(self._running) >= self._max_running:
+            raise Unavailable("This server takes no more questions right now; try again.")
+        turn = await self._starter.start(principal, conversation_id, ask, claim)
+        generation = RunningGeneration(
+            principal=principal,
+            conversation_id=conversation_id,
+            turn=turn,
+            streamed=streamed,
+            claim=claim,
+        )
+        self._running[generation.message_id] = generation
+        self._active.set(len(self._running))
+        generation.task = asyncio.create_task(self._generate(generation), name="generation")
+        return generation
+
+    def follow(
+        self, principal: Principal, conversation_id: UUID, message_id: UUID, *, after: int = 0
+    ) -> AsyncIterator[EventBatch]:
+        """An answer's events with numbers above `after`, live or from storage, to the end.
+
+        The caller has checked that the principal may see the message.
+        """
+        answer = AnswerRef(conversation_id, message_id)
+        return self._follower.follow(principal, answer, after=after, local=self._running.get(message_id))
+
+    def events(self, generation: RunningGeneration) -> AsyncIterator[EventBatch]:
+        """All events of an answer that `ask` has begun."""
+        answer = AnswerRef(generation.conversation_id, generation.message_id)
+        return self._follower.follow(generation.principal, answer, after=0, local=generation)
+
+    async def cancel(self, principal: Principal, conversation_id: UUID, message_id: UUID) -> None:
+        """Ask for the end of an answer, in whichever process it runs; it has ended within about 2 s.
+
+        Raises NotFound, or Conflict when it has ended already.
+        """
+        async with self._db.transaction(principal) as tx:
+            await self._repository.get(tx, conversation_id)
+            row = await self._repository.message(tx, conversation_id, message_id)
+            if not await self._repository.request_cancel(tx, conversation_id, message_id):
+                raise Conflict(f"This message is {row.status}.", details={"status": row.status})
+            await record_audit(tx, "message.cancelled", message_id)
+        if generation := self._running.get(message_id):
+            generation.stop("cancelled")
+
+    async def _generate(self, generation: RunningGeneration) -> None:
+        try:
+            outcome = await self._generator.run(generation)
+            if not generation.is_lost:
+                await self._finisher.finish(generation, outcome)
+        finally:
+            self._running.pop(generation.message_id, None)
+            self._active.set(len(self._running))
+            generation.abandon()
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [generation.task for generation in self._running.values() if generation.task]

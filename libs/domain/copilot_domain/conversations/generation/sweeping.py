@@ -1,0 +1,170 @@
+"""Answers whose process is gone. Whoever sweeps first ends them: with what was checkpointed and what the log still has,
+status `interrupted`, an `error` event and the end of the stream. Nothing asks the model again."""
+
+import asyncio
+import itertools
+from uuid import UUID
+
+from loguru import logger
+from psycopg.rows import class_row
+from redis.exceptions import RedisError
+
+from copilot_common.base.errors import CopilotError
+from copilot_common.base.ids import ProcessId, TenantId, UserId
+from copilot_common.encryption import Purpose, TenantCipher
+from copilot_common.llm.estimates import estimate_tokens
+from copilot_common.llm.profiles import cost_usd
+from copilot_common.llm.registry import ModelRegistry
+from copilot_common.llm.types import TokenUsage
+from copilot_common.platform.queries import sql as platform_sql
+from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_domain.conversations.generation.events import EventRecord, StreamError
+from copilot_domain.conversations.generation.log import LoggedStream, StreamLog
+from copilot_domain.conversations.generation.rows import Ending, LapsedGeneration, write_ending
+from copilot_domain.conversations.repository import ConversationRepository, MessageRow, sql
+from copilot_domain.usage.calls import LlmCall, record_call
+
+SWEEP_SECONDS = 2.0
+_BATCH = 20
+_PRUNE_EVERY = 30  # sweeps; pruning once a minute is plenty
+_PRUNE_ROWS = 1_000
+
+_INTERRUPTED = StreamError("INTERRUPTED", "The server stopped before the answer was complete.")
+
+
+class Sweeper:
+    """Runs in every process; an advisory lock lets one work at a time."""
+
+    def __init__(
+        self,
+        db: TenantDatabase,
+        log: StreamLog,
+        repository: ConversationRepository,
+        models: ModelRegistry,
+        process_id: ProcessId,
+    ) -> None:
+        self._db = db
+        self._log = log
+        self._repository = repository
+        self._models = models
+        self._process_id = process_id
+        # Claimed and not yet ended: kept until it worked, since a living process's claims are nobody else's.
+        self._claimed: dict[UUID, LapsedGeneration] = {}
+
+    async def run_forever(self) -> None:
+        for count in itertools.count():
+            try:
+                await self.sweep()
+                if count % _PRUNE_EVERY == 0:
+                    await self._prune()
+            except CopilotError as error:
+                logger.bind(error_type=type(error).__name__).warning("Sweep not done")
+            except Exception as error:  # this loop must outlive any one fault: nothing else ends orphaned answers
+                logger.opt(exception=error).error("Sweep failed")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self) -> int:
+        """Claim and end one batch; returns how many answers were ended."""
+        params = {"process_id": self._process_id, "limit": _BATCH}
+        async with self._db.database.connection() as connection:
+            cursor = connection.cursor(row_factory=class_row(LapsedGeneration))
+            await cursor.execute(sql["claim_lapsed_generations"], params)
+            self._claimed |= {row.message_id: row for row in await cursor.fetchall()}
+        ended = 0
+        for lapsed in list(self._claimed.values()):
+            await self._end(lapsed)
+            del self._claimed[lapsed.message_id]
+            ended += 1
+        return ended
+
+    async def _prune(self) -> None:
+        async with self._db.database.connection() as connection:
+            await connection.execute(platform_sql["prune"], {"limit": _PRUNE_ROWS})
+
+    async def _end(self, lapsed: LapsedGeneration) -> None:
+        principal = Principal.system(TenantId(lapsed.tenant_id), UserId(lapsed.user_id))
+        async with self._db.transaction(principal) as tx:
+            cipher = await tx.cipher()
+            row = await self._repository.message(tx, lapsed.conversation_id, lapsed.message_id)
+        record = await self._restore(row, cipher)
+        ending = self._ending(row, record)
+        async with self._db.transaction(principal) as tx:
+            is_ours = await write_ending(
+                tx,
+                conversation_id=lapsed.conversation_id,
+                message_id=lapsed.message_id,
+                fence=lapsed.fence,
+                process_id=self._process_id,
+                ending=ending,
+            )
+            if is_ours:
+                await record_call(tx, self._call(row, ending), ending.usage)
+        if is_ours:
+            record.add(_INTERRUPTED)
+            self._log.append(_Orphan(lapsed.message_id, cipher, record), urgent=True)
+            logger.bind(tenant_id=str(lapsed.tenant_id), message_id=str(lapsed.message_id)).warning(
+                "Answer interrupted: its process is gone"
+            )
+
+    async def _restore(self, row: MessageRow, cipher: TenantCipher) -> EventRecord:
+        """The last checkpoint, and what the log has beyond it."""
+        record = restore_record(row, cipher)
+        try:
+            events = await self._log.read(cipher, row.id, after=len(record))
+        except (RedisError, OSError, TimeoutError):
+            events = []
+        record.extend(payload for _, payload in events)
+        return record
+
+    def _ending(self, row: MessageRow, record: EventRecord) -> Ending:
+        usage = TokenUsage(
+            input_tokens=row.input_tokens or 0, output_tokens=estimate_tokens(record.content), estimated=True
+        )
+        profile = self._models.describe(row.model or "")[1]
+        prices = profile.prices if profile else None
+        return Ending(
+            status="interrupted",
+            content=record.content,
+            boundaries=record.boundaries(_INTERRUPTED),
+            citations=list(record.citations()),
+            finish_reason="cancelled",
+            error_code="INTERRUPTED",
+            usage=usage,
+            cost_usd=cost_usd(usage, prices),
+        )
+
+    def _call(self, row: MessageRow, ending: Ending) -> LlmCall:
+        return LlmCall(
+            conversation_id=row.conversation_id,
+            message_id=row.id,
+            provider=self._models.describe(row.model or "")[0],
+            model=row.model or "",
+            outcome="interrupted",
+            finish_reason=ending.finish_reason,
+            cost_usd=ending.cost_usd,
+            first_token_ms=None,
+            total_ms=0,
+        )
+
+
+class _Orphan(LoggedStream):
+    """A swept answer as the log sees it: only its last event is new, and nobody here reads along."""
+
+    def __init__(self, message_id: UUID, cipher: TenantCipher, record: EventRecord) -> None:
+        self.message_id = message_id
+        self.cipher = cipher
+        self._record = record
+
+    def unlogged(self) -> tuple[int, list[bytes]]:
+        return len(self._record), self._record.payloads[-1:]
+
+    def publish(self, count: int) -> None:
+        pass
+
+
+def restore_record(row: MessageRow, cipher: TenantCipher) -> EventRecord:
+    """The record as last stored: whole for an ended answer, the last checkpoint of a running one."""
+    if row.events_sealed is None:
+        return EventRecord()
+    boundaries = cipher.open(Purpose.MESSAGE_EVENTS, row.id, row.events_sealed)
+    return EventRecord.restore(row.open_content(cipher), boundaries)

@@ -1,0 +1,178 @@
+"""The composition root: everything this process is made of is put together here, and nowhere else."""
+
+import asyncio
+from importlib.metadata import version
+from typing import Any
+
+import psycopg
+from litestar import Litestar, Request
+from litestar.di import Provide
+from litestar.routes import HTTPRoute
+from litestar.types import ControllerRouterHandler
+from loguru import logger
+
+from copilot_api.health import Health
+from copilot_api.http.access import AccessMiddleware, check_authority
+from copilot_api.http.context import request_context
+from copilot_api.http.docs import docs_router, openapi_config
+from copilot_api.http.entry import AsgiApp, Entry
+from copilot_api.http.errors import handle_exception
+from copilot_api.http.json import JsonResponse
+from copilot_api.resources import ROUTE_HANDLERS
+from copilot_api.server import install_stop_signals, serve
+from copilot_api.services import Services
+from copilot_common.auth.authenticate import Authenticator
+from copilot_common.auth.tokens import AccessTokens
+from copilot_common.base.ids import ProcessId, new_id
+from copilot_common.encryption import KeyRing
+from copilot_common.limits import RequestLimits
+from copilot_common.llm.registry import ModelRegistry
+from copilot_common.platform.db import Database, refuse_powerful_role
+from copilot_common.platform.lease import ProcessLease
+from copilot_common.platform.logs import configure_logs
+from copilot_common.platform.metrics import HttpMetrics, new_registry
+from copilot_common.platform.redis import connect_redis
+from copilot_common.platform.settings import Settings
+from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_domain.conversations import ConversationRepository, ConversationService
+from copilot_domain.conversations.generation import GenerationService, StreamLog
+from copilot_domain.tenants import TenantServices
+
+SERVICE = "api-server"
+_MAX_BODY_BYTES = 10_000_000
+_LOOK_AGAIN_SECONDS = 1.0
+
+
+def build_services(settings: Settings) -> Services:
+    """Connects nothing yet. Raises SettingsError."""
+    process_id = ProcessId(new_id())
+    registry = new_registry()
+    metrics = HttpMetrics(registry)
+    database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=SERVICE)
+    tenants_db = TenantDatabase(database, KeyRing(settings.encryption_key_bytes))
+    redis = connect_redis(settings.redis_url)
+    lease = ProcessLease(settings.database_url, process_id, SERVICE)
+    models = ModelRegistry(settings, registry)
+    return Services(
+        settings=settings,
+        health=Health(database, redis, lease, models, version=version("copilot-api")),
+        process_id=process_id,
+        registry=registry,
+        metrics=metrics,
+        database=database,
+        tenants_db=tenants_db,
+        redis=redis,
+        lease=lease,
+        authenticator=Authenticator(
+            database, AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
+        ),
+        limits=RequestLimits(redis, settings, registry),
+        models=models,
+        tenants=TenantServices(tenants_db, redis, settings, registry),
+        conversations=ConversationService(ConversationRepository(), models),
+        generations=GenerationService(
+            tenants_db,
+            models,
+            StreamLog(redis, ttl_seconds=settings.stream_log_ttl_seconds),
+            process_id=process_id,
+            max_messages=settings.max_conversation_messages,
+            max_running=settings.max_concurrent_generations,
+            active=metrics.active_conversations,
+        ),
+    )
+
+
+def build_app(services: Services) -> AsgiApp:
+    """The ASGI application. Raises RuntimeError where a route lacks its entry in the authority table."""
+    handlers: list[ControllerRouterHandler] = [*ROUTE_HANDLERS, docs_router]
+    app = Litestar(
+        handlers,
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "principal": Provide(_principal, sync_to_thread=False),
+        },
+        middleware=[AccessMiddleware(services.authenticator, services.limits)],
+        exception_handlers={Exception: handle_exception},
+        response_class=JsonResponse,
+        openapi_config=openapi_config(version("copilot-api")),
+        request_max_body_size=_MAX_BODY_BYTES,
+        logging_config=None,
+    )
+    check_authority(_api_routes(app))
+    return Entry(app, metrics=services.metrics, trusted=services.settings.trusted_networks)
+
+
+async def run(settings: Settings) -> None:
+    """The whole life of the process. Raises SettingsError where it must not serve."""
+    configure_logs(SERVICE, level=settings.log_level, style=settings.log_format)
+    services = build_services(settings)
+    app = build_app(services)
+    stop = install_stop_signals()
+
+    async def drain() -> None:
+        services.health.is_draining = True
+        await services.generations.drain(settings.drain_seconds)
+
+    boot = asyncio.create_task(_boot(services))
+    boot.add_done_callback(lambda task: stop.set() if not task.cancelled() and task.exception() else None)
+    try:
+        await serve(app, host=settings.host, port=settings.port, stop=stop, drain=drain)
+    finally:
+        await _shut_down(services, boot)
+    logger.info("Stopped")
+
+
+async def _boot(services: Services) -> None:
+    """Probes are answered from the start, requests once the database is there with the right schema and a safe role."""
+    for warning in services.models.warnings:
+        logger.bind(hint=warning).warning("Model settings")
+    await services.models.prepare()
+    await _until_role_checked(services.settings.database_url)
+    await services.database.open()
+    while (reason := await services.health.schema_fault()) is not None:
+        logger.bind(reason=reason).warning("Not ready")
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    await services.lease.start()
+    services.generations.start()
+    services.health.is_booted = True
+    logger.bind(port=services.settings.port, process_id=str(services.process_id)).info("Serving")
+
+
+async def _until_role_checked(database_url: str) -> None:
+    while True:
+        try:
+            return await refuse_powerful_role(database_url)
+        except psycopg.OperationalError as error:
+            logger.bind(error_type=type(error).__name__).warning("Database not reachable yet")
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
+    """What is not reached in order here, the lease's lapse settles."""
+    boot.cancel()
+    result = (await asyncio.gather(boot, return_exceptions=True))[0]
+    await services.generations.stop()
+    await services.lease.stop()
+    await services.models.aclose()
+    await services.redis.aclose()
+    await services.database.close()
+    if isinstance(result, Exception):
+        raise result
+
+
+def _principal(request: Request[Any, Any, Any]) -> Principal:
+    principal = request_context(request.scope).principal
+    if principal is None:
+        raise RuntimeError("a public route asks for a principal")
+    return principal
+
+
+def _api_routes(app: Litestar) -> set[tuple[str, str]]:
+    """Method and template of every route but the documentation's and the automatic OPTIONS."""
+    return {
+        (method, route.path_format)
+        for route in app.routes
+        if isinstance(route, HTTPRoute) and not route.path_format.startswith(("/docs", "/schema"))
+        for method in route.methods
+        if method != "OPTIONS"
+    }

@@ -1,0 +1,90 @@
+"""The outermost ASGI layer: trace, request id, log line and metrics of every request, whatever becomes of it."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from time import perf_counter
+from typing import Any
+from uuid import UUID
+
+from loguru import logger
+
+from copilot_api.http.addresses import Networks, client_address
+from copilot_api.http.context import RequestContext, attach_context
+from copilot_common.base.ids import new_id
+from copilot_common.platform.metrics import HttpMetrics
+from copilot_common.platform.trace import begin_trace
+
+Message = MutableMapping[str, Any]
+AsgiScope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+_QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})  # probes would drown the rest
+
+
+class Entry:
+    """Wraps the application."""
+
+    def __init__(self, app: AsgiApp, *, metrics: HttpMetrics, trusted: Networks) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._trusted = trusted
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = perf_counter()
+        context = self._begin(scope)
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *context.answer_headers]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._end(scope, status, perf_counter() - began)
+
+    def _begin(self, scope: AsgiScope) -> RequestContext:
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(b"x-request-id"))
+        peer = scope["client"][0] if scope.get("client") else None
+        context = RequestContext(
+            request_id=request_id,
+            trace=begin_trace(_text(headers.get(b"traceparent"))),
+            address=client_address(peer, _text(headers.get(b"x-forwarded-for")), self._trusted),
+            answer_headers=[(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")],
+        )
+        attach_context(scope, context)
+        return context
+
+    def _end(self, scope: AsgiScope, status: int, seconds: float) -> None:
+        route = scope.get("path_template") or "unmatched"
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.duration.labels(method, route).observe(seconds)
+        if scope["path"] in _QUIET_PATHS and status < 400:
+            return
+        logger.bind(method=scope["method"], path=scope["path"], status=status, duration_ms=round(seconds * 1000)).info(
+            "Request completed"
+        )
+
+
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+
+
+def _request_id(given: bytes | None) -> str:
+    """The caller's, when it is a UUID (a free text could forge log lines); else a new one."""
+    try:
+        return str(UUID(_text(given) or ""))
+    except ValueError:
+        return str(new_id())
+
+
+def _text(value: bytes | None) -> str | None:
+    return value.decode("latin-1") if value is not None else None

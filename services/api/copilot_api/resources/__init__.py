@@ -1,0 +1,23 @@
+"""One folder per resource: `routes.py` and `schemas.py` in each."""
+
+from litestar.types import ControllerRouterHandler
+
+from copilot_api.resources.audit.routes import audit_router
+from copilot_api.resources.auth.routes import auth_router
+from copilot_api.resources.conversations.messages import MessageController
+from copilot_api.resources.conversations.routes import ConversationController
+from copilot_api.resources.health.routes import health_router
+from copilot_api.resources.models.routes import models_router
+from copilot_api.resources.tenants.routes import tenants_router
+from copilot_api.resources.usage.routes import usage_router
+
+ROUTE_HANDLERS: list[ControllerRouterHandler] = [
+    health_router,
+    auth_router,
+    tenants_router,
+    usage_router,
+    audit_router,
+    models_router,
+    ConversationController,
+    MessageController,
+]

@@ -1,0 +1,138 @@
+"""/conversations/{id}/messages: asking, reading, following, stopping, judging."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from litestar import Controller, Response, get, post, put
+from litestar.params import Parameter
+
+from copilot_api.http.body import StrictBody
+from copilot_api.http.idempotency import HttpRequest, begin_once, replayed
+from copilot_api.http.json import JsonResponse
+from copilot_api.http.sse import EventStream, event_stream
+from copilot_api.resources.conversations.schemas import GiveFeedback, SendMessage
+from copilot_api.services import Services
+from copilot_common.base.errors import Conflict, InvalidInput
+from copilot_common.tenancy import Principal
+from copilot_domain.conversations import Feedback, Message
+from copilot_domain.idempotency import Replay
+from copilot_domain.pagination import Page, page_request
+
+_DEFAULT_LIMIT = 50
+LastEventId = Annotated[str | None, Parameter(header="Last-Event-ID", required=False)]
+
+
+class MessageController(Controller):
+    path = "/api/v1/conversations/{conversation_id:uuid}/messages"
+    tags = ("messages",)
+
+    @post(dto=StrictBody[SendMessage], return_dto=None)
+    async def send(
+        self, request: HttpRequest, conversation_id: UUID, data: SendMessage, principal: Principal, services: Services
+    ) -> Response[Any] | EventStream:
+        """The answer; with `stream: true` its events."""
+        return await _send(request, conversation_id, data, principal, services, streamed=data.stream)
+
+    @post("/stream", dto=StrictBody[SendMessage], return_dto=None, status_code=200)
+    async def send_streamed(
+        self, request: HttpRequest, conversation_id: UUID, data: SendMessage, principal: Principal, services: Services
+    ) -> Response[Any] | EventStream:
+        """The answer's events, as text/event-stream."""
+        return await _send(request, conversation_id, data, principal, services, streamed=True)
+
+    @get()
+    async def index(
+        self,
+        conversation_id: UUID,
+        principal: Principal,
+        services: Services,
+        limit: int | None = None,
+        offset: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Message]:
+        """Oldest first."""
+        wanted = page_request(limit, offset, cursor, default_limit=_DEFAULT_LIMIT)
+        async with services.tenants_db.transaction(principal) as tx:
+            return await services.conversations.messages(tx, conversation_id, wanted)
+
+    @get("/{message_id:uuid}")
+    async def show(self, conversation_id: UUID, message_id: UUID, principal: Principal, services: Services) -> Message:
+        return await _read(services, principal, conversation_id, message_id)
+
+    @get("/{message_id:uuid}/stream")
+    async def follow(
+        self,
+        conversation_id: UUID,
+        message_id: UUID,
+        principal: Principal,
+        services: Services,
+        last_event_id: LastEventId = None,
+    ) -> EventStream:
+        """From the start, or after `Last-Event-ID`; live while the answer is being generated."""
+        after = _event_number(last_event_id)
+        message = await _read(services, principal, conversation_id, message_id)
+        if message.role != "assistant":
+            raise InvalidInput({"message_id": "only answers have events"})
+        return event_stream(services.generations.follow(principal, conversation_id, message_id, after=after))
+
+    @post("/{message_id:uuid}/cancel", status_code=202)
+    async def cancel(
+        self, conversation_id: UUID, message_id: UUID, principal: Principal, services: Services
+    ) -> dict[str, str]:
+        await services.generations.cancel(principal, conversation_id, message_id)
+        return {"id": str(message_id), "status": "cancelling"}
+
+    @put("/{message_id:uuid}/feedback", dto=StrictBody[GiveFeedback], return_dto=None)
+    async def give_feedback(
+        self, conversation_id: UUID, message_id: UUID, data: GiveFeedback, principal: Principal, services: Services
+    ) -> Feedback:
+        async with services.tenants_db.transaction(principal) as tx:
+            return await services.conversations.give_feedback(tx, conversation_id, message_id, data.to_feedback())
+
+
+async def _send(
+    request: HttpRequest,
+    conversation_id: UUID,
+    data: SendMessage,
+    principal: Principal,
+    services: Services,
+    *,
+    streamed: bool,
+) -> Response[Any] | EventStream:
+    ask = data.to_ask()
+    async with begin_once(services, request, principal) as outcome:
+        if isinstance(outcome, Replay):
+            return await _repeat(services, principal, conversation_id, outcome, streamed=streamed)
+        generation = await services.generations.ask(
+            principal, conversation_id, ask, streamed=streamed, claim=outcome.claim if outcome else None
+        )
+    if streamed:
+        return event_stream(services.generations.events(generation))
+    return JsonResponse(await generation.wait(), status_code=201)
+
+
+async def _repeat(
+    services: Services, principal: Principal, conversation_id: UUID, replay: Replay, *, streamed: bool
+) -> Response[Any] | EventStream:
+    """The first request's answer: its stream from the start, or the message once it is complete."""
+    if replay.resource_id is None:
+        return replayed(replay)  # it was refused
+    message = await _read(services, principal, conversation_id, replay.resource_id)
+    if streamed:
+        return event_stream(services.generations.follow(principal, conversation_id, message.id))
+    if message.status == "generating":
+        raise Conflict("The first request with this Idempotency-Key still runs.", code="IDEMPOTENCY_IN_PROGRESS")
+    return JsonResponse(message, status_code=201)
+
+
+async def _read(services: Services, principal: Principal, conversation_id: UUID, message_id: UUID) -> Message:
+    async with services.tenants_db.transaction(principal) as tx:
+        return await services.conversations.message(tx, conversation_id, message_id)
+
+
+def _event_number(last_event_id: str | None) -> int:
+    if last_event_id is None or last_event_id == "":
+        return 0
+    if not last_event_id.isascii() or not last_event_id.isdigit() or len(last_event_id) > 9:
+        raise InvalidInput({"Last-Event-ID": "must be the number of an event"})
+    return int(last_event_id)

@@ -1,0 +1,58 @@
+"""/conversations, without its messages."""
+
+from uuid import UUID
+
+from litestar import Controller, Response, delete, get, patch, post
+
+from copilot_api.http.body import StrictBody
+from copilot_api.http.idempotency import HttpRequest, answer_once
+from copilot_api.resources.conversations.schemas import CreateConversation, UpdateConversation
+from copilot_api.services import Services
+from copilot_common.tenancy import Principal
+from copilot_domain.conversations import Conversation
+from copilot_domain.pagination import Page, page_request
+
+
+class ConversationController(Controller):
+    path = "/api/v1/conversations"
+    tags = ("conversations",)
+
+    @post(dto=StrictBody[CreateConversation], return_dto=None)
+    async def create(
+        self, request: HttpRequest, data: CreateConversation, principal: Principal, services: Services
+    ) -> Response[Conversation]:
+        new = data.to_new()
+        return await answer_once(
+            services, request, principal, lambda tx: services.conversations.create(tx, new), status=201
+        )
+
+    @get()
+    async def index(
+        self,
+        principal: Principal,
+        services: Services,
+        limit: int | None = None,
+        offset: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Conversation]:
+        """Newest activity first."""
+        wanted = page_request(limit, offset, cursor)
+        async with services.tenants_db.transaction(principal) as tx:
+            return await services.conversations.list(tx, wanted)
+
+    @get("/{conversation_id:uuid}")
+    async def show(self, conversation_id: UUID, principal: Principal, services: Services) -> Conversation:
+        async with services.tenants_db.transaction(principal) as tx:
+            return await services.conversations.get(tx, conversation_id)
+
+    @patch("/{conversation_id:uuid}", dto=StrictBody[UpdateConversation], return_dto=None)
+    async def update(
+        self, conversation_id: UUID, data: UpdateConversation, principal: Principal, services: Services
+    ) -> Conversation:
+        async with services.tenants_db.transaction(principal) as tx:
+            return await services.conversations.update(tx, conversation_id, data.changes())
+
+    @delete("/{conversation_id:uuid}")
+    async def remove(self, conversation_id: UUID, principal: Principal, services: Services) -> None:
+        async with services.tenants_db.transaction(principal) as tx:
+            await services.conversations.delete(tx, conversation_id)
