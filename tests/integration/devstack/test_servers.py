@@ -37,7 +37,7 @@ def home() -> Iterator[Home]:
     made.make()
     yield made
     for server in (_postgres(made), EmbeddedRedis(made)):
-        server.kill()
+        server.stop()
     delete_data(made)
     shutil.rmtree(folder)
 
