@@ -460,7 +460,7 @@ BEGIN
     IF v_last_used IS NULL OR v_last_used < now() - interval '1 minute' THEN
         -- SKIP LOCKED: a thousand first requests must not queue up behind one row.
         UPDATE public.api_keys k SET last_used_at = now()
-        WHERE k.ctid = (SELECT ctid FROM public.api_keys WHERE key_hash = p_hash FOR UPDATE SKIP LOCKED);
+        WHERE k.key_hash = (SELECT key_hash FROM public.api_keys WHERE key_hash = p_hash FOR UPDATE SKIP LOCKED);
     END IF;
     RETURN NEXT;
 END $$;
@@ -545,16 +545,18 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtext('copilot prune')) THEN
         RETURN 0;
     END IF;
-    DELETE FROM public.idempotency_keys WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM public.idempotency_keys WHERE created_at < now() - interval '24 hours' LIMIT p_limit));
+    DELETE FROM public.idempotency_keys WHERE (tenant_id, principal_id, method, path, key) IN (
+        SELECT tenant_id, principal_id, method, path, key FROM public.idempotency_keys
+        WHERE created_at < now() - interval '24 hours' LIMIT p_limit);
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_total := v_total + v_count;
-    DELETE FROM public.refresh_tokens WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM public.refresh_tokens WHERE expires_at < now() - interval '1 day' LIMIT p_limit));
+    DELETE FROM public.refresh_tokens WHERE (tenant_id, id) IN (
+        SELECT tenant_id, id FROM public.refresh_tokens
+        WHERE expires_at < now() - interval '1 day' LIMIT p_limit);
     GET DIAGNOSTICS v_count = ROW_COUNT;
     v_total := v_total + v_count;
-    DELETE FROM public.processes WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM public.processes WHERE lease_expires_at < now() - interval '1 hour' LIMIT p_limit));
+    DELETE FROM public.processes WHERE id IN (
+        SELECT id FROM public.processes WHERE lease_expires_at < now() - interval '1 hour' LIMIT p_limit);
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_total + v_count;
 END $$;

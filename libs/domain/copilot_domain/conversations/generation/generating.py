@@ -49,13 +49,13 @@ class Generator:
         generation.record.add(MessageStart(generation.message_id))
         if generation.streamed:
             self._log.append(generation, urgent=True)
-        if generation.is_stopped:  # stopped before this task had its first turn
+        if generation.is_stopped():  # stopped before this task had its first turn
             return _stopped(generation)
         generation.is_asking = True
         try:
             finish_reason = await self._ask(generation)
         except asyncio.CancelledError:
-            if not generation.is_stopped:
+            if not generation.is_stopped():
                 raise
             return _stopped(generation)
         except CopilotError as error:

@@ -62,8 +62,8 @@ class RunningGeneration:
             if self.is_asking and self.task is not None:
                 self.task.cancel()
 
-    @property
     def is_stopped(self) -> bool:
+        """May change at every await."""
         return self.stop_reason is not None
 
     def unlogged(self) -> tuple[int, list[bytes]]:
