@@ -1,0 +1,33 @@
+"""Buckets in Redis, shared by every process."""
+
+from collections.abc import Sequence
+from importlib import resources
+
+from redis.asyncio import Redis
+
+from copilot_common.limits.gcra import Bucket, Decision
+
+
+class RedisBuckets:
+    """Each call is one script, so that parallel requests never see each other half done. Raises what redis raises."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._consume = redis.register_script(_script("gcra.lua"))
+        self._give_back = redis.register_script(_script("give_back.lua"))
+
+    async def consume(self, buckets: Sequence[Bucket]) -> Decision:
+        keys = [bucket.key for bucket in buckets]
+        args = [number for bucket in buckets for number in (bucket.limit.interval_us, bucket.limit.capacity_us)]
+        allowed, now_us, *full_at_us = await self._consume(keys=keys, args=args)
+        return Decision(bool(allowed), now_us, tuple(full_at_us))
+
+    async def give_back(self, bucket: Bucket) -> None:
+        await self._give_back(keys=[bucket.key], args=[bucket.limit.interval_us])
+
+    async def refill(self, bucket: Bucket) -> None:
+        await self._redis.delete(bucket.key)
+
+
+def _script(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text()
