@@ -12,7 +12,7 @@ _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 
 class _Part(msgspec.Struct, rename="camel"):
     text: str = ""
-    function_response: msgspec.Raw | None = None
+    function_response: dict[str, object] | None = None
 
 
 class _Content(msgspec.Struct):

@@ -13,16 +13,17 @@ REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
 
 
 class Request(msgspec.Struct):
-    """`path` is without the query; header names are lower case."""
+    """`path` is without the query; header names are lower case; `connection` numbers the connection it came by."""
 
     method: str
     path: str
     query: str
     headers: dict[str, str]
     body: bytes
+    connection: int
 
 
-async def read_request(reader: asyncio.StreamReader) -> Request | None:
+async def read_request(reader: asyncio.StreamReader, connection: int) -> Request | None:
     """None when the client has closed the connection. Raises ValueError for what is not HTTP."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -36,7 +37,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
         raise ValueError("unsupported body")
     body = await reader.readexactly(length) if length else b""
     path, _, query = target.partition("?")
-    return Request(method, path, query, headers, body)
+    return Request(method, path, query, headers, body, connection)
 
 
 def plain_answer(status: int, body: bytes, headers: dict[str, str] | None = None) -> bytes:

@@ -23,6 +23,7 @@ class Recorded(msgspec.Struct):
     path: str
     model: str
     key: str
+    connection: int
     headers: dict[str, str]
     body: msgspec.Raw
     state: State = "answering"
@@ -41,7 +42,7 @@ class Recorder:
     def begin(self, format_name: str, ask: Ask, key: str, request: Request) -> Recorded:
         kept = request.body if len(request.body) <= _MAX_BODY_BYTES else b"null"
         headers = {name: value for name, value in request.headers.items() if name not in _CREDENTIALS}
-        recorded = Recorded(format_name, request.path, ask.model, key, headers, msgspec.Raw(kept))
+        recorded = Recorded(format_name, request.path, ask.model, key, request.connection, headers, msgspec.Raw(kept))
         self._requests.append(recorded)
         self.total += 1
         self.active += 1

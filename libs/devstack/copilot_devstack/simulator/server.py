@@ -1,6 +1,7 @@
 """The simulator's connections: who asks in which format, and what is recorded of it."""
 
 import asyncio
+import itertools
 from urllib.parse import parse_qs
 
 import msgspec
@@ -23,12 +24,14 @@ class Simulator:
     def __init__(self) -> None:
         self._openai, self._anthropic, self._google = OpenAIFormat(), AnthropicFormat(), GoogleFormat()
         self._recorder = Recorder()
+        self._numbers = itertools.count(1)
         self._connections = 0
 
     async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = next(self._numbers)
         self._connections += 1
         try:
-            while (request := await read_request(reader)) and not writer.is_closing():
+            while (request := await read_request(reader, number)) and not writer.is_closing():
                 await self._answer(request, reader, writer)
                 await writer.drain()
         except (ValueError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):

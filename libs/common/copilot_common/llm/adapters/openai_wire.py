@@ -67,7 +67,7 @@ class _Usage(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 _decoder = msgspec.json.Decoder(_Chunk)
@@ -149,7 +149,7 @@ class OpenAIDecoder:
             self.is_done = True
             return []
         chunk = _decoder.decode(payload)
-        if chunk.error is not None and chunk.error != b"null":
+        if bytes(chunk.error) not in {b"", b"null"}:
             raise stream_failure("openai", retryable=True)
         if chunk.usage is not None:
             self._usage = _convert_usage(chunk.usage)
