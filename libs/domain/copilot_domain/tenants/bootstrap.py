@@ -22,7 +22,8 @@ from copilot_common.encryption import KeyRing
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, Transaction
 from copilot_common.tenancy.audit import record_audit
-from copilot_domain.tenants import names, repository
+from copilot_domain.tenants import names, repository, user_repository
+from copilot_domain.tenants.api_keys import insert_api_key
 
 _sql = Queries(__package__, "operator.sql")
 _NO_CONTENT_KEY = bytes(32)  # platform keys touch nothing sealed
@@ -112,7 +113,7 @@ async def _ensure_user(tx: Transaction, email: str, username: str, password: str
         return UserId(existing)
     check_password(password, names=(email, username), field="admin_password")
     user_id = UserId(new_id())
-    await repository.insert_user(tx, user_id, email, username, await Passwords().hash(password))
+    await user_repository.insert_user(tx, user_id, email, username, await Passwords().hash(password))
     return user_id
 
 
@@ -121,9 +122,8 @@ async def _make_tenant(tx: Transaction, slug: str, name: str) -> str:
     await repository.insert_tenant(tx, tenant_id, name, slug)
     await tx.keyring.create(tx.connection, tenant_id)
     await repository.insert_membership(tx, owner, "owner")
-    made = await repository.insert_api_key(tx, owner, "bootstrap", key, sorted(ALL_SCOPES), expires_in_days=None)
     await record_audit(tx, "tenant.created", tenant_id, details={"slug": slug})
-    await record_audit(tx, "api_key.created", made.id, details={"scopes": " ".join(made.scopes)})
+    await insert_api_key(tx, owner, "bootstrap", key, sorted(ALL_SCOPES), expires_in_days=None)
     return key.secret
 
 

@@ -1,39 +1,26 @@
-"""Rows of tenants, users, memberships and API keys."""
+"""Rows of tenants and memberships; what several operations of this slice need."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import LiteralString
 from uuid import UUID
 
 from psycopg.errors import UniqueViolation
 
-from copilot_common.auth.api_keys import NewKey
 from copilot_common.base.errors import Conflict
-from copilot_common.base.ids import TenantId, UserId, new_id
+from copilot_common.base.ids import TenantId, UserId
 from copilot_common.platform.sql import Queries
-from copilot_common.tenancy import Role, Scope, Transaction
+from copilot_common.tenancy import Role, Transaction
+from copilot_domain.pagination import EXACT_TOTAL, PageRequest
+from copilot_domain.tenants.types import Member, Tenant, TenantStatus
 
-_sql = Queries(__package__)
+sql = Queries(__package__)
 
-_TAKEN: dict[str, tuple[str, LiteralString]] = {
+_TAKEN = {
     "tenants_slug_key": ("slug", "This slug is taken."),
     "users_email_unique": ("email", "This e-mail has an account already."),
     "users_username_unique": ("username", "This username is taken."),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    id: UUID
-    name: str
-    prefix: str
-    scopes: list[Scope]
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
-    is_active: bool
+COUNT_UP_TO = EXACT_TOTAL + 1
 
 
 @contextmanager
@@ -48,36 +35,79 @@ def unique_names() -> Iterator[None]:
         raise Conflict(taken[1], details={"field": taken[0]}) from None
 
 
+def number(value: object) -> int:
+    """The result of a count."""
+    return value if isinstance(value, int) else 0
+
+
 async def insert_tenant(tx: Transaction, tenant_id: TenantId, name: str, slug: str) -> None:
     with unique_names():
-        await tx.execute(_sql["insert_tenant"], {"tenant_id": tenant_id, "name": name, "slug": slug})
+        await tx.execute(sql["insert_tenant"], {"tenant_id": tenant_id, "name": name, "slug": slug})
 
 
-async def insert_user(tx: Transaction, user_id: UserId, email: str, username: str, password_hash: str) -> None:
-    params = {"user_id": user_id, "email": email, "username": username, "password_hash": password_hash}
-    with unique_names():
-        await tx.execute(_sql["insert_user"], params)
+async def get_tenant(tx: Transaction, tenant_id: UUID) -> Tenant | None:
+    return await tx.fetch_one(Tenant, sql["get_tenant"], {"tenant_id": tenant_id})
+
+
+async def list_tenants(tx: Transaction, request: PageRequest) -> list[Tenant]:
+    params = {"before": request.position(UUID), "offset": request.offset, "limit": request.fetch}
+    return await tx.fetch_all(Tenant, sql["list_tenants"], params)
+
+
+async def count_tenants(tx: Transaction) -> int:
+    return number(await tx.fetch_value(sql["count_tenants"], {"up_to": COUNT_UP_TO}))
+
+
+async def update_tenant(
+    tx: Transaction, tenant_id: UUID, *, name: str | None, status: TenantStatus | None
+) -> Tenant | None:
+    params = {"tenant_id": tenant_id, "name": name, "status": status}
+    return await tx.fetch_one(Tenant, sql["update_tenant"], params)
+
+
+async def delete_tenant(tx: Transaction, tenant_id: UUID) -> None:
+    await tx.execute(sql["delete_tenant"], {"tenant_id": tenant_id})
+
+
+async def enter_tenant(tx: Transaction, tenant_id: UUID) -> None:
+    await tx.execute(sql["enter_tenant"], {"tenant_id": str(tenant_id)})
 
 
 async def insert_membership(tx: Transaction, user_id: UserId, role: Role) -> bool:
     """False where the user is a member already; the present role stays."""
     params = {"tenant_id": tx.principal.tenant_id, "user_id": user_id, "role": role}
-    return await tx.execute(_sql["insert_membership"], params) > 0
+    return await tx.execute(sql["insert_membership"], params) > 0
 
 
-async def insert_api_key(
-    tx: Transaction, user_id: UserId, name: str, key: NewKey, scopes: list[Scope], *, expires_in_days: int | None
-) -> ApiKey:
-    params = {
-        "tenant_id": tx.principal.tenant_id,
-        "key_id": new_id(),
-        "user_id": user_id,
-        "name": name,
-        "prefix": key.prefix,
-        "key_hash": key.hash,
-        "scopes": list(scopes),
-        "expires_in_days": expires_in_days,
-    }
-    made = await tx.fetch_one(ApiKey, _sql["insert_api_key"], params)
-    assert made is not None  # noqa: S101 — RETURNING of an INSERT that did not raise
-    return made
+async def list_members(tx: Transaction, request: PageRequest) -> list[Member]:
+    params = {"after": request.position(UUID), "offset": request.offset, "limit": request.fetch}
+    return await tx.fetch_all(Member, sql["list_members"], params)
+
+
+async def count_members(tx: Transaction) -> int:
+    params = {"tenant_id": tx.principal.tenant_id, "up_to": COUNT_UP_TO}
+    return number(await tx.fetch_value(sql["count_members"], params))
+
+
+async def get_member(tx: Transaction, user_id: UUID) -> Member | None:
+    params = {"user_id": user_id, "just_before": UUID(int=user_id.int - 1) if user_id.int else None}
+    return await tx.fetch_one(Member, sql["get_member"], params)
+
+
+async def lock_owners(tx: Transaction) -> set[UUID]:
+    async with tx.connection.cursor(binary=True) as cursor:
+        await cursor.execute(sql["lock_owners"], {"tenant_id": tx.principal.tenant_id})
+        return {row[0] for row in await cursor.fetchall()}
+
+
+async def lock_member(tx: Transaction, user_id: UUID) -> object:
+    """Their role, None where they are no member."""
+    return await tx.fetch_value(sql["lock_member"], {"tenant_id": tx.principal.tenant_id, "user_id": user_id})
+
+
+async def update_role(tx: Transaction, user_id: UUID, role: Role) -> None:
+    await tx.execute(sql["update_role"], {"tenant_id": tx.principal.tenant_id, "user_id": user_id, "role": role})
+
+
+async def delete_member(tx: Transaction, user_id: UUID) -> None:
+    await tx.execute(sql["delete_member"], {"tenant_id": tx.principal.tenant_id, "user_id": user_id})
