@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from support.simulator import SimulatorHandle, scripted
 
 QUESTION = [{"role": "user", "content": "Hello?"}]
@@ -52,7 +53,8 @@ def test_a_path_nobody_serves_is_not_found(simulator: SimulatorHandle) -> None:
 async def test_keys_are_not_recorded(simulator: SimulatorHandle) -> None:
     model, key = scripted()
     path, body = exchange("openai", model)
-    httpx.post(simulator.url + path, json=body, headers={"Authorization": "Bearer secret", "X-Other": "shown"})
+    async with httpx.AsyncClient(headers={"Authorization": "Bearer secret", "X-Other": "shown"}) as client:
+        await client.post(simulator.url + path, json=body)
     recorded = str(await simulator.requests(key))
     assert "shown" in recorded
     assert "secret" not in recorded

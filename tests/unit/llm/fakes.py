@@ -1,13 +1,14 @@
 """A ChatModel that does what a test tells it, and time that passes when a test says so."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 from copilot_common.base.errors import ProviderError
 from copilot_common.llm import ChatEvent, ChatMessage, ChatRequest, Completion, Finished, TextDelta, TokenUsage, collect
 
 REQUEST = ChatRequest(model="m", messages=(ChatMessage("user", "Hello?"),))
-ANSWER: list[ChatEvent | Exception | None] = [TextDelta("hi"), Finished("stop", TokenUsage(3, 2, 1, 1))]
+Script = Sequence[ChatEvent | Exception | None]
+ANSWER: Script = [TextDelta("hi"), Finished("stop", TokenUsage(3, 2, 1, 1))]
 
 
 class FakeModel:
@@ -15,7 +16,7 @@ class FakeModel:
 
     provider = "fake"
 
-    def __init__(self, *scripts: list[ChatEvent | Exception | None]) -> None:
+    def __init__(self, *scripts: Script) -> None:
         self._scripts = list(scripts)
         self.calls = 0
         self.closed_streams = 0

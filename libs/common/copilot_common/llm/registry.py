@@ -1,8 +1,8 @@
 """Which model answers a request."""
 
-import asyncio
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from copilot_common.base.errors import InvalidInput, SettingsError
 from copilot_common.llm.adapters.factory import check_installed, create_adapter
 from copilot_common.llm.metering import LlmMetrics, Metered
+from copilot_common.llm.on_demand import OnDemand
 from copilot_common.llm.profiles import PROVIDERS, Provider, load_profiles
 from copilot_common.llm.protocol import ChatModel
 from copilot_common.llm.retrying import Retrying, RetryPolicy
@@ -55,8 +56,8 @@ class ResolvedModel(msgspec.Struct, frozen=True):
 class ModelRegistry:
     """The process's models. Raises SettingsError for a DEFAULT_MODEL or MODELS_FILE that makes no sense.
 
-    `warnings` are for the log at start. Adapters, and with them SDKs, are made on first use: `prepare` makes those
-    of the configured providers in a thread, so that no request waits for an import.
+    `warnings` are for the log at start. Adapters, and with them SDKs, are made on first use: `prepare` makes the
+    default model's beforehand. All three SDKs together would cost an idle process 150 MB.
     """
 
     def __init__(self, settings: Settings, metrics: CollectorRegistry) -> None:
@@ -64,6 +65,7 @@ class ModelRegistry:
         self._metrics = LlmMetrics(metrics)
         self._profiles = load_profiles(Path(settings.models_file) if settings.models_file else None)
         self._by_alias = {profile.alias: profile for profile in self._profiles}
+        self._adapters: dict[str, OnDemand] = {}
         self._chats: dict[str, ChatModel] = {}
         self.configured_providers = _configured_providers(settings)
         for provider in self.configured_providers:
@@ -93,9 +95,10 @@ class ModelRegistry:
         return provider, profile
 
     async def prepare(self) -> None:
-        """Make every configured adapter: an SDK takes seconds to import, and no request shall wait for that."""
-        for provider in self.configured_providers:
-            await asyncio.to_thread(self._chat, provider)
+        """Make the default model's adapter. Others are made, off the event loop, when a request first names them."""
+        provider = self._default[1]
+        self._chat(provider)
+        await self._adapters[provider].prepare()
 
     async def aclose(self) -> None:
         for chat in self._chats.values():
@@ -137,15 +140,16 @@ class ModelRegistry:
     def _chat(self, provider: Provider) -> ChatModel:
         chat = self._chats.get(provider)
         if chat is None:
+            adapter = OnDemand(provider, partial(create_adapter, provider, self._settings))
             policy = RetryPolicy(
                 max_retries=self._settings.max_retries,
                 timeout_seconds=self._settings.timeout_ms / 1000,
                 stall_seconds=self._settings.stall_timeout_ms / 1000,
             )
-            # The latest name wins nothing: the first alias of an id is the one it is counted under.
+            # Several names of one id are counted under the first.
             aliases = {entry.model: entry.alias for entry in reversed(self._profiles) if entry.provider == provider}
-            retrying = Retrying(create_adapter(provider, self._settings), policy)
-            chat = self._chats.setdefault(provider, Metered(retrying, self._metrics, aliases))
+            chat = Metered(Retrying(adapter, policy), self._metrics, aliases)
+            self._adapters[provider], self._chats[provider] = adapter, chat
         return chat
 
 
