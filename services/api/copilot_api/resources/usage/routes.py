@@ -1,0 +1,28 @@
+"""/usage: what calls to providers came to."""
+
+from typing import Annotated
+
+from litestar import Router, get
+from litestar.params import Parameter
+
+from copilot_api.services import Services
+from copilot_common.tenancy import Principal
+from copilot_domain.moments import parse_moment
+from copilot_domain.usage import GroupBy, UsageReport, sum_usage
+
+
+@get("/api/v1/usage", tags=["usage"])
+async def show_usage(
+    principal: Principal,
+    services: Services,
+    since: Annotated[str | None, Parameter(query="from")] = None,
+    until: Annotated[str | None, Parameter(query="to")] = None,
+    group_by: GroupBy = "day",
+) -> UsageReport:
+    """By default of the last 30 days; without the scope admin one's own calls only. A date in `to` is included."""
+    begin, end = parse_moment(since, field="from"), parse_moment(until, field="to", ends_span=True)
+    async with services.tenants_db.transaction(principal) as tx:
+        return await sum_usage(tx, since=begin, until=end, group_by=group_by)
+
+
+usage_router = Router("/", route_handlers=[show_usage])
