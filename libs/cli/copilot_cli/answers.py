@@ -1,0 +1,48 @@
+"""An answer on the terminal: its text, where it comes from, what it took."""
+
+from collections.abc import Sequence
+
+from copilot_cli.client.api import Document
+from copilot_cli.client.types import AnswerUsage, Citation, Message
+from copilot_cli.output import cell, console, money, printable
+
+_QUOTE_CHARACTERS = 100
+
+
+def print_footer(message: Message, *, documents: Sequence[Document], seconds: float | None) -> None:
+    """Citations, then one line of model, tokens, cost and time. `documents` are those sent along."""
+    out = console()
+    for number, citation in enumerate(message.citations, 1):
+        line = f"  [{number}] {place(citation, documents)}  “{shorten(citation.quote, _QUOTE_CHARACTERS)}”"
+        out.print(line, style="cyan", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"  {figures(message, seconds)}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def figures(message: Message, seconds: float | None) -> str:
+    parts = [message.model or "no model"]
+    parts += [] if message.status == "completed" else [message.status]
+    parts += [tokens(message.usage), money(message.usage.cost_usd)] if message.usage else []
+    parts += [f"{seconds:.2f} s"] if seconds is not None else []
+    return printable(" · ".join(parts))
+
+
+def tokens(usage: AnswerUsage) -> str:
+    estimated = " (estimated)" if usage.estimated else ""
+    return f"{cell(usage.input_tokens)} tokens in, {cell(usage.output_tokens)} out{estimated}"
+
+
+def place(citation: Citation, documents: Sequence[Document]) -> str:
+    """`notes.md:12-15` in lines where the text is at hand, else in characters."""
+    text = next((document.text for document in documents if document.name == citation.name), None)
+    name = printable(citation.name)
+    if text is None:
+        return f"{name} characters {citation.start}-{citation.end}"
+    first = text.count("\n", 0, citation.start) + 1
+    last = first + text.count("\n", citation.start, max(citation.start, citation.end - 1))
+    return f"{name}:{first}" if first == last else f"{name}:{first}-{last}"
+
+
+def shorten(text: str, characters: int) -> str:
+    """On one line, with an ellipsis where something was left out."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= characters else line[: characters - 1].rstrip() + "…"

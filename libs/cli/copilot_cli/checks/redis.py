@@ -1,0 +1,46 @@
+"""Whether Redis is there, new enough, and keeps what it was given."""
+
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from copilot_cli.checks.report import Check, fail, ok, warn
+from copilot_common.platform.redis import connect_redis
+
+_OLDEST = (6, 2)
+_WITHOUT = "Chat goes on without it; limits count per process, and streams are followed through the database."
+
+
+async def check_redis(url: str) -> list[Check]:
+    try:
+        client = connect_redis(url)
+    except ValueError:
+        return [fail("redis", "REDIS_URL is not a URL", "redis://host:6379")]
+    try:
+        info = await client.info("server")
+        return [_version(str(info["redis_version"]), url), await _policy(client)]
+    except RedisError as error:
+        finding = f"not reachable ({type(error).__name__})"
+        return [fail("redis", finding, f"Start it, or correct REDIS_URL. {_WITHOUT}")]
+    finally:
+        await client.aclose()
+
+
+def _version(version: str, url: str) -> Check:
+    place = urlsplit(url)
+    finding = f"Redis {version} at {place.hostname}:{place.port or 6379}"
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        return warn("redis", finding, "Use 6.2 or newer, better 7.")
+    return ok("redis", finding)
+
+
+async def _policy(client: "Redis") -> Check:
+    try:
+        policy = str((await client.config_get("maxmemory-policy"))["maxmemory-policy"])
+    except (RedisError, KeyError):
+        return warn("redis eviction", "CONFIG is not allowed here", "See to maxmemory-policy noeviction yourself.")
+    if policy == "noeviction":
+        return ok("redis eviction", "maxmemory-policy noeviction")
+    advice = "Set noeviction: when memory is full, this policy throws away doorbells, running streams and rate limits."
+    return warn("redis eviction", f"maxmemory-policy {policy}", advice)

@@ -1,0 +1,123 @@
+"""What the API answers, as far as this client shows it. Fields it does not know are passed over."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Generic, Literal, TypeVar
+from uuid import UUID
+
+import msgspec
+
+Item = TypeVar("Item")
+
+GroupBy = Literal["day", "model", "user", "api_key"]
+
+
+class Page(msgspec.Struct, Generic[Item]):
+    items: list[Item]
+    next_cursor: str | None = None
+
+
+class Conversation(msgspec.Struct):
+    id: UUID
+    title: str | None
+    model: str | None
+    visibility: str
+    message_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Citation(msgspec.Struct):
+    """`start` and `end` are character offsets into the source's text."""
+
+    source: str
+    name: str
+    start: int
+    end: int
+    quote: str
+
+
+class AnswerUsage(msgspec.Struct):
+    """`input_tokens` includes `cached_tokens`; `cost_usd` is None where the model's price is unknown."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: Decimal | None
+    estimated: bool
+
+
+class Message(msgspec.Struct):
+    id: UUID
+    conversation_id: UUID
+    role: str
+    content: str
+    status: str
+    usage: AnswerUsage | None
+    model: str | None
+    citations: list[Citation]
+    finish_reason: str | None
+    created_at: datetime
+
+
+class Prices(msgspec.Struct):
+    """USD per million tokens."""
+
+    input: Decimal
+    output: Decimal
+    cached_input: Decimal
+
+
+class Model(msgspec.Struct):
+    id: str
+    provider: str
+    context_window: int
+    capabilities: list[str]
+    prices: Prices | None
+    configured: bool
+
+
+class UsageRow(msgspec.Struct):
+    key: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    cost_usd: Decimal | None
+
+
+class ApiKey(msgspec.Struct):
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    is_active: bool
+
+
+class NewApiKey(ApiKey):
+    """`key` is shown only in the answer that makes it."""
+
+    key: str
+
+
+class Delta(msgspec.Struct):
+    text: str
+
+
+class EventBody(msgspec.Struct):
+    """Any event of a stream; which fields are set depends on `type`. An unknown type is to be passed over."""
+
+    type: str
+    message_id: UUID | None = None
+    delta: Delta | None = None
+    finish_reason: str | None = None
+    usage: AnswerUsage | None = None
+    code: str | None = None
+    error: str | None = None
+
+    @property
+    def is_last(self) -> bool:
+        return self.type in {"message_end", "error"}

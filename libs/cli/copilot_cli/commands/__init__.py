@@ -1,0 +1,34 @@
+"""One module per command; each has `register`."""
+
+from collections.abc import Callable
+
+import typer
+
+from copilot_cli.commands import (
+    ask,
+    bootstrap,
+    chat,
+    conversations,
+    doctor,
+    key,
+    migrate,
+    models,
+    tenant,
+    usage,
+    user,
+)
+
+ALL_COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
+    ask.register,
+    chat.register,
+    conversations.register,
+    models.register,
+    usage.register,
+    key.register,
+    doctor.register,
+    migrate.register,
+    bootstrap.register,
+    tenant.register,
+    user.register,
+)
+"""In the order in which `copilot --help` lists them."""

@@ -1,0 +1,1 @@
+"""What an operator does against the database, as copilot_owner."""
