@@ -39,6 +39,15 @@ def next_free_port(first: int, *, tries: int = 100, host: str = LOOPBACK) -> int
     raise StackError(f"No free port found from {first} upward. Name one: PORT=9000 copilot up")
 
 
+def listens(pid: int, port: int) -> bool:
+    """True when that very process listens there: an answer from the port may come from somebody else's."""
+    try:
+        connections = psutil.Process(pid).net_connections(kind="tcp")
+    except psutil.Error:
+        return False
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in connections)
+
+
 def holder(port: int) -> str | None:
     """`nginx, pid 812` for the process that listens there, where the system lets us see it."""
     try:

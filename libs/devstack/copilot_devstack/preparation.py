@@ -3,11 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
-from copilot_domain.tenants.bootstrap import bootstrap
-
 from copilot_common.platform import migrate
 from copilot_devstack.errors import StackError
 from copilot_devstack.state import Secrets
+from copilot_domain.tenants.bootstrap import bootstrap
 
 TENANT_SLUG = "dev"
 TENANT_NAME = "Development"

@@ -14,7 +14,7 @@ from copilot_devstack.accounts import Account
 from copilot_devstack.errors import StackError
 from copilot_devstack.files import last_lines, read_if_there, write_private
 from copilot_devstack.home import Home
-from copilot_devstack.ports import free_port, is_free
+from copilot_devstack.ports import free_port, is_free, listens
 from copilot_devstack.processes import Process, StopSteps, find, spawn, wait_until
 
 _LAUNCHES = 3
@@ -91,7 +91,7 @@ class Server(ABC):
         """Raises StackError, with the log's last lines, when it ends or stays unready."""
         for _ in range(_LAUNCHES):
             deadline = time.monotonic() + self.ready_seconds
-            if wait_until(lambda: not self.is_running or self._is_ready(), self.ready_seconds) and self.is_running:
+            if wait_until(lambda: not self.is_running or self._serves(), self.ready_seconds) and self.is_running:
                 self._when_ready()
                 return
             if self.is_running or time.monotonic() > deadline or is_free(self.port):
@@ -134,6 +134,10 @@ class Server(ABC):
 
     def _choose_port(self, last: int | None) -> int:
         return last if last is not None and is_free(last) else free_port()
+
+    def _serves(self) -> bool:
+        pid = self.pid
+        return pid is not None and listens(pid, self.port) and self._is_ready()
 
     def _running(self) -> Process | None:
         if self._process is not None and self._process.is_alive:

@@ -221,6 +221,14 @@ def test_a_port_asked_for_that_is_taken_is_a_clear_error_and_leaves_nothing_runn
     assert clone.processes() == []
 
 
+def test_two_clones_started_at_once_do_not_take_each_others_api_for_their_own(new_clone: Callable[[], Clone]) -> None:
+    clones = [new_clone() for _ in range(3)]
+    starting = [clone.start("up", "--detach") for clone in clones]
+    outputs = [process.communicate(timeout=60)[0] for process in starting]
+    assert [process.returncode for process in starting] == [0, 0, 0], outputs
+    assert len({clone.state()["ports"]["api"] for clone in clones}) == 3
+
+
 def test_an_api_that_cannot_start_shows_why_and_leaves_nothing_running(clone: Clone) -> None:
     output = clone.run("up", "--detach", code=1, FAIL="no luck")
     assert "cannot start: no luck" in output

@@ -8,7 +8,7 @@ import pytest
 from copilot_devstack.api_server import DEFAULT_PORT, ApiServer
 from copilot_devstack.errors import StackError
 from copilot_devstack.home import Home
-from copilot_devstack.ports import is_free, next_free_port
+from copilot_devstack.ports import is_free, listens, next_free_port
 
 _CONNECTIONS = {"DATABASE_URL": "postgresql://stack", "JWT_SECRET": "stack", "REDIS_URL": "r", "ENCRYPTION_KEY": "e"}
 
@@ -74,3 +74,9 @@ def test_a_port_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_port_someone_listens_on_is_not_free(taken: int) -> None:
     assert not is_free(taken)
+
+
+def test_a_port_is_served_by_the_process_that_listens_and_by_no_other(taken: int) -> None:
+    assert listens(os.getpid(), taken)
+    assert not listens(os.getppid(), taken)
+    assert not listens(os.getpid(), taken + 1)
