@@ -27,7 +27,7 @@ REFUSAL = "The credential is missing or not valid."
 """What every refused credential is answered, whatever was wrong with it."""
 
 
-class AccessClaims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AccessClaims(msgspec.Struct, frozen=True):
     """`tid` is the tenant, `sid` the session: the family of refresh tokens that a log-out ends."""
 
     iss: str
@@ -75,7 +75,8 @@ class AccessTokens:
         except (JoseError, ValueError, TypeError, msgspec.ValidationError):
             raise Unauthenticated(REFUSAL) from None
         now = time()
-        in_time = claims.iat <= now + _CLOCK_SKEW_SECONDS and now < claims.exp
+        # One that lives longer than ours do was not made under today's settings.
+        in_time = claims.iat <= now + _CLOCK_SKEW_SECONDS and now < claims.exp <= claims.iat + self.ttl_seconds
         if claims.iss != _ISSUER or decoded.header.get("typ") != _TYPE or not in_time:
             raise Unauthenticated(REFUSAL)
         return claims

@@ -1,0 +1,96 @@
+"""From headers to a principal."""
+
+from uuid import uuid4
+
+import pytest
+
+from copilot_common.auth.api_keys import new_key
+from copilot_common.auth.authority import ROLE_SCOPES, ROUTES, Access, require
+from copilot_common.base.errors import Forbidden, Unauthenticated
+from copilot_common.base.ids import UserId
+from copilot_common.tenancy import Role
+from integration.tenants.world import World
+
+
+async def refused(world: World, authorization: str | None, api_key: str | None = None) -> str:
+    with pytest.raises(Unauthenticated) as caught:
+        await world.authenticator.authenticate(authorization=authorization, api_key=api_key)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("role", ["owner", "admin", "member", "viewer"])
+async def test_a_user_has_the_scopes_of_their_role(world: World, role: Role) -> None:
+    await world.add_member("bob", role)
+    principal = await world.principal("bob")
+    assert (principal.kind, principal.role, principal.scopes) == ("user", role, ROLE_SCOPES[role])
+    assert principal.credential_id == principal.user_id
+
+
+async def test_an_api_key_is_taken_as_a_bearer_token_too(world: World) -> None:
+    key = world.acme.api_key or ""
+    assert await world.by_token(key) == await world.by_key(key)
+
+
+async def test_the_schemes_name_is_not_case_sensitive(world: World) -> None:
+    token = (await world.log_in("ann")).access_token
+    for scheme in ("bearer", "BEARER"):
+        assert await world.authenticator.authenticate(authorization=f"{scheme} {token}", api_key=None)
+
+
+async def test_two_credentials_at_once_are_refused(world: World) -> None:
+    token = (await world.log_in("ann")).access_token
+    assert "either" in await refused(world, f"Bearer {token}", world.acme.api_key)
+
+
+async def test_every_refused_credential_reads_the_same(world: World) -> None:
+    token = (await world.log_in("ann")).access_token
+    stranger = world.access_tokens.issue(UserId(uuid4()), world.tenant_id, uuid4())
+    answers = {
+        await refused(world, None),
+        await refused(world, ""),
+        await refused(world, "Bearer"),
+        await refused(world, "Bearer  "),
+        await refused(world, f"Basic {token}"),
+        await refused(world, token),
+        await refused(world, f"Bearer {token}x"),
+        await refused(world, f"Bearer {stranger}"),
+        await refused(world, f"Bearer {new_key('live').secret}"),
+        await refused(world, None, new_key("live").secret),
+        await refused(world, None, new_key("platform").secret),
+        await refused(world, None, token),
+        await refused(world, None, ""),
+        await refused(world, None, "\x00"),
+        await refused(world, None, "é" * 52),
+    }
+    assert len(answers) == 1
+
+
+async def test_a_token_for_another_tenant_needs_a_membership_there(world: World) -> None:
+    other = await world.other_tenant()
+    await refused(world, f"Bearer {world.access_tokens.issue(world.acme.user_id, other.tenant_id, uuid4())}")
+
+
+async def test_an_inactive_user_is_refused_with_every_credential(world: World) -> None:
+    token = (await world.log_in("ann")).access_token
+    await world.as_owner("UPDATE users SET is_active = false")
+    await refused(world, f"Bearer {token}")
+    await refused(world, None, world.acme.api_key)
+
+
+async def test_the_use_of_a_key_is_noted(world: World) -> None:
+    await world.by_key(world.acme.api_key or "")
+    assert await world.as_owner("SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL") == [(1,)]
+
+
+@pytest.mark.parametrize("role", ["admin", "member", "viewer"])
+async def test_what_only_owners_may_nobody_else_may(world: World, role: Role) -> None:
+    await world.add_member("bob", role)
+    with pytest.raises(Forbidden):
+        require(await world.principal("bob"), ROUTES["PATCH", "/api/v1/tenants/current"])
+    require(await world.owner(), ROUTES["PATCH", "/api/v1/tenants/current"])
+
+
+async def test_a_tenants_principal_never_reaches_the_platform(world: World) -> None:
+    for principal in (await world.owner(), await world.by_key(world.acme.api_key or "")):
+        with pytest.raises(Forbidden):
+            require(principal, Access("platform"))
