@@ -25,7 +25,7 @@ from copilot_common.auth.authenticate import Authenticator
 from copilot_common.auth.tokens import AccessTokens
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.encryption import KeyRing
-from copilot_common.limits import RequestLimits
+from copilot_common.limits import Limit, Limiter, RequestLimits
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.db import Database, refuse_powerful_role
 from copilot_common.platform.lease import ProcessLease
@@ -53,6 +53,8 @@ def build_services(settings: Settings) -> Services:
     redis = connect_redis(settings.redis_url)
     lease = ProcessLease(settings.database_url, process_id, SERVICE)
     models = ModelRegistry(settings, registry)
+    limiter = Limiter(redis, registry)
+    access_tokens = AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
     return Services(
         settings=settings,
         health=Health(database, redis, lease, models, version=version("copilot-api")),
@@ -63,12 +65,10 @@ def build_services(settings: Settings) -> Services:
         tenants_db=tenants_db,
         redis=redis,
         lease=lease,
-        authenticator=Authenticator(
-            database, AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
-        ),
-        limits=RequestLimits(redis, settings, registry),
+        authenticator=Authenticator(database, access_tokens),
+        limits=RequestLimits(limiter, Limit(settings.rate_limit_requests, settings.rate_limit_window_ms)),
         models=models,
-        tenants=TenantServices(tenants_db, redis, settings, registry),
+        tenants=TenantServices(tenants_db, limiter, settings, access_tokens=access_tokens),
         conversations=ConversationService(ConversationRepository(), models),
         generations=GenerationService(
             tenants_db,

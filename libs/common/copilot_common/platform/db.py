@@ -54,12 +54,13 @@ class Database:
         return self._pool.max_size
 
     @asynccontextmanager
-    async def connection(self, prelude: LiteralString = "SELECT 1", params: Params = ()) -> AsyncIterator[Connection]:
-        """A connection in a transaction that begins with `prelude`: committed at the end, rolled back on any exception.
+    async def connection(self, begin: LiteralString | bytes = "BEGIN") -> AsyncIterator[Connection]:
+        """A connection in a transaction: committed at the end, rolled back on any exception.
 
+        `begin` is one round trip, and may set what the transaction needs (`BEGIN; SELECT set_config(…)`).
         Raises Unavailable when none can be had in time, or when the server goes away on the way.
         """
-        connection, _ = await self._first_statement(prelude, params, in_transaction=True)
+        connection, _ = await self._first_statement(begin)
         try:
             yield connection
             await _commit(connection)
@@ -74,24 +75,23 @@ class Database:
 
     async def fetch_row(self, query: LiteralString, params: Params) -> TupleRow | None:
         """The first row of a statement that is a transaction of its own: one round trip. Raises Unavailable."""
-        connection, cursor = await self._first_statement(query, params, in_transaction=False)
+        connection, cursor = await self._first_statement(query, params)
         try:
             return await cursor.fetchone()
         finally:
             await self._pool.putconn(connection)
 
     async def _first_statement(
-        self, query: LiteralString, params: Params, *, in_transaction: bool
+        self, query: LiteralString | bytes, params: Params | None = None
     ) -> tuple[Connection, AsyncCursor[TupleRow]]:
         """After a restart of PostgreSQL the pool may hold dead connections: until the first statement has run nothing
         has happened, so another one can be tried."""
         for _ in range(self._pool.max_size + 1):
             connection = await self._checkout()
             try:
-                if in_transaction:
-                    await connection.execute("BEGIN")
-                cursor = connection.cursor(binary=True)
-                return connection, await cursor.execute(query, params or None)
+                # Several statements in one text need the simple protocol, which knows no binary results.
+                cursor = connection.cursor(binary=params is not None)
+                return connection, await cursor.execute(query, params)
             except psycopg.OperationalError:
                 await self._pool.putconn(connection)
             except BaseException:

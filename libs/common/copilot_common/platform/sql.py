@@ -9,7 +9,9 @@ from functools import cached_property
 from importlib import resources
 from typing import LiteralString, cast
 
-_BLOCK = re.compile(r"^-- name: (?P<name>[a-z_]+)\n(?P<doc>(?:-- [^\n]*\n)+)(?P<body>.*?)(?=^-- name: |\Z)", re.M | re.S)
+_BLOCK = re.compile(
+    r"^-- name: (?P<name>[a-z_]+)\n(?P<doc>(?:-- [^\n]*\n)+)(?P<body>.*?)(?=^-- name: |\Z)", re.M | re.S
+)
 
 
 class Queries:

@@ -1,9 +1,10 @@
--- name: set_principal
--- Begin every transaction: whose rows are visible, until it ends.
+-- name: begin
+-- Begin a transaction and say whose rows are visible until it ends.
+BEGIN;
 SELECT
-    set_config('app.tenant_id', %s, true),
-    set_config('app.user_id', %s, true),
-    set_config('app.platform', %s, true)
+    set_config('app.tenant_id', {tenant_id}, true),
+    set_config('app.user_id', {user_id}, true),
+    set_config('app.platform', {platform}, true)
 
 -- name: insert_audit
 -- One change, with who made it and from where.

@@ -13,10 +13,9 @@ from copilot_common.tenancy import TenantDatabase
 from copilot_domain import idempotency
 from copilot_domain.conversations.generation.generating import Outcome, answer_usage, conclude
 from copilot_domain.conversations.generation.log import StreamLog
-from copilot_domain.conversations.generation.rows import Ending, write_ending
+from copilot_domain.conversations.generation.rows import Ending, LlmCall, write_ending
 from copilot_domain.conversations.generation.running import RunningGeneration
 from copilot_domain.conversations.types import Message
-from copilot_domain.usage.calls import LlmCall, record_call
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 5.0
@@ -61,30 +60,20 @@ class Finisher:
     async def _store(self, generation: RunningGeneration, ending: Ending) -> bool:
         async with self._db.transaction(generation.principal) as tx:
             is_ours = await write_ending(
-                tx,
-                conversation_id=generation.conversation_id,
-                message_id=generation.message_id,
-                fence=generation.fence,
-                process_id=self._process_id,
-                ending=ending,
+                tx, fence=generation.fence, process_id=self._process_id, ending=ending, call=_call(generation)
             )
-            if is_ours:
-                await record_call(tx, _call(generation, ending), ending.usage)
-                if ending.status == "failed" and generation.claim is not None:
-                    await idempotency.discard(tx, generation.claim)
+            if is_ours and ending.status == "failed" and generation.claim is not None:
+                await idempotency.discard(tx, generation.claim)
             return is_ours
 
 
-def _call(generation: RunningGeneration, ending: Ending) -> LlmCall:
+def _call(generation: RunningGeneration) -> LlmCall:
     first = generation.first_token_at
     return LlmCall(
         conversation_id=generation.conversation_id,
         message_id=generation.message_id,
         provider=generation.model.provider,
         model=generation.model.name,
-        outcome=ending.status,
-        finish_reason=ending.finish_reason,
-        cost_usd=ending.cost_usd,
         first_token_ms=None if first is None else round((first - generation.began_at) * 1000),
         total_ms=round((monotonic() - generation.began_at) * 1000),
     )

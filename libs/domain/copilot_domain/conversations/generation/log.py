@@ -103,7 +103,9 @@ class StreamLog:
         if asyncio.get_running_loop().time() >= self._away_until:
             try:
                 await self._write(taken)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # whatever it is, readers here must get their events
+                if not isinstance(error, RedisError | OSError | TimeoutError):
+                    logger.opt(exception=error).error("Stream log failed")
                 self._away_until = asyncio.get_running_loop().time() + _AWAY_SECONDS
                 logger.bind(error_type=type(error).__name__).warning("Stream log not written")
         for stream, first, payloads in taken:

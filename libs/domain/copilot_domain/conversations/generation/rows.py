@@ -1,20 +1,23 @@
 """The rows a generation writes: its turn, its checkpoints, its end. Every write after the first checks the fence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 import psycopg.errors
+from msgspec import structs
 
 from copilot_common.base.errors import Conflict, NotFound
-from copilot_common.base.ids import ProcessId
+from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.llm.types import ChatMessage, FinishReason, TokenUsage
 from copilot_common.tenancy import Transaction
+from copilot_common.tenancy.audit import audit_columns
 from copilot_domain.conversations.repository import encode_json, sql
 from copilot_domain.conversations.types import Ask, Citation, EndStatus
 
@@ -23,23 +26,23 @@ _BYTES_PER_TOKEN = 8  # generous: what is read for history may only be too much,
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """A locked conversation; the answer will stand at `message_count`."""
+    """A locked conversation; the answer will stand at `message_count`. The newest messages come first."""
 
     message_count: int
     model: str | None
     system_prompt_sealed: bytes | None
+    ids: list[UUID]
+    roles: list[Literal["user", "assistant"]]
+    contents: list[bytes]
 
-
-@dataclass(frozen=True, slots=True)
-class _HistoryRow:
-    id: UUID
-    role: Literal["user", "assistant"]
-    content_sealed: bytes
+    def history(self, cipher: TenantCipher) -> list[ChatMessage]:
+        """Newest first; an answer that never got a word is left out."""
+        texts = map(partial(cipher.open_text, Purpose.MESSAGE_CONTENT), self.ids, self.contents)
+        return [ChatMessage(role, text) for role, text in zip(self.roles, texts, strict=True) if text]
 
 
 @dataclass(frozen=True, slots=True)
 class _Inserted:
-    id: UUID
     created_at: datetime
 
 
@@ -67,7 +70,7 @@ class LapsedGeneration:
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """How an answer ended. `boundaries` include the last event."""
+    """How an answer ended. `boundaries` include the last event. `cost_usd` is None where the price is unknown."""
 
     status: EndStatus
     content: str
@@ -79,35 +82,34 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: Decimal | None
 
 
-async def open_turn(tx: Transaction, conversation_id: UUID) -> OpenTurn:
+@dataclass(frozen=True, slots=True)
+class LlmCall:
+    """A call to a provider, as it stands on the bill. Times are whole milliseconds from its begin."""
+
+    conversation_id: UUID
+    message_id: UUID
+    provider: str
+    model: str
+    first_token_ms: int | None
+    total_ms: int
+
+
+async def open_turn(tx: Transaction, conversation_id: UUID, *, max_messages: int, max_history_tokens: int) -> OpenTurn:
     """Locks the conversation. Raises NotFound where the principal may not see it."""
     turn = await tx.fetch_one(
         OpenTurn,
         sql["open_turn"],
-        {"tenant_id": tx.principal.tenant_id, "id": conversation_id, "user_id": tx.principal.acting_user},
+        {
+            "tenant_id": tx.principal.tenant_id,
+            "id": conversation_id,
+            "user_id": tx.principal.acting_user,
+            "max_messages": max_messages,
+            "max_bytes": max_history_tokens * _BYTES_PER_TOKEN,
+        },
     )
     if turn is None:
         raise NotFound("conversation")
     return turn
-
-
-async def read_history(
-    tx: Transaction, conversation_id: UUID, *, max_messages: int, max_tokens: int
-) -> list[ChatMessage]:
-    """Newest first, as many as can matter."""
-    rows = await tx.fetch_all(
-        _HistoryRow,
-        sql["history"],
-        {
-            "tenant_id": tx.principal.tenant_id,
-            "conversation_id": conversation_id,
-            "limit": max_messages,
-            "max_bytes": max_tokens * _BYTES_PER_TOKEN,
-        },
-    )
-    cipher = await tx.cipher()
-    texts = (cipher.open_text(Purpose.MESSAGE_CONTENT, row.id, row.content_sealed) for row in rows)
-    return [ChatMessage(row.role, text) for row, text in zip(rows, texts, strict=True) if text]
 
 
 async def insert_turn(
@@ -136,15 +138,17 @@ async def insert_turn(
         "process_id": process_id,
         "empty_sealed": cipher.seal(Purpose.MESSAGE_CONTENT, answer_id, b""),
         **_sealed_ask(cipher, user_message_id, ask),
+        **_audit(tx, answer_id, conversation_id),
     }
     try:
-        rows = await tx.fetch_all(_Inserted, sql["insert_turn"], params)
+        inserted = await tx.fetch_one(_Inserted, sql["insert_turn"], params)
     except psycopg.errors.UniqueViolation:
         raise Conflict(
             "An answer is being generated in this conversation; wait for it or cancel it.",
             code="GENERATION_IN_PROGRESS",
         ) from None
-    return rows[-1].created_at
+    assert inserted is not None  # noqa: S101 — a SELECT without FROM has one row
+    return inserted.created_at
 
 
 async def write_checkpoints(
@@ -165,17 +169,15 @@ async def write_checkpoints(
     )
 
 
-async def write_ending(
-    tx: Transaction, *, conversation_id: UUID, message_id: UUID, fence: int, process_id: ProcessId, ending: Ending
-) -> bool:
-    """False when the answer has passed to another process; nothing was written then."""
+async def write_ending(tx: Transaction, *, fence: int, process_id: ProcessId, ending: Ending, call: LlmCall) -> bool:
+    """False when the answer has passed to another process; nothing was written then, not even the bill."""
     cipher = await tx.cipher()
-    key = {"tenant_id": tx.principal.tenant_id, "id": message_id}
+    message_id = call.message_id
     citations = encode_json(ending.citations) if ending.citations else None
-    written = await tx.execute(
+    written = await tx.fetch_value(
         sql["finish_generation"],
         {
-            **key,
+            "tenant_id": tx.principal.tenant_id,
             "process_id": process_id,
             "fence": fence,
             "status": ending.status,
@@ -184,16 +186,22 @@ async def write_ending(
             "citations_sealed": cipher.seal(Purpose.MESSAGE_CITATIONS, message_id, citations) if citations else None,
             "finish_reason": ending.finish_reason,
             "error_code": ending.error_code,
-            "input_tokens": ending.usage.input_tokens,
-            "output_tokens": ending.usage.output_tokens,
-            "cached_tokens": ending.usage.cached_tokens,
             "cost_usd": ending.cost_usd,
-            "usage_estimated": ending.usage.estimated,
+            **structs.asdict(ending.usage),
+            **asdict(call),
+            "call_id": new_id(),
+            "user_id": tx.principal.acting_user,
+            "api_key_id": tx.principal.api_key_id,
         },
     )
-    if written:
-        await tx.execute(sql["touch_conversation"], {**key, "id": conversation_id})
-    return written > 0
+    return written is not None
+
+
+def _audit(tx: Transaction, answer_id: UUID, conversation_id: UUID) -> dict[str, object]:
+    columns = audit_columns(
+        tx.principal, "message.created", answer_id, details={"conversation_id": str(conversation_id)}
+    )
+    return {**columns, "audit_id": columns["id"]}
 
 
 def _sealed_ask(cipher: TenantCipher, message_id: UUID, ask: Ask) -> dict[str, bytes | None]:

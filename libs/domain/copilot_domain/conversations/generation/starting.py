@@ -11,9 +11,8 @@ from copilot_common.llm.estimates import estimate_tokens, estimate_usage
 from copilot_common.llm.registry import ModelRegistry, ResolvedModel
 from copilot_common.llm.types import ChatMessage, ChatRequest, Passage
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
-from copilot_common.tenancy.audit import record_audit
 from copilot_domain import idempotency
-from copilot_domain.conversations.generation.rows import OpenTurn, insert_turn, open_turn, read_history
+from copilot_domain.conversations.generation.rows import OpenTurn, insert_turn, open_turn
 from copilot_domain.conversations.grounding import select_passages
 from copilot_domain.conversations.repository import open_optional
 from copilot_domain.conversations.types import Ask
@@ -54,7 +53,7 @@ class TurnStarter:
         window = (explicit or self._models.resolve(None)).context_window
         passages = await select_passages(ask.content, ask.documents, max_tokens=window // _DOCUMENT_SHARE)
         async with self._db.transaction(principal) as tx:
-            turn = await open_turn(tx, conversation_id)
+            turn = await open_turn(tx, conversation_id, max_messages=self._max_messages, max_history_tokens=window)
             model = explicit or self._models.resolve(turn.model)
             request = await self._request(tx, conversation_id, turn, model, ask, passages)
             answer_id = new_id()
@@ -69,7 +68,6 @@ class TurnStarter:
                 input_tokens=estimate_usage(request, "").input_tokens,
                 process_id=self._process_id,
             )
-            await record_audit(tx, "message.created", answer_id, details={"conversation_id": str(conversation_id)})
             if claim is not None:
                 await idempotency.finish(tx, claim, status=201, body=None, resource_id=answer_id)
             return StartedTurn(answer_id, created_at, model, request, await tx.cipher())
@@ -89,10 +87,9 @@ class TurnStarter:
         left = model.context_window - (ask.max_tokens or _ANSWER_TOKENS) - sum(map(estimate_tokens, fixed))
         if left < 0:
             raise InvalidInput({"content": f"does not fit the window of {model.name} ({model.context_window} tokens)"})
-        newest_first = await read_history(tx, conversation_id, max_messages=self._max_messages, max_tokens=left)
         return ChatRequest(
             model=model.model,
-            messages=(*_fitting(newest_first, left), ChatMessage("user", ask.content)),
+            messages=(*_fitting(turn.history(cipher), left), ChatMessage("user", ask.content)),
             system=system,
             passages=passages,
             temperature=ask.temperature,

@@ -20,9 +20,8 @@ from copilot_common.platform.queries import sql as platform_sql
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.conversations.generation.events import EventRecord, StreamError
 from copilot_domain.conversations.generation.log import LoggedStream, StreamLog
-from copilot_domain.conversations.generation.rows import Ending, LapsedGeneration, write_ending
+from copilot_domain.conversations.generation.rows import Ending, LapsedGeneration, LlmCall, write_ending
 from copilot_domain.conversations.repository import ConversationRepository, MessageRow, sql
-from copilot_domain.usage.calls import LlmCall, record_call
 
 SWEEP_SECONDS = 2.0
 _BATCH = 20
@@ -90,15 +89,8 @@ class Sweeper:
         ending = self._ending(row, record)
         async with self._db.transaction(principal) as tx:
             is_ours = await write_ending(
-                tx,
-                conversation_id=lapsed.conversation_id,
-                message_id=lapsed.message_id,
-                fence=lapsed.fence,
-                process_id=self._process_id,
-                ending=ending,
+                tx, fence=lapsed.fence, process_id=self._process_id, ending=ending, call=self._call(row)
             )
-            if is_ours:
-                await record_call(tx, self._call(row, ending), ending.usage)
         if is_ours:
             record.add(_INTERRUPTED)
             self._log.append(_Orphan(lapsed.message_id, cipher, record), urgent=True)
@@ -133,15 +125,12 @@ class Sweeper:
             cost_usd=cost_usd(usage, prices),
         )
 
-    def _call(self, row: MessageRow, ending: Ending) -> LlmCall:
+    def _call(self, row: MessageRow) -> LlmCall:
         return LlmCall(
             conversation_id=row.conversation_id,
             message_id=row.id,
             provider=self._models.describe(row.model or "")[0],
             model=row.model or "",
-            outcome="interrupted",
-            finish_reason=ending.finish_reason,
-            cost_usd=ending.cost_usd,
             first_token_ms=None,
             total_ms=0,
         )
