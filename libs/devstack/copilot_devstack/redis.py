@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from copilot_devstack.accounts import data_folder, make_data_folder, runnable, server_account
@@ -46,14 +47,22 @@ class EmbeddedRedis(Server):
 
     @property
     def version(self) -> str:
-        return find_program().version
+        return self._found.version
 
     @property
     def origin(self) -> str:
-        return find_program().origin
+        return self._found.origin
+
+    @cached_property
+    def _place(self) -> Path:
+        return data_folder(self._home.path, self._account)
+
+    @cached_property
+    def _found(self) -> RedisProgram:
+        return find_program()
 
     def _folder(self) -> Path:
-        return data_folder(self._home.path, self._account) / "redis"
+        return self._place / "redis"
 
     def _command(self, port: int) -> list[str]:
         settings = {
@@ -84,12 +93,12 @@ class EmbeddedRedis(Server):
             return False
 
     def _program(self) -> Path:
-        path = find_program().path
+        path = self._found.path
         return runnable(
             path,
             parts=[path],
             root=path.parent.parent,
-            folder=data_folder(self._home.path, self._account),
+            folder=self._place,
             account=self._account,
         )
 

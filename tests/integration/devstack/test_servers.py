@@ -262,12 +262,11 @@ def test_as_root_data_stays_in_the_clone_where_the_servers_account_can_enter() -
 
 @needs_root
 def test_as_root_a_prepared_folder_of_somebody_else_is_refused(home: Home) -> None:
-    postgres = _postgres(home)
-    outside = postgres.data_path.parent.parent
+    outside = _postgres(home).data_path.parent.parent
     (home.path / "data-folder").unlink()
     os.chown(outside, 65_534, 65_534)
     with pytest.raises(StackError, match="is not ours"):
-        postgres.start()
+        _postgres(home).start()
     os.chown(outside, 0, 0)
     (home.path / "data-folder").write_text(str(outside))
 
