@@ -60,11 +60,13 @@ class StreamLog:
         self._urgent = asyncio.Event()
         self._away_until = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._flush_forever(), name="stream-log")
 
     async def stop(self) -> None:
+        self._is_stopping = True
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -103,9 +105,11 @@ class StreamLog:
         if asyncio.get_running_loop().time() >= self._away_until:
             try:
                 await self._write(taken)
-            except Exception as error:  # whatever it is, readers here must get their events
-                if not isinstance(error, RedisError | OSError | TimeoutError):
-                    logger.opt(exception=error).error("Stream log failed")
+            except (RedisError, OSError, TimeoutError, asyncio.CancelledError) as error:
+                # The client's own time-out cancels from within, and such a cancellation can get out: it must not end
+                # the loop that all streams of this process hang on.
+                if self._is_stopping:
+                    raise
                 self._away_until = asyncio.get_running_loop().time() + _AWAY_SECONDS
                 logger.bind(error_type=type(error).__name__).warning("Stream log not written")
         for stream, first, payloads in taken:
