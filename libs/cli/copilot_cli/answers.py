@@ -1,5 +1,6 @@
 """An answer on the terminal: its text, where it comes from, what it took."""
 
+import re
 from collections.abc import Sequence
 
 from copilot_cli.client.api import Document
@@ -7,15 +8,22 @@ from copilot_cli.client.types import AnswerUsage, Citation, Message
 from copilot_cli.output import cell, console, money, printable
 
 _QUOTE_CHARACTERS = 100
+_MARK = re.compile(r"\[([0-9]{1,6})\]")
 
 
 def print_footer(message: Message, *, documents: Sequence[Document], seconds: float | None) -> None:
     """Citations, then one line of model, tokens, cost and time. `documents` are those sent along."""
     out = console()
-    for number, citation in enumerate(message.citations, 1):
+    for number, citation in zip(_numbers(message), message.citations, strict=True):
         line = f"  [{number}] {place(citation, documents)}  “{shorten(citation.quote, _QUOTE_CHARACTERS)}”"
         out.print(line, style="cyan", markup=False, highlight=False, soft_wrap=True)
     out.print(f"  {figures(message, seconds)}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _numbers(message: Message) -> Sequence[int]:
+    """As the text has them: citations come in the order in which their marks first appear in it."""
+    marks = list(dict.fromkeys(int(mark) for mark in _MARK.findall(message.content)))
+    return marks if len(marks) == len(message.citations) else range(1, len(message.citations) + 1)
 
 
 def figures(message: Message, seconds: float | None) -> str:

@@ -69,7 +69,7 @@ class Chat:
             note("A new conversation begins with your next question.")
         elif name == "/file" and argument:
             self._documents += read_documents([Path(argument.strip()).expanduser()])
-            note(f"{len(self._documents)} files go with every question from here on.")
+            note(f"With every question from here on: {self._names()}")
         else:
             note(_HELP)
 
@@ -87,8 +87,11 @@ class Chat:
 
     def _greet(self) -> None:
         if not self._as_json:
-            names = ", ".join(document.name for document in self._documents)
-            note(f"Talking to {self._client.base_url}{f' about {names}' if names else ''}. /help lists the commands.")
+            about = f" about {self._names()}" if self._documents else ""
+            note(f"Talking to {self._client.base_url}{about}. /help lists the commands.")
+
+    def _names(self) -> str:
+        return ", ".join(document.name for document in self._documents)
 
     def _read(self) -> str | None:
         """One line without its ends; None at the end of input. Ctrl-C at the prompt only clears the line."""

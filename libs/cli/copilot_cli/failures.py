@@ -33,7 +33,7 @@ def _ours(error: Exception) -> str | None:
         case ApiError():
             return _of_api(error)
         case InvalidInput():
-            return "; ".join(f"{name} {problem}" for name, problem in error.fields.items())
+            return "; ".join(f"{name}: {problem}" for name, problem in error.fields.items())
         case CopilotError():
             return error.message
         case _:
@@ -42,7 +42,7 @@ def _ours(error: Exception) -> str | None:
 
 def _of_api(error: ApiError) -> str:
     parts = [f"{error.code}: {error.message}"]
-    parts += [f"{name} {problem}".strip() + "." for name, problem in error.fields.items()]
+    parts += [f"{name}: {problem.rstrip('.')}.".removeprefix(": ") for name, problem in error.fields.items()]
     parts += [_ADVICE[error.code]] if error.code in _ADVICE else []
     return " ".join(parts) + (f" (request {error.request_id})" if error.request_id else "")
 

@@ -59,11 +59,11 @@ class Places:
         if url and not key:
             raise _missing("COPILOT_API_KEY", "the key for the API that COPILOT_URL names")
         if url and key:
-            return Remote(_checked_url(url), key, "COPILOT_URL")
+            return Remote(_checked_url(url), _checked_key(key), "COPILOT_URL")
         state = self._dev_state()
         if state is None:
             raise _missing("COPILOT_URL", "the API's address (and COPILOT_API_KEY), or start one: copilot up")
-        return Remote(_checked_url(state.base_url), key or state.api_key, "the development stack")
+        return Remote(_checked_url(state.base_url), _checked_key(key or state.api_key), "the development stack")
 
     def settings(self) -> Mapping[str, str]:
         """The environment a service would see; where it names no database, with the development stack's in it."""
@@ -133,6 +133,12 @@ def _checked_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise SettingsError("COPILOT_URL must begin with http:// or https://", details={"variable": "COPILOT_URL"})
     return url.rstrip("/")
+
+
+def _checked_key(key: str) -> str:
+    if not (key.isascii() and key.isprintable()):
+        raise SettingsError("COPILOT_API_KEY has characters that no key has", details={"variable": "COPILOT_API_KEY"})
+    return key
 
 
 def _missing(name: str, meaning: str) -> SettingsError:

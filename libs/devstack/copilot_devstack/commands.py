@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from copilot_devstack.demo.command import demo
+
 if TYPE_CHECKING:
     from copilot_devstack.stack import Stack
 
 
 def register(app: typer.Typer) -> None:
-    for command in (up, down, status, logs, reset):
+    for command in (up, down, status, logs, reset, demo):
         app.command(rich_help_panel="Development stack")(command)
 
 

@@ -38,7 +38,7 @@ def ask(
     from copilot_cli.answers import print_footer, shorten
     from copilot_cli.client import ApiClient, Question
     from copilot_cli.documents import read_documents
-    from copilot_cli.output import print_json
+    from copilot_cli.output import print_json, printable
     from copilot_cli.places import Places
 
     content = sys.stdin.read() if question == "-" else question
@@ -49,6 +49,8 @@ def ask(
     if as_json:
         print_json(answered.message)
     else:
+        if not stream:
+            print(printable(answered.message.content))
         print_footer(answered.message, documents=asked.documents, seconds=answered.seconds)
 
 
@@ -65,5 +67,4 @@ def _answer(client: "ApiClient", conversation_id: UUID, question: "Question", *,
         show("\n")
         return answered
     with working("Answering"):
-        answered = ask_at_once(client, conversation_id, question)
-    return answered
+        return ask_at_once(client, conversation_id, question)

@@ -69,7 +69,10 @@ def status(as_json: AsJson = False) -> None:
     if as_json:
         print_json(states)
     else:
-        rows = [(f"{state.version:03}", state.name, state.state, state.applied_at) for state in states]
+        rows = [
+            (f"{state.version:03}", state.name, state.state, state.applied_at and state.applied_at[:19])
+            for state in states
+        ]
         print_table(["version", "name", "state", "applied"], rows, empty="There are no migrations.")
     raise typer.Exit(0 if all(state.state == "applied" for state in states) else 1)
 
