@@ -96,11 +96,15 @@ async def test_another_body_is_a_mismatch_while_it_runs_and_after(world: World) 
     await conflict("IDEMPOTENCY_MISMATCH", world, owner, other)
 
 
-@pytest.mark.parametrize("changed", [{"method": "PUT"}, {"path": "/api/v1/others"}, {"key": "another"}])
-async def test_another_method_path_or_key_is_another_request(world: World, changed: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [replace(REQUEST, method="PUT"), replace(REQUEST, path="/api/v1/others"), replace(REQUEST, key="another")],
+    ids=["method", "path", "key"],
+)
+async def test_another_method_path_or_key_is_another_request(world: World, other: IdempotentRequest) -> None:
     owner, process_id = await world.owner(), await living_process(world)
     await begin_fresh(world, owner, process_id)
-    assert isinstance(await begin(world, owner, process_id, replace(REQUEST, **changed)), Fresh)
+    assert isinstance(await begin(world, owner, process_id, other), Fresh)
 
 
 async def test_another_principal_and_another_tenant_are_other_requests(world: World) -> None:

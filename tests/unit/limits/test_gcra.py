@@ -87,9 +87,8 @@ def test_who_waits_retry_after_is_allowed_and_who_waits_a_second_less_is_not(lim
 def test_reset_is_the_second_at_which_the_bucket_is_full_again() -> None:
     clock, bucket = Clock(), Bucket("b", Limit(10, 60_000))
     local = LocalBuckets(clock)
-    for _ in range(3):
-        decision = local.consume([bucket])
-    assert allowance([bucket], decision).reset_at == 1_700_000_000 + 18
+    decisions = [local.consume([bucket]) for _ in range(3)]
+    assert allowance([bucket], decisions[-1]).reset_at == 1_700_000_000 + 18
 
 
 def test_a_refusal_speaks_of_the_bucket_that_refused() -> None:
