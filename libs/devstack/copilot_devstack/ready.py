@@ -29,7 +29,7 @@ def _curl(state: DevState) -> list[str]:
         f"""  URL={state.base_url}/api/v1/conversations KEY={state.api_key}""",
         f"""  ID=$(curl -s $URL {headers} -d '{{"title": "Hello"}}' \\""",
         """    | python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])')""",
-        f"""  curl $URL/$ID/messages {headers} \\""",
+        f"""  curl -s $URL/$ID/messages {headers} \\""",
         """    -d '{"role": "user", "content": "Who keeps the keys?",""",
         """         "documents": [{"name": "note.txt", "text": "The keys are kept by Ada. The door is blue."}]}'""",
     ]
