@@ -55,6 +55,7 @@ class TurnStarter:
         async with self._db.transaction(principal) as tx:
             turn = await open_turn(tx, conversation_id, max_messages=self._max_messages, max_history_tokens=window)
             model = explicit or self._models.resolve(turn.model)
+            _check_temperature(ask, model)
             request = await self._request(tx, conversation_id, turn, model, ask, passages)
             answer_id = new_id()
             created_at = await insert_turn(
@@ -108,6 +109,12 @@ def _fitting(newest_first: list[ChatMessage], max_tokens: int) -> list[ChatMessa
     while kept and kept[-1].role == "assistant":
         kept.pop()
     return kept[::-1]
+
+
+def _check_temperature(ask: Ask, model: ResolvedModel) -> None:
+    """Some newer models refuse any temperature; said here it is a 422 and not the provider's failure."""
+    if ask.temperature is not None and model.profile and "temperature" not in model.profile.capabilities:
+        raise InvalidInput({"temperature": f"{model.name} takes none; leave it out"})
 
 
 def _check_documents(ask: Ask) -> None:
