@@ -59,7 +59,7 @@ async def api(world: World, redis_url: str) -> AsyncIterator[Api]:
     await services.database.open()
     await services.lease.start()
     _, platform_key = await create_platform_key(world.urls.owner_url, "operator")
-    transport = httpx.ASGITransport(app=build_app(services))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app=build_app(services))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         made = Api(http, world, "", platform_key)
         made.token = await made.log_in("ann")

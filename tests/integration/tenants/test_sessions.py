@@ -8,7 +8,7 @@ from copilot_common.auth.passwords import Passwords
 from copilot_common.auth.signed_ids import refresh_tokens
 from copilot_common.base.errors import InvalidInput, RateLimited, Unauthenticated
 from copilot_common.base.ids import PLATFORM_TENANT, new_id
-from integration.tenants.world import ADDRESS, PASSWORD, World
+from integration.tenants.world import ADDRESS, JWT_SECRET, PASSWORD, World
 
 
 async def refused(world: World, name: str, password: str = PASSWORD, **more: str) -> str:
@@ -136,11 +136,22 @@ async def test_a_refresh_token_gives_its_successor(world: World) -> None:
     assert (await world.by_token(third.access_token)).user_id == world.acme.user_id
 
 
-async def test_within_ten_seconds_a_spent_token_gives_the_same_successor_even_in_parallel(world: World) -> None:
+async def test_within_ten_seconds_a_spent_token_gives_the_same_successor(world: World) -> None:
     sessions, first = world.services().sessions, await world.log_in("ann")
     pairs = await asyncio.gather(*(sessions.refresh(first.refresh_token, address=None) for _ in range(8)))
     assert len({pair.refresh_token for pair in pairs}) == 1
     assert await world.as_owner("SELECT count(*) FROM refresh_tokens") == [(2,)]
+
+
+async def test_of_two_uses_at_the_same_moment_the_second_gets_what_the_first_got(world: World) -> None:
+    sessions, first = world.services().sessions, await world.log_in("ann")
+    _, _, token_id = refresh_tokens(JWT_SECRET).read(first.refresh_token)
+    async with world.db.transaction(await world.by_token(first.access_token)) as tx:
+        pair = await sessions._rotate(tx, token_id)
+        other = asyncio.create_task(sessions.refresh(first.refresh_token, address=None))
+        await world.until_blocked(other)
+    assert pair is not None
+    assert (await other).refresh_token == pair.refresh_token
 
 
 async def test_a_spent_token_used_later_ends_the_session_for_both(world: World) -> None:

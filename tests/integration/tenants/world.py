@@ -1,8 +1,10 @@
 """What the tests of this slice stand on: the services over a real database and Redis, and people in tenants."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -94,9 +96,18 @@ class World:
 
     async def as_owner(self, query: str, *params: object) -> list[tuple[object, ...]]:
         """Any statement, as the role that sees all tenants."""
-        async with await psycopg.AsyncConnection.connect(self.urls.owner_url, autocommit=True) as connection:
-            cursor = await connection.execute(query.encode(), params)
-            return await cursor.fetchall() if cursor.description else []
+        return await _run(self.urls.owner_url, query, *params)
+
+    async def as_admin(self, query: str, *params: object) -> list[tuple[object, ...]]:
+        """Any statement, as the role that sees what all sessions do."""
+        return await _run(self.urls.admin_url, query, *params)
+
+    async def until_blocked(self, task: "asyncio.Task[Any]") -> None:
+        """Until `task` waits for a lock in PostgreSQL, or has ended without ever having to."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        async with asyncio.timeout(30):
+            while not task.done() and await self.as_admin(query) == [(0,)]:
+                pass  # as_admin lets the others run
 
     async def audited(self, action: str) -> list[tuple[object, ...]]:
         """Tenant, actor type, user, resource, address of each audit row of that action."""
@@ -104,6 +115,12 @@ class World:
             "SELECT tenant_id, actor_type, user_id, resource_id, address FROM audit_log WHERE action = %s ORDER BY id"
         )
         return await self.as_owner(query, action)
+
+
+async def _run(url: str, query: str, *params: object) -> list[tuple[object, ...]]:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        cursor = await connection.execute(query.encode(), params)
+        return await cursor.fetchall() if cursor.description else []
 
 
 async def make_tenant(owner_url: str, slug: str, admin: str | None = None) -> Bootstrapped:
