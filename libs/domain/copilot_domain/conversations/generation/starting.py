@@ -113,7 +113,9 @@ def _fitting(newest_first: list[ChatMessage], max_tokens: int) -> list[ChatMessa
 
 def _check_temperature(ask: Ask, model: ResolvedModel) -> None:
     """Some newer models refuse any temperature; said here it is a 422 and not the provider's failure."""
-    if ask.temperature is not None and model.profile and "temperature" not in model.profile.capabilities:
+    if ask.temperature is None or model.profile is None or model.provider == "local":
+        return
+    if "temperature" not in model.profile.capabilities:
         raise InvalidInput({"temperature": f"{model.name} takes none; leave it out"})
 
 
