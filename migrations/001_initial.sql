@@ -402,7 +402,7 @@ GRANT SELECT (tenant_id, id, user_id, key_hash, scopes, expires_at, last_used_at
     ON api_keys TO copilot_dispatch;
 GRANT SELECT (id, key_hash, expires_at, last_used_at, revoked_at), UPDATE (last_used_at)
     ON platform_keys TO copilot_dispatch;
-GRANT SELECT (tenant_id, id, conversation_id, user_id, status, process_id, fence), UPDATE (process_id, fence)
+GRANT SELECT (tenant_id, id, conversation_id, user_id, status, process_id, fence, created_at), UPDATE (process_id, fence)
     ON messages TO copilot_dispatch;
 GRANT SELECT (tenant_id, id, expires_at), DELETE ON refresh_tokens TO copilot_dispatch;
 GRANT SELECT (tenant_id, principal_id, method, path, key, created_at), DELETE ON idempotency_keys TO copilot_dispatch;
@@ -508,8 +508,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         OR pg_postmaster_start_time() > clock_timestamp() - interval '6 seconds'
 $$;
 
--- Hand the generations of dead processes to `p_process`, which must then end them. One sweeper at a time.
-CREATE FUNCTION dispatch.claim_lapsed_generations(p_process uuid, p_limit integer)
+-- Hand the generations of dead processes to `p_process`, which must then end them. One sweeper at a time. Its own are
+-- among them when it does not know of them (`p_known`): a request cancelled in the middle of its commit leaves such a row.
+CREATE FUNCTION dispatch.claim_lapsed_generations(p_process uuid, p_known uuid[], p_limit integer)
 RETURNS TABLE (tenant_id uuid, conversation_id uuid, message_id uuid, user_id uuid, fence integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -522,9 +523,13 @@ BEGIN
     WITH lapsed AS (
         SELECT m.tenant_id, m.id
         FROM public.messages m
-        WHERE m.status = 'generating' AND NOT EXISTS (
-            SELECT FROM public.processes p WHERE p.id = m.process_id AND p.lease_expires_at > clock_timestamp()
-        )
+        WHERE m.status = 'generating' AND CASE
+            WHEN m.process_id = p_process
+                THEN m.id <> ALL (p_known) AND m.created_at < clock_timestamp() - interval '10 seconds'
+            ELSE NOT EXISTS (
+                SELECT FROM public.processes p WHERE p.id = m.process_id AND p.lease_expires_at > clock_timestamp()
+            )
+        END
         LIMIT p_limit
         FOR UPDATE SKIP LOCKED
     )

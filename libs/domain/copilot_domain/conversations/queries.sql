@@ -190,6 +190,6 @@ ON CONFLICT (tenant_id, message_id, user_id)
 DO UPDATE SET rating = excluded.rating, comment_sealed = excluded.comment_sealed, updated_at = now()
 
 -- name: claim_lapsed_generations
--- Answers whose process is gone, now owned by this one.
+-- Answers whose process is gone, or is this one and does not know of them; now owned by this one.
 SELECT tenant_id, conversation_id, message_id, user_id, fence
-FROM dispatch.claim_lapsed_generations(%(process_id)s, %(limit)s)
+FROM dispatch.claim_lapsed_generations(%(process_id)s, %(known)s, %(limit)s)

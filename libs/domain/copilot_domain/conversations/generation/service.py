@@ -8,7 +8,7 @@ from loguru import logger
 from prometheus_client import Gauge
 
 from copilot_common.base.errors import Conflict, Unavailable
-from copilot_common.base.ids import ProcessId
+from copilot_common.base.ids import MessageId, ProcessId, new_id
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_common.tenancy.audit import record_audit
@@ -49,13 +49,14 @@ class GenerationService:
         self._max_running = max_running
         self._active = active
         self._running: dict[UUID, RunningGeneration] = {}
+        self._starting: set[UUID] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._is_draining = False
         self._starter = TurnStarter(db, models, process_id=process_id, max_messages=max_messages)
         self._generator = Generator(log)
         self._finisher = Finisher(db, log, process_id)
         self._checkpointer = Checkpointer(db, self._running.values(), process_id)
-        self._sweeper = Sweeper(db, log, repository, models, process_id)
+        self._sweeper = Sweeper(db, log, repository, models, process_id, self._known)
         self._follower = Follower(db, log, repository)
 
     def start(self) -> None:
@@ -96,17 +97,22 @@ class GenerationService:
 
         Raises NotFound, InvalidInput, Conflict (GENERATION_IN_PROGRESS) or Unavailable.
         """
-        if self._is_draining or len(self._running) >= self._max_running:
+        if self._is_draining or len(self._running) + len(self._starting) >= self._max_running:
             raise Unavailable("This server takes no more questions right now; try again.")
-        turn = await self._starter.start(principal, conversation_id, ask, claim)
-        generation = RunningGeneration(
-            principal=principal,
-            conversation_id=conversation_id,
-            turn=turn,
-            streamed=streamed,
-            claim=claim,
-        )
-        self._running[generation.message_id] = generation
+        answer_id = MessageId(new_id())
+        self._starting.add(answer_id)
+        try:
+            turn = await self._starter.start(principal, conversation_id, answer_id, ask, claim)
+            generation = RunningGeneration(
+                principal=principal,
+                conversation_id=conversation_id,
+                turn=turn,
+                streamed=streamed,
+                claim=claim,
+            )
+            self._running[answer_id] = generation
+        finally:
+            self._starting.discard(answer_id)
         self._active.set(len(self._running))
         generation.task = asyncio.create_task(self._generate(generation), name="generation")
         return generation
@@ -149,6 +155,9 @@ class GenerationService:
             self._running.pop(generation.message_id, None)
             self._active.set(len(self._running))
             generation.abandon()
+
+    def _known(self) -> list[UUID]:
+        return [*self._running, *self._starting]
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [generation.task for generation in self._running.values() if generation.task]

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from copilot_common.base.errors import InvalidInput
-from copilot_common.base.ids import ProcessId, new_id
+from copilot_common.base.ids import MessageId, ProcessId, new_id
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.llm.estimates import estimate_tokens, estimate_usage
 from copilot_common.llm.registry import ModelRegistry, ResolvedModel
@@ -43,7 +43,12 @@ class TurnStarter:
         self._max_messages = max_messages
 
     async def start(
-        self, principal: Principal, conversation_id: UUID, ask: Ask, claim: idempotency.Claim | None
+        self,
+        principal: Principal,
+        conversation_id: UUID,
+        answer_id: MessageId,
+        ask: Ask,
+        claim: idempotency.Claim | None,
     ) -> StartedTurn:
         """Raises NotFound, InvalidInput, or Conflict (GENERATION_IN_PROGRESS)."""
         explicit = self._models.resolve(ask.model) if ask.model else None
@@ -57,7 +62,6 @@ class TurnStarter:
             model = explicit or self._models.resolve(turn.model)
             _check_temperature(ask, model)
             request = await self._request(tx, conversation_id, turn, model, ask, passages)
-            answer_id = new_id()
             created_at = await insert_turn(
                 tx,
                 conversation_id=conversation_id,

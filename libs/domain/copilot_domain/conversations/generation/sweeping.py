@@ -3,6 +3,7 @@ status `interrupted`, an `error` event and the end of the stream. Nothing asks t
 
 import asyncio
 import itertools
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from loguru import logger
@@ -41,14 +42,15 @@ class Sweeper:
         repository: ConversationRepository,
         models: ModelRegistry,
         process_id: ProcessId,
+        known: Callable[[], Iterable[UUID]],
     ) -> None:
+        """`known` gives the answers that this process is making right now."""
         self._db = db
         self._log = log
         self._repository = repository
         self._models = models
         self._process_id = process_id
-        # Claimed and not yet ended: kept until it worked, since a living process's claims are nobody else's.
-        self._claimed: dict[UUID, LapsedGeneration] = {}
+        self._known = known
 
     async def run_forever(self) -> None:
         for count in itertools.count():
@@ -63,18 +65,16 @@ class Sweeper:
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:
-        """Claim and end one batch; returns how many answers were ended."""
-        params = {"process_id": self._process_id, "limit": _BATCH}
+        """Claim and end one batch; returns how many answers were ended. One that could not be ended now is claimed
+        again later, since this process does not know of it."""
+        params = {"process_id": self._process_id, "known": list(self._known()), "limit": _BATCH}
         async with self._db.database.connection() as connection:
             cursor = connection.cursor(row_factory=class_row(LapsedGeneration))
             await cursor.execute(sql["claim_lapsed_generations"], params)
-            self._claimed |= {row.message_id: row for row in await cursor.fetchall()}
-        ended = 0
-        for lapsed in list(self._claimed.values()):
+            claimed = await cursor.fetchall()
+        for lapsed in claimed:
             await self._end(lapsed)
-            del self._claimed[lapsed.message_id]
-            ended += 1
-        return ended
+        return len(claimed)
 
     async def _prune(self) -> None:
         async with self._db.database.connection() as connection:
