@@ -35,16 +35,18 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Ask one question and print the answer, with its citations, cost and time."""
-    from copilot_cli.answers import print_footer, shorten
+    from copilot_cli.answers import print_footer
     from copilot_cli.client import ApiClient, Question
     from copilot_cli.documents import read_documents
     from copilot_cli.output import print_json, printable
     from copilot_cli.places import Places
 
     content = sys.stdin.read() if question == "-" else question
+    if not content.strip():
+        raise typer.BadParameter("is empty", param_hint="question")
     asked = Question(content, read_documents(file or []), model)
     with ApiClient(Places.here().remote()) as client:
-        conversation_id = conversation or client.create_conversation(title=shorten(content, _TITLE_CHARACTERS)).id
+        conversation_id = conversation or _new_conversation(client, content, model)
         answered = _answer(client, conversation_id, asked, streamed=stream and not as_json)
     if as_json:
         print_json(answered.message)
@@ -52,6 +54,13 @@ def ask(
         if not stream:
             print(printable(answered.message.content))
         print_footer(answered.message, documents=asked.documents, seconds=answered.seconds)
+
+
+def _new_conversation(client: "ApiClient", content: str, model: str | None) -> UUID:
+    """With the model, so that one that does not exist is refused before anything is made."""
+    from copilot_cli.answers import shorten
+
+    return client.create_conversation(title=shorten(content, _TITLE_CHARACTERS), model=model).id
 
 
 def _answer(client: "ApiClient", conversation_id: UUID, question: "Question", *, streamed: bool) -> "Answered":
