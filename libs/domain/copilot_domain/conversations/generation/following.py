@@ -55,10 +55,14 @@ class Follower:
         """The log for what is new; every 2 s the row, for whether it has ended (and for all of it, with Redis away)."""
         while True:
             row, cipher = await self._read_row(principal, answer)
-            if batch := restore_record(row, cipher).beyond(number):
+            record = restore_record(row, cipher)
+            if batch := record.beyond(number):
                 yield batch
                 number = batch[-1][0]
             if row.status != "generating":
+                if number > len(record):
+                    # Its process had shown more than could be kept when it was lost: the end follows all the same.
+                    yield [(number + 1, record.payloads[-1])]
                 return
             row_due = monotonic() + _ROW_POLL_SECONDS
             while monotonic() < row_due:
