@@ -8,6 +8,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.params import FromPath
 from litestar.response import File
 
 _ASSETS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
@@ -45,7 +46,7 @@ def docs_page() -> str:
 
 
 @get("/docs/{asset:str}", include_in_schema=False, sync_to_thread=False)
-def docs_asset(asset: str) -> File:
+def docs_asset(asset: FromPath[str]) -> File:
     if asset not in _ASSETS:
         raise NotFoundException
     return File(path=_assets_folder() / asset, media_type=_ASSETS[asset], content_disposition_type="inline")

@@ -4,10 +4,9 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Router, get
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 
-from copilot_api.services import Services
-from copilot_common.tenancy import Principal
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
 from copilot_domain.audit import AuditEntry, AuditFilter, list_audit
 from copilot_domain.moments import parse_moment
 from copilot_domain.pagination import Page, page_request
@@ -15,19 +14,19 @@ from copilot_domain.pagination import Page, page_request
 
 @get("/api/v1/audit", tags=["audit"])
 async def show_audit(
-    principal: Principal,
-    services: Services,
-    actor: UUID | None = None,
-    user: UUID | None = None,
-    action: str | None = None,
-    resource_type: str | None = None,
-    resource_id: UUID | None = None,
-    address: str | None = None,
-    since: Annotated[str | None, Parameter(query="from")] = None,
-    until: Annotated[str | None, Parameter(query="to")] = None,
-    limit: int | None = None,
-    offset: int | None = None,
-    cursor: str | None = None,
+    principal: ActingPrincipal,
+    services: AppServices,
+    actor: FromQuery[UUID | None] = None,
+    user: FromQuery[UUID | None] = None,
+    action: QueryText = None,
+    resource_type: QueryText = None,
+    resource_id: FromQuery[UUID | None] = None,
+    address: QueryText = None,
+    since: Annotated[str | None, QueryParameter(name="from")] = None,
+    until: Annotated[str | None, QueryParameter(name="to")] = None,
+    limit: QueryInt = None,
+    offset: QueryInt = None,
+    cursor: QueryText = None,
 ) -> Page[AuditEntry]:
     """The newest first. `actor` is the credential's id, `user` the user's it belongs to."""
     wanted = AuditFilter(

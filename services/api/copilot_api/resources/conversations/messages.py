@@ -4,11 +4,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, Response, get, post, put
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, JSONBody
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, begin_once, replayed
 from copilot_api.http.json import JsonResponse
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
 from copilot_api.http.sse import EventStream, event_stream
 from copilot_api.resources.conversations.schemas import GiveFeedback, SendMessage
 from copilot_api.services import Services
@@ -19,7 +20,7 @@ from copilot_domain.idempotency import Replay
 from copilot_domain.pagination import Page, page_request
 
 _DEFAULT_LIMIT = 50
-LastEventId = Annotated[str | None, Parameter(header="Last-Event-ID", required=False)]
+LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID")]
 
 
 class MessageController(Controller):
@@ -28,14 +29,24 @@ class MessageController(Controller):
 
     @post(dto=StrictBody[SendMessage], return_dto=None)
     async def send(
-        self, request: HttpRequest, conversation_id: UUID, data: SendMessage, principal: Principal, services: Services
+        self,
+        request: HttpRequest,
+        conversation_id: PathId,
+        data: JSONBody[SendMessage],
+        principal: ActingPrincipal,
+        services: AppServices,
     ) -> Response[Any] | EventStream:
         """The answer; with `stream: true` its events."""
         return await _send(request, conversation_id, data, principal, services, streamed=data.stream)
 
     @post("/stream", dto=StrictBody[SendMessage], return_dto=None, status_code=200)
     async def send_streamed(
-        self, request: HttpRequest, conversation_id: UUID, data: SendMessage, principal: Principal, services: Services
+        self,
+        request: HttpRequest,
+        conversation_id: PathId,
+        data: JSONBody[SendMessage],
+        principal: ActingPrincipal,
+        services: AppServices,
     ) -> Response[Any] | EventStream:
         """The answer's events, as text/event-stream."""
         return await _send(request, conversation_id, data, principal, services, streamed=True)
@@ -43,12 +54,12 @@ class MessageController(Controller):
     @get()
     async def index(
         self,
-        conversation_id: UUID,
-        principal: Principal,
-        services: Services,
-        limit: int | None = None,
-        offset: int | None = None,
-        cursor: str | None = None,
+        conversation_id: PathId,
+        principal: ActingPrincipal,
+        services: AppServices,
+        limit: QueryInt = None,
+        offset: QueryInt = None,
+        cursor: QueryText = None,
     ) -> Page[Message]:
         """Oldest first."""
         wanted = page_request(limit, offset, cursor, default_limit=_DEFAULT_LIMIT)
@@ -56,16 +67,18 @@ class MessageController(Controller):
             return await services.conversations.messages(tx, conversation_id, wanted)
 
     @get("/{message_id:uuid}")
-    async def show(self, conversation_id: UUID, message_id: UUID, principal: Principal, services: Services) -> Message:
+    async def show(
+        self, conversation_id: PathId, message_id: PathId, principal: ActingPrincipal, services: AppServices
+    ) -> Message:
         return await _read(services, principal, conversation_id, message_id)
 
     @get("/{message_id:uuid}/stream")
     async def follow(
         self,
-        conversation_id: UUID,
-        message_id: UUID,
-        principal: Principal,
-        services: Services,
+        conversation_id: PathId,
+        message_id: PathId,
+        principal: ActingPrincipal,
+        services: AppServices,
         last_event_id: LastEventId = None,
     ) -> EventStream:
         """From the start, or after `Last-Event-ID`; live while the answer is being generated."""
@@ -77,14 +90,19 @@ class MessageController(Controller):
 
     @post("/{message_id:uuid}/cancel", status_code=202)
     async def cancel(
-        self, conversation_id: UUID, message_id: UUID, principal: Principal, services: Services
+        self, conversation_id: PathId, message_id: PathId, principal: ActingPrincipal, services: AppServices
     ) -> dict[str, str]:
         await services.generations.cancel(principal, conversation_id, message_id)
         return {"id": str(message_id), "status": "cancelling"}
 
     @put("/{message_id:uuid}/feedback", dto=StrictBody[GiveFeedback], return_dto=None)
     async def give_feedback(
-        self, conversation_id: UUID, message_id: UUID, data: GiveFeedback, principal: Principal, services: Services
+        self,
+        conversation_id: PathId,
+        message_id: PathId,
+        data: JSONBody[GiveFeedback],
+        principal: ActingPrincipal,
+        services: AppServices,
     ) -> Feedback:
         async with services.tenants_db.transaction(principal) as tx:
             return await services.conversations.give_feedback(tx, conversation_id, message_id, data.to_feedback())

@@ -1,14 +1,12 @@
 """/conversations, without its messages."""
 
-from uuid import UUID
-
 from litestar import Controller, Response, delete, get, patch, post
+from litestar.params import JSONBody
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, answer_once
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
 from copilot_api.resources.conversations.schemas import CreateConversation, UpdateConversation
-from copilot_api.services import Services
-from copilot_common.tenancy import Principal
 from copilot_domain.conversations import Conversation
 from copilot_domain.pagination import Page, page_request
 
@@ -19,7 +17,11 @@ class ConversationController(Controller):
 
     @post(dto=StrictBody[CreateConversation], return_dto=None)
     async def create(
-        self, request: HttpRequest, data: CreateConversation, principal: Principal, services: Services
+        self,
+        request: HttpRequest,
+        data: JSONBody[CreateConversation],
+        principal: ActingPrincipal,
+        services: AppServices,
     ) -> Response[Conversation]:
         new = data.to_new()
         return await answer_once(
@@ -29,11 +31,11 @@ class ConversationController(Controller):
     @get()
     async def index(
         self,
-        principal: Principal,
-        services: Services,
-        limit: int | None = None,
-        offset: int | None = None,
-        cursor: str | None = None,
+        principal: ActingPrincipal,
+        services: AppServices,
+        limit: QueryInt = None,
+        offset: QueryInt = None,
+        cursor: QueryText = None,
     ) -> Page[Conversation]:
         """Newest activity first."""
         wanted = page_request(limit, offset, cursor)
@@ -41,18 +43,22 @@ class ConversationController(Controller):
             return await services.conversations.list(tx, wanted)
 
     @get("/{conversation_id:uuid}")
-    async def show(self, conversation_id: UUID, principal: Principal, services: Services) -> Conversation:
+    async def show(self, conversation_id: PathId, principal: ActingPrincipal, services: AppServices) -> Conversation:
         async with services.tenants_db.transaction(principal) as tx:
             return await services.conversations.get(tx, conversation_id)
 
     @patch("/{conversation_id:uuid}", dto=StrictBody[UpdateConversation], return_dto=None)
     async def update(
-        self, conversation_id: UUID, data: UpdateConversation, principal: Principal, services: Services
+        self,
+        conversation_id: PathId,
+        data: JSONBody[UpdateConversation],
+        principal: ActingPrincipal,
+        services: AppServices,
     ) -> Conversation:
         async with services.tenants_db.transaction(principal) as tx:
             return await services.conversations.update(tx, conversation_id, data.changes())
 
     @delete("/{conversation_id:uuid}")
-    async def remove(self, conversation_id: UUID, principal: Principal, services: Services) -> None:
+    async def remove(self, conversation_id: PathId, principal: ActingPrincipal, services: AppServices) -> None:
         async with services.tenants_db.transaction(principal) as tx:
             await services.conversations.delete(tx, conversation_id)

@@ -3,28 +3,28 @@
 from litestar import MediaType, Response, Router, get
 
 from copilot_api.http.json import JsonResponse
-from copilot_api.services import Services
+from copilot_api.http.parameters import AppServices
 from copilot_common.platform.metrics import render_metrics
 
 _UNAVAILABLE = 503
 
 
 @get("/health", tags=["health"])
-async def health(services: Services) -> Response[object]:
+async def health(services: AppServices) -> Response[object]:
     """The whole picture. 503 when this process cannot serve."""
     report = await services.health.report()
     return JsonResponse(report, status_code=200 if report.status != "unhealthy" else _UNAVAILABLE)
 
 
 @get("/health/live", tags=["health"], sync_to_thread=False)
-def live(services: Services) -> Response[object]:
+def live(services: AppServices) -> Response[object]:
     """Whether this process should go on. An unreachable database does not matter here."""
     alive = services.health.is_live()
     return JsonResponse({"status": "alive" if alive else "wedged"}, status_code=200 if alive else _UNAVAILABLE)
 
 
 @get("/health/ready", tags=["health"])
-async def ready(services: Services) -> Response[object]:
+async def ready(services: AppServices) -> Response[object]:
     """Whether this process can serve: database reachable, schema in range, not draining."""
     reason = await services.health.unready_reason()
     status = 200 if reason is None else _UNAVAILABLE
@@ -32,7 +32,7 @@ async def ready(services: Services) -> Response[object]:
 
 
 @get("/metrics", tags=["health"], media_type=MediaType.TEXT, sync_to_thread=False)
-def metrics(services: Services) -> Response[bytes]:
+def metrics(services: AppServices) -> Response[bytes]:
     """Prometheus's text format."""
     return Response(render_metrics(services.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -2,13 +2,13 @@
 
 from litestar import Router, get
 
+from copilot_api.http.parameters import AppServices
 from copilot_api.resources.models.schemas import ModelView
-from copilot_api.services import Services
 from copilot_domain.pagination import Page
 
 
 @get("/api/v1/models", tags=["models"], sync_to_thread=False)
-def list_models(services: Services) -> Page[ModelView]:
+def list_models(services: AppServices) -> Page[ModelView]:
     """Every listed model; `configured` says whether its provider has a key here."""
     items = [ModelView.of(profile, configured) for profile, configured in services.models.models()]
     return Page(items, total=len(items), limit=len(items), offset=0, has_more=False, next_cursor=None)

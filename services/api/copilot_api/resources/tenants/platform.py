@@ -1,16 +1,15 @@
 """/tenants: all of them, for platform keys."""
 
 from typing import Any
-from uuid import UUID
 
 from litestar import Controller, Request, Response, delete, get, patch, post
+from litestar.params import JSONBody
 from msgspec import UNSET
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import answer_once
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
 from copilot_api.resources.tenants.schemas import CreateTenant, UpdateTenant
-from copilot_api.services import Services
-from copilot_common.tenancy import Principal
 from copilot_domain.pagination import Page, page_request
 from copilot_domain.tenants import CreatedTenant, Tenant
 
@@ -21,7 +20,11 @@ class PlatformController(Controller):
 
     @post(dto=StrictBody[CreateTenant], return_dto=None, status_code=201)
     async def create(
-        self, request: Request[Any, Any, Any], data: CreateTenant, principal: Principal, services: Services
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[CreateTenant],
+        principal: ActingPrincipal,
+        services: AppServices,
     ) -> Response[CreatedTenant]:
         return await answer_once(
             services,
@@ -35,23 +38,25 @@ class PlatformController(Controller):
     @get()
     async def index(
         self,
-        principal: Principal,
-        services: Services,
-        limit: int | None = None,
-        offset: int | None = None,
-        cursor: str | None = None,
+        principal: ActingPrincipal,
+        services: AppServices,
+        limit: QueryInt = None,
+        offset: QueryInt = None,
+        cursor: QueryText = None,
     ) -> Page[Tenant]:
         wanted = page_request(limit, offset, cursor)
         async with services.tenants_db.transaction(principal) as tx:
             return await services.tenants.platform.list(tx, wanted)
 
     @get("/{tenant_id:uuid}")
-    async def show(self, tenant_id: UUID, principal: Principal, services: Services) -> Tenant:
+    async def show(self, tenant_id: PathId, principal: ActingPrincipal, services: AppServices) -> Tenant:
         async with services.tenants_db.transaction(principal) as tx:
             return await services.tenants.platform.get(tx, tenant_id)
 
     @patch("/{tenant_id:uuid}", dto=StrictBody[UpdateTenant], return_dto=None)
-    async def update(self, tenant_id: UUID, data: UpdateTenant, principal: Principal, services: Services) -> Tenant:
+    async def update(
+        self, tenant_id: PathId, data: JSONBody[UpdateTenant], principal: ActingPrincipal, services: AppServices
+    ) -> Tenant:
         """A suspended tenant's credentials are refused from the next request on."""
         name = None if data.name is UNSET else data.name
         status = None if data.status is UNSET else data.status
@@ -59,7 +64,7 @@ class PlatformController(Controller):
             return await services.tenants.platform.update(tx, tenant_id, name=name, status=status)
 
     @delete("/{tenant_id:uuid}")
-    async def remove(self, tenant_id: UUID, principal: Principal, services: Services) -> None:
+    async def remove(self, tenant_id: PathId, principal: ActingPrincipal, services: AppServices) -> None:
         """With everything in it, but for its audit log."""
         async with services.tenants_db.transaction(principal) as tx:
             await services.tenants.platform.delete(tx, tenant_id)

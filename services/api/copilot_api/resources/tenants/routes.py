@@ -1,16 +1,15 @@
 """/tenants/current: the principal's own tenant, its members and invites."""
 
 from typing import Any
-from uuid import UUID
 
 from litestar import Controller, Request, Response, Router, delete, get, patch, post
+from litestar.params import JSONBody
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import answer_once
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
 from copilot_api.resources.tenants.platform import PlatformController
 from copilot_api.resources.tenants.schemas import CreateInvite, UpdateCurrentTenant, UpdateMember
-from copilot_api.services import Services
-from copilot_common.tenancy import Principal
 from copilot_domain.pagination import Page, page_request
 from copilot_domain.tenants import (
     CreatedInvite,
@@ -30,12 +29,14 @@ class CurrentTenantController(Controller):
     tags = ("tenants",)
 
     @get()
-    async def show(self, principal: Principal, services: Services) -> Tenant:
+    async def show(self, principal: ActingPrincipal, services: AppServices) -> Tenant:
         async with services.tenants_db.transaction(principal) as tx:
             return await get_current_tenant(tx)
 
     @patch(dto=StrictBody[UpdateCurrentTenant], return_dto=None)
-    async def update(self, data: UpdateCurrentTenant, principal: Principal, services: Services) -> Tenant:
+    async def update(
+        self, data: JSONBody[UpdateCurrentTenant], principal: ActingPrincipal, services: AppServices
+    ) -> Tenant:
         async with services.tenants_db.transaction(principal) as tx:
             return await rename_current_tenant(tx, data.name)
 
@@ -47,24 +48,26 @@ class MemberController(Controller):
     @get()
     async def index(
         self,
-        principal: Principal,
-        services: Services,
-        limit: int | None = None,
-        offset: int | None = None,
-        cursor: str | None = None,
+        principal: ActingPrincipal,
+        services: AppServices,
+        limit: QueryInt = None,
+        offset: QueryInt = None,
+        cursor: QueryText = None,
     ) -> Page[Member]:
         wanted = page_request(limit, offset, cursor)
         async with services.tenants_db.transaction(principal) as tx:
             return await list_members(tx, wanted)
 
     @patch("/{user_id:uuid}", dto=StrictBody[UpdateMember], return_dto=None)
-    async def update(self, user_id: UUID, data: UpdateMember, principal: Principal, services: Services) -> Member:
+    async def update(
+        self, user_id: PathId, data: JSONBody[UpdateMember], principal: ActingPrincipal, services: AppServices
+    ) -> Member:
         """Only owners touch owners; the last owner stays."""
         async with services.tenants_db.transaction(principal) as tx:
             return await change_role(tx, user_id, data.role)
 
     @delete("/{user_id:uuid}")
-    async def remove(self, user_id: UUID, principal: Principal, services: Services) -> None:
+    async def remove(self, user_id: PathId, principal: ActingPrincipal, services: AppServices) -> None:
         """Their API keys and sessions in this tenant end at once."""
         async with services.tenants_db.transaction(principal) as tx:
             await remove_member(tx, user_id)
@@ -76,7 +79,11 @@ class InviteController(Controller):
 
     @post(dto=StrictBody[CreateInvite], return_dto=None, status_code=201)
     async def create(
-        self, request: Request[Any, Any, Any], data: CreateInvite, principal: Principal, services: Services
+        self,
+        request: Request[Any, Any, Any],
+        data: JSONBody[CreateInvite],
+        principal: ActingPrincipal,
+        services: AppServices,
     ) -> Response[CreatedInvite]:
         """`token` is shown only here; the invited person registers with it within seven days."""
         return await answer_once(
@@ -91,18 +98,18 @@ class InviteController(Controller):
     @get()
     async def index(
         self,
-        principal: Principal,
-        services: Services,
-        limit: int | None = None,
-        offset: int | None = None,
-        cursor: str | None = None,
+        principal: ActingPrincipal,
+        services: AppServices,
+        limit: QueryInt = None,
+        offset: QueryInt = None,
+        cursor: QueryText = None,
     ) -> Page[Invite]:
         wanted = page_request(limit, offset, cursor)
         async with services.tenants_db.transaction(principal) as tx:
             return await services.tenants.invites.list(tx, wanted)
 
     @delete("/{invite_id:uuid}")
-    async def withdraw(self, invite_id: UUID, principal: Principal, services: Services) -> None:
+    async def withdraw(self, invite_id: PathId, principal: ActingPrincipal, services: AppServices) -> None:
         async with services.tenants_db.transaction(principal) as tx:
             await services.tenants.invites.withdraw(tx, invite_id)
 

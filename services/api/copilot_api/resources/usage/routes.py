@@ -3,21 +3,20 @@
 from typing import Annotated
 
 from litestar import Router, get
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 
-from copilot_api.services import Services
-from copilot_common.tenancy import Principal
+from copilot_api.http.parameters import ActingPrincipal, AppServices
 from copilot_domain.moments import parse_moment
 from copilot_domain.usage import GroupBy, UsageReport, sum_usage
 
 
 @get("/api/v1/usage", tags=["usage"])
 async def show_usage(
-    principal: Principal,
-    services: Services,
-    since: Annotated[str | None, Parameter(query="from")] = None,
-    until: Annotated[str | None, Parameter(query="to")] = None,
-    group_by: GroupBy = "day",
+    principal: ActingPrincipal,
+    services: AppServices,
+    since: Annotated[str | None, QueryParameter(name="from")] = None,
+    until: Annotated[str | None, QueryParameter(name="to")] = None,
+    group_by: FromQuery[GroupBy] = "day",
 ) -> UsageReport:
     """By default of the last 30 days; without the scope admin one's own calls only. A date in `to` is included."""
     begin, end = parse_moment(since, field="from"), parse_moment(until, field="to", ends_span=True)
