@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Router, get
 from litestar.params import FromQuery, QueryParameter
 
-from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
+from copilot_api.http.parameters import ActingPrincipal, AppServices, QueryInt, QueryText
 from copilot_domain.audit import AuditEntry, AuditFilter, list_audit
 from copilot_domain.moments import parse_moment
 from copilot_domain.pagination import Page, page_request
