@@ -1,0 +1,64 @@
+"""The command line. Exit code 0 also when a target is missed: the table says so. 1 when it could not be measured."""
+
+import argparse
+import signal
+import subprocess
+import sys
+from types import FrameType
+
+from bench.load.runner import LoadFailed
+from bench.measures import MEASURES
+from bench.peers.environment import FOLDER, install
+from bench.plan import FULL, QUICK
+from bench.product import DEFAULT_POOL
+from bench.progress import hush
+from bench.report import render, save
+from bench.run import run
+from copilot_devstack import StackError
+
+_LIMIT_SECONDS = 360
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    if options.command == "peers":
+        _install_peers()
+        return
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGALRM, _stop)
+    signal.alarm(_LIMIT_SECONDS)
+    try:
+        report = run(QUICK if options.quick else FULL, names=options.only or list(MEASURES), pool=options.pool)
+    except (LoadFailed, StackError, RuntimeError) as error:
+        hush()
+        sys.exit(f"bench: {error}")
+    hush()
+    print(render(report))
+    print(f"written to {save(report)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Speed against targets and peers")
+    parser.add_argument("command", nargs="?", choices=["run", "peers"], default="run", help="peers: install them")
+    parser.add_argument("--quick", action="store_true", help="one short round each")
+    parser.add_argument("--only", action="append", choices=list(MEASURES), help="may be given several times")
+    parser.add_argument("--pool", type=int, default=DEFAULT_POOL, help="the API's DATABASE_POOL_MAX (%(default)s)")
+    return parser
+
+
+def _install_peers() -> None:
+    print(f"Installing the peers into {FOLDER} (takes minutes)")
+    try:
+        install()
+    except (subprocess.SubprocessError, OSError) as error:
+        sys.exit(f"bench: the peers could not be installed: {error}")
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """Through the exits of all `with` blocks, so that no server is left behind."""
+    name = "took too long" if number == signal.SIGALRM else "stopped"
+    sys.exit(f"bench: {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Requests per second of plain answers, many clients at once."""
+
+from statistics import median
+
+from bench.contenders import Contenders, closed
+from bench.plan import INSTANT
+from bench.product import TURNS
+from bench.rows import Row, at_least, failure_notes, ratio, spread
+
+_TIMES_PEER = 5.0
+
+
+def measure(cast: Contenders) -> list[Row]:
+    plan = cast.plan
+    targets = {"product": cast.product.plain()}
+    if cast.peer:
+        targets["LiteLLM"] = cast.peer.plain(INSTANT)
+    jobs = {
+        name: closed(target, clients=plan.clients, seconds=plan.plain_seconds, plan=plan)
+        for name, target in targets.items()
+    }
+    outcomes = cast.play("plain", jobs, rounds=plan.rounds)
+    rates = {name: [outcome.per_second for outcome in several] for name, several in outcomes.items()}
+    ours = median(rates["product"])
+    theirs = median(rates["LiteLLM"]) if "LiteLLM" in rates else None
+    times = ratio(ours, theirs) if theirs else None
+    return [
+        Row(
+            name=f"plain answers, {plan.clients} clients",
+            target=f"≥ {_TIMES_PEER:g} × LiteLLM",
+            measured=f"{ours:.0f} req/s",
+            peer=f"{theirs:.1f} req/s" if theirs else "not measured",
+            ratio=times,
+            verdict=at_least(times, _TIMES_PEER) if times else "not measured",
+            notes=[
+                f"each client fills conversations of {TURNS} turns ({2 * TURNS} messages), then begins a new one (not "
+                "counted, but within the time); the history goes to the model each time. LiteLLM gets one message.",
+                *(f"{name} by round: {spread(values)} req/s" for name, values in rates.items()),
+                *failure_notes(outcomes),
+            ],
+        )
+    ]

@@ -1,0 +1,55 @@
+"""How evenly tokens arrive while one process serves many slow streams."""
+
+from bench.contenders import Contenders
+from bench.load.job import Job, Outcome, Target
+from bench.rows import Row, at_most, failure_notes
+from bench.upstream import direct
+
+_LIMIT_MS = 50.0
+
+
+def measure(cast: Contenders) -> list[Row]:
+    plan, script = cast.plan, cast.plan.slow_script
+    jobs = {
+        "upstream": _job(cast, direct(cast.simulator, script, stream=True)),
+        "product": _job(cast, cast.product.streamed(script)),
+    }
+    outcomes = cast.play("streams", jobs, rounds=1)
+    product, upstream = outcomes["product"][0], outcomes["upstream"][0]
+    excess = product.gap_excess_ms
+    return [
+        Row(
+            name=f"{plan.streams} slow streams, gap above pace p99",
+            target=f"≤ {_LIMIT_MS:g} ms",
+            measured=f"{excess.p99:.1f} ms",
+            verdict=at_most(excess.p99, _LIMIT_MS) if product.completed == plan.streams else "MISSED",
+            notes=[
+                f"{plan.stream_tokens} tokens, one every {plan.pace_ms} ms, streams started over "
+                f"{plan.ramp_seconds:g} s; {product.completed} of {plan.streams} complete, "
+                f"{excess.count} gaps from first to last token of all streams",
+                f"product: {_gaps(product)}",
+                f"upstream asked directly: {_gaps(upstream)}; added at p99: "
+                f"{excess.p99 - upstream.gap_excess_ms.p99:.1f} ms",
+                f"first token p50 {product.first_token_ms.p50:.0f}, p99 {product.first_token_ms.p99:.0f} ms; "
+                f"the load generator used {product.cpu_share:.0%} of a core",
+                *failure_notes(outcomes),
+            ],
+        )
+    ]
+
+
+def _gaps(outcome: Outcome) -> str:
+    excess = outcome.gap_excess_ms
+    return f"gap minus pace p50 {excess.p50:.1f}, p99 {excess.p99:.1f}, max {excess.max:.1f} ms"
+
+
+def _job(cast: Contenders, target: Target) -> Job:
+    plan = cast.plan
+    return Job(
+        mode="once",
+        target=target,
+        clients=plan.streams,
+        ramp_seconds=plan.ramp_seconds,
+        tokens=plan.stream_tokens,
+        pace_ms=plan.pace_ms,
+    )

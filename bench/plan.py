@@ -1,0 +1,30 @@
+"""How long and how much: fixed numbers, so that two runs can be compared."""
+
+import msgspec
+
+# 20 tokens at once: what a non-streamed answer and the throughput are measured with.
+INSTANT = "sim"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """`rounds` of each contender alternate (A B A B), so that a machine that slows down slows both."""
+
+    rounds: int = 3
+    warm_up_seconds: float = 1.0
+    clients: int = 16
+    plain_seconds: float = 6.0
+    single_seconds: float = 3.0
+    first_token_script: str = "sim,tokens=20,pace_ms=2"
+    first_token_tokens: int = 20
+    streams: int = 500
+    stream_tokens: int = 40
+    pace_ms: int = 250
+    ramp_seconds: float = 2.0
+
+    @property
+    def slow_script(self) -> str:
+        return f"sim,tokens={self.stream_tokens},pace_ms={self.pace_ms}"
+
+
+FULL = Plan()
+QUICK = Plan(rounds=1, plain_seconds=3.0, single_seconds=2.0, stream_tokens=20)

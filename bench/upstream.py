@@ -1,0 +1,15 @@
+"""The simulator asked directly: what every product's numbers stand on."""
+
+from bench.load.job import Target
+from bench.simulated import SimulatedProvider
+from bench.words import chat_body
+
+
+def direct(simulator: SimulatedProvider, script: str, *, stream: bool) -> Target:
+    return Target(
+        host="127.0.0.1",
+        port=simulator.port,
+        path="/v1/chat/completions",
+        headers={"Authorization": "Bearer sk-simulated"},
+        body=chat_body(script, stream=stream),
+    )
