@@ -158,6 +158,19 @@ SELECT
 FROM ended
 RETURNING message_id
 
+-- name: bill_deleted_generation
+-- The line on the bill of an answer whose conversation was deleted meanwhile; nothing where the answer is still there.
+INSERT INTO llm_calls (
+    tenant_id, id, user_id, api_key_id, conversation_id, message_id, provider, model, outcome, finish_reason,
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd, estimated, first_token_ms, total_ms
+)
+SELECT
+    %(tenant_id)s, %(call_id)s, %(user_id)s, %(api_key_id)s, %(conversation_id)s, %(message_id)s, %(provider)s,
+    %(model)s, 'cancelled', 'cancelled', %(input_tokens)s, %(output_tokens)s, %(cached_tokens)s, %(reasoning_tokens)s,
+    %(cost_usd)s, %(estimated)s, %(first_token_ms)s, %(total_ms)s
+WHERE NOT EXISTS (SELECT FROM messages WHERE tenant_id = %(tenant_id)s AND id = %(message_id)s)
+RETURNING message_id
+
 -- name: get_message
 -- One message of a conversation (whose visibility the caller has checked).
 SELECT id, conversation_id, role, status, user_id, content_sealed, metadata_sealed, citations_sealed, events_sealed,

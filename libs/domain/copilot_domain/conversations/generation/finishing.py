@@ -7,13 +7,13 @@ from time import monotonic
 import psycopg
 from loguru import logger
 
-from copilot_common.base.errors import ProviderError, Unavailable
+from copilot_common.base.errors import Conflict, CopilotError, ProviderError, Unavailable
 from copilot_common.base.ids import ProcessId
 from copilot_common.tenancy import TenantDatabase
 from copilot_domain import idempotency
 from copilot_domain.conversations.generation.generating import Outcome, answer_usage, conclude
 from copilot_domain.conversations.generation.log import StreamLog
-from copilot_domain.conversations.generation.rows import Ending, LlmCall, write_ending
+from copilot_domain.conversations.generation.rows import Ending, LlmCall, bill_deleted, write_ending
 from copilot_domain.conversations.generation.running import RunningGeneration
 from copilot_domain.conversations.types import Message
 
@@ -30,12 +30,13 @@ class Finisher:
         self._process_id = process_id
 
     async def finish(self, generation: RunningGeneration, outcome: Outcome) -> None:
-        """Resolves `generation.answer`. When the answer has passed to another process nothing is written or shown."""
+        """Resolves `generation.answer`. When the answer has passed to another process nothing is written or shown; when
+        its conversation was deleted, only the bill is written."""
         generation.is_finishing = True
         ending, last = conclude(generation, outcome)
-        if not await self._store_persistently(generation, ending):
+        if (fault := await self._store_persistently(generation, ending)) is not None:
             generation.lose()
-            generation.answer.set_exception(Unavailable("This answer was taken over by another process."))
+            generation.answer.set_exception(fault)
             return
         generation.record.add(last)
         if generation.streamed:
@@ -47,7 +48,7 @@ class Finisher:
         else:
             generation.answer.set_result(answer_message(generation, ending))
 
-    async def _store_persistently(self, generation: RunningGeneration, ending: Ending) -> bool:
+    async def _store_persistently(self, generation: RunningGeneration, ending: Ending) -> CopilotError | None:
         wait = _FIRST_WAIT_SECONDS
         while True:
             try:
@@ -57,14 +58,17 @@ class Finisher:
                 await asyncio.sleep(random.uniform(0, wait))
                 wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
-    async def _store(self, generation: RunningGeneration, ending: Ending) -> bool:
+    async def _store(self, generation: RunningGeneration, ending: Ending) -> CopilotError | None:
+        """None once it is stored; else why it cannot be."""
+        call = _call(generation)
         async with self._db.transaction(generation.principal) as tx:
-            is_ours = await write_ending(
-                tx, fence=generation.fence, process_id=self._process_id, ending=ending, call=_call(generation)
-            )
-            if is_ours and ending.status == "failed" and generation.claim is not None:
-                await idempotency.discard(tx, generation.claim)
-            return is_ours
+            if await write_ending(tx, fence=generation.fence, process_id=self._process_id, ending=ending, call=call):
+                if ending.status == "failed" and generation.claim is not None:
+                    await idempotency.discard(tx, generation.claim)
+                return None
+            if await bill_deleted(tx, ending=ending, call=call):
+                return Conflict("The conversation was deleted.", code="CANCELLED")
+        return Unavailable("This answer was taken over by another process.")
 
 
 def _call(generation: RunningGeneration) -> LlmCall:

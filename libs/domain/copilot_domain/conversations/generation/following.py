@@ -9,9 +9,10 @@ from uuid import UUID
 from loguru import logger
 from redis.exceptions import RedisError
 
+from copilot_common.base.errors import NotFound
 from copilot_common.encryption import TenantCipher
 from copilot_common.tenancy import Principal, TenantDatabase
-from copilot_domain.conversations.generation.events import EventBatch, is_last
+from copilot_domain.conversations.generation.events import EventBatch, StreamError, event_json, is_last
 from copilot_domain.conversations.generation.log import StreamLog
 from copilot_domain.conversations.generation.running import RunningGeneration
 from copilot_domain.conversations.generation.sweeping import restore_record
@@ -19,6 +20,8 @@ from copilot_domain.conversations.repository import ConversationRepository, Mess
 
 _LOG_POLL_SECONDS = 0.1
 _ROW_POLL_SECONDS = 2.0  # as often as checkpoints are written
+
+_DELETED = StreamError("CANCELLED", "The conversation was deleted.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,12 @@ class Follower:
                 number = batch[-1][0]
             if local.record.has_ended:
                 return
-        async for batch in self._follow_remote(principal, answer, number):
-            yield batch
+        try:
+            async for batch in self._follow_remote(principal, answer, number):
+                yield batch
+                number = batch[-1][0]
+        except NotFound:  # the caller has seen it: the conversation was deleted since
+            yield [(number + 1, event_json(_DELETED))]
 
     async def _follow_remote(self, principal: Principal, answer: AnswerRef, number: int) -> AsyncIterator[EventBatch]:
         """The log for what is new; every 2 s the row, for whether it has ended (and for all of it, with Redis away)."""

@@ -170,14 +170,14 @@ async def write_checkpoints(
 
 
 async def write_ending(tx: Transaction, *, fence: int, process_id: ProcessId, ending: Ending, call: LlmCall) -> bool:
-    """False when the answer has passed to another process; nothing was written then, not even the bill."""
+    """False when the answer has passed to another process or is gone; nothing was written then, not even the bill."""
     cipher = await tx.cipher()
     message_id = call.message_id
     citations = encode_json(ending.citations) if ending.citations else None
     written = await tx.fetch_value(
         sql["finish_generation"],
         {
-            "tenant_id": tx.principal.tenant_id,
+            **_bill(tx, ending, call),
             "process_id": process_id,
             "fence": fence,
             "status": ending.status,
@@ -186,15 +186,26 @@ async def write_ending(tx: Transaction, *, fence: int, process_id: ProcessId, en
             "citations_sealed": cipher.seal(Purpose.MESSAGE_CITATIONS, message_id, citations) if citations else None,
             "finish_reason": ending.finish_reason,
             "error_code": ending.error_code,
-            "cost_usd": ending.cost_usd,
-            **structs.asdict(ending.usage),
-            **asdict(call),
-            "call_id": new_id(),
-            "user_id": tx.principal.acting_user,
-            "api_key_id": tx.principal.api_key_id,
         },
     )
     return written is not None
+
+
+async def bill_deleted(tx: Transaction, *, ending: Ending, call: LlmCall) -> bool:
+    """After `write_ending` found nothing: whether the conversation was deleted. Then at least the bill is written."""
+    return await tx.fetch_value(sql["bill_deleted_generation"], _bill(tx, ending, call)) is not None
+
+
+def _bill(tx: Transaction, ending: Ending, call: LlmCall) -> dict[str, object]:
+    return {
+        "tenant_id": tx.principal.tenant_id,
+        "call_id": new_id(),
+        "user_id": tx.principal.acting_user,
+        "api_key_id": tx.principal.api_key_id,
+        "cost_usd": ending.cost_usd,
+        **structs.asdict(ending.usage),
+        **asdict(call),
+    }
 
 
 def _audit(tx: Transaction, answer_id: UUID, conversation_id: UUID) -> dict[str, object]:

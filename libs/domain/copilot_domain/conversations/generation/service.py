@@ -149,8 +149,7 @@ class GenerationService:
     async def _generate(self, generation: RunningGeneration) -> None:
         try:
             outcome = await self._generator.run(generation)
-            if not generation.is_lost:
-                await self._finisher.finish(generation, outcome)
+            await self._finisher.finish(generation, outcome)
         finally:
             self._running.pop(generation.message_id, None)
             self._active.set(len(self._running))
