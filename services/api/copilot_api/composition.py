@@ -18,6 +18,7 @@ from copilot_api.http.docs import docs_router, openapi_config
 from copilot_api.http.entry import AsgiApp, Entry
 from copilot_api.http.errors import handle_exception
 from copilot_api.http.json import JsonResponse
+from copilot_api.http.parameters import wanted_page
 from copilot_api.resources import ROUTE_HANDLERS
 from copilot_api.server import install_stop_signals, serve
 from copilot_api.services import Services
@@ -90,6 +91,7 @@ def build_app(services: Services) -> AsgiApp:
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
             "principal": Provide(_principal, sync_to_thread=False),
+            "wanted": Provide(wanted_page, sync_to_thread=False),
         },
         middleware=[AccessMiddleware(services.authenticator, services.limits)],
         exception_handlers={Exception: handle_exception},

@@ -67,6 +67,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     stream_log_ttl_seconds: Positive = 3_600
     drain_seconds: Annotated[Positive, _doc("how long SIGTERM lets running answers end; below the grace period")] = 25
 
+    def __repr__(self) -> str:
+        """Without values: half of them are secrets, and a repr ends up in tracebacks."""
+        return "Settings(…)"
+
     @property
     def encryption_key_bytes(self) -> bytes:
         key = _parse_key(self.encryption_key)

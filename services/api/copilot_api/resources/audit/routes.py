@@ -6,16 +6,17 @@ from uuid import UUID
 from litestar import Router, get
 from litestar.params import FromQuery, QueryParameter
 
-from copilot_api.http.parameters import ActingPrincipal, AppServices, QueryInt, QueryText
+from copilot_api.http.parameters import ActingPrincipal, AppServices, QueryText, WantedPage
 from copilot_domain.audit import AuditEntry, AuditFilter, list_audit
 from copilot_domain.moments import parse_moment
-from copilot_domain.pagination import Page, page_request
+from copilot_domain.pagination import Page
 
 
 @get("/api/v1/audit", tags=["audit"])
 async def show_audit(
     principal: ActingPrincipal,
     services: AppServices,
+    wanted: WantedPage,
     actor: FromQuery[UUID | None] = None,
     user: FromQuery[UUID | None] = None,
     action: QueryText = None,
@@ -24,12 +25,9 @@ async def show_audit(
     address: QueryText = None,
     since: Annotated[str | None, QueryParameter(name="from")] = None,
     until: Annotated[str | None, QueryParameter(name="to")] = None,
-    limit: QueryInt = None,
-    offset: QueryInt = None,
-    cursor: QueryText = None,
 ) -> Page[AuditEntry]:
     """The newest first. `actor` is the credential's id, `user` the user's it belongs to."""
-    wanted = AuditFilter(
+    chosen = AuditFilter(
         actor=actor,
         user=user,
         action=action,
@@ -40,7 +38,7 @@ async def show_audit(
         until=parse_moment(until, field="to", ends_span=True),
     )
     async with services.tenants_db.transaction(principal) as tx:
-        return await list_audit(tx, wanted, page_request(limit, offset, cursor))
+        return await list_audit(tx, chosen, wanted)
 
 
 audit_router = Router("/", route_handlers=[show_audit])

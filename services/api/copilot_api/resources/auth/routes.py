@@ -7,9 +7,9 @@ from litestar.params import JSONBody
 
 from copilot_api.http.body import StrictBody, decode_strict
 from copilot_api.http.context import request_context
-from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
 from copilot_api.resources.auth.schemas import CreateApiKey, LogIn, LogOut, Refresh, Register
-from copilot_domain.pagination import Page, page_request
+from copilot_domain.pagination import Page
 from copilot_domain.tenants import (
     ApiKey,
     CreatedApiKey,
@@ -79,16 +79,8 @@ class ApiKeyController(Controller):
             return await create_api_key(tx, data.name, data.scopes, expires_in_days=data.expires_in_days)
 
     @get()
-    async def index(
-        self,
-        principal: ActingPrincipal,
-        services: AppServices,
-        limit: QueryInt = None,
-        offset: QueryInt = None,
-        cursor: QueryText = None,
-    ) -> Page[ApiKey]:
+    async def index(self, principal: ActingPrincipal, services: AppServices, wanted: WantedPage) -> Page[ApiKey]:
         """One's own; with the scope admin the whole tenant's."""
-        wanted = page_request(limit, offset, cursor)
         async with services.tenants_db.transaction(principal) as tx:
             return await list_api_keys(tx, wanted)
 

@@ -4,12 +4,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, Response, get, post, put
-from litestar.params import HeaderParameter, JSONBody
+from litestar.di import Provide
+from litestar.params import FromQuery, HeaderParameter, JSONBody
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, begin_once, replayed
 from copilot_api.http.json import JsonResponse
-from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
 from copilot_api.http.sse import EventStream, event_stream
 from copilot_api.resources.conversations.schemas import GiveFeedback, SendMessage
 from copilot_api.services import Services
@@ -17,15 +18,22 @@ from copilot_common.base.errors import Conflict, InvalidInput
 from copilot_common.tenancy import Principal
 from copilot_domain.conversations import Feedback, Message
 from copilot_domain.idempotency import Replay
-from copilot_domain.pagination import Page, page_request
+from copilot_domain.pagination import Page, PageRequest, page_request
 
 _DEFAULT_LIMIT = 50
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID")]
 
 
+def _wanted_messages(
+    limit: FromQuery[int | None] = None, offset: FromQuery[int | None] = None, cursor: FromQuery[str | None] = None
+) -> PageRequest:
+    return page_request(limit, offset, cursor, default_limit=_DEFAULT_LIMIT)
+
+
 class MessageController(Controller):
     path = "/api/v1/conversations/{conversation_id:uuid}/messages"
     tags = ("messages",)
+    dependencies = {"wanted": Provide(_wanted_messages, sync_to_thread=False)}  # noqa: RUF012 — Litestar reads it once
 
     @post(dto=StrictBody[SendMessage], return_dto=None)
     async def send(
@@ -57,12 +65,9 @@ class MessageController(Controller):
         conversation_id: PathId,
         principal: ActingPrincipal,
         services: AppServices,
-        limit: QueryInt = None,
-        offset: QueryInt = None,
-        cursor: QueryText = None,
+        wanted: WantedPage,
     ) -> Page[Message]:
         """Oldest first."""
-        wanted = page_request(limit, offset, cursor, default_limit=_DEFAULT_LIMIT)
         async with services.tenants_db.transaction(principal) as tx:
             return await services.conversations.messages(tx, conversation_id, wanted)
 

@@ -5,10 +5,10 @@ from litestar.params import JSONBody
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, answer_once
-from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
 from copilot_api.resources.conversations.schemas import CreateConversation, UpdateConversation
 from copilot_domain.conversations import Conversation
-from copilot_domain.pagination import Page, page_request
+from copilot_domain.pagination import Page
 
 
 class ConversationController(Controller):
@@ -29,16 +29,8 @@ class ConversationController(Controller):
         )
 
     @get()
-    async def index(
-        self,
-        principal: ActingPrincipal,
-        services: AppServices,
-        limit: QueryInt = None,
-        offset: QueryInt = None,
-        cursor: QueryText = None,
-    ) -> Page[Conversation]:
+    async def index(self, principal: ActingPrincipal, services: AppServices, wanted: WantedPage) -> Page[Conversation]:
         """Newest activity first."""
-        wanted = page_request(limit, offset, cursor)
         async with services.tenants_db.transaction(principal) as tx:
             return await services.conversations.list(tx, wanted)
 

@@ -8,9 +8,9 @@ from msgspec import UNSET
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import answer_once
-from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
 from copilot_api.resources.tenants.schemas import CreateTenant, UpdateTenant
-from copilot_domain.pagination import Page, page_request
+from copilot_domain.pagination import Page
 from copilot_domain.tenants import CreatedTenant, Tenant
 
 
@@ -40,11 +40,8 @@ class PlatformController(Controller):
         self,
         principal: ActingPrincipal,
         services: AppServices,
-        limit: QueryInt = None,
-        offset: QueryInt = None,
-        cursor: QueryText = None,
+        wanted: WantedPage,
     ) -> Page[Tenant]:
-        wanted = page_request(limit, offset, cursor)
         async with services.tenants_db.transaction(principal) as tx:
             return await services.tenants.platform.list(tx, wanted)
 

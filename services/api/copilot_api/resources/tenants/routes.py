@@ -7,10 +7,10 @@ from litestar.params import JSONBody
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import answer_once
-from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryInt, QueryText
+from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
 from copilot_api.resources.tenants.platform import PlatformController
 from copilot_api.resources.tenants.schemas import CreateInvite, UpdateCurrentTenant, UpdateMember
-from copilot_domain.pagination import Page, page_request
+from copilot_domain.pagination import Page
 from copilot_domain.tenants import (
     CreatedInvite,
     Invite,
@@ -46,15 +46,7 @@ class MemberController(Controller):
     tags = ("tenants",)
 
     @get()
-    async def index(
-        self,
-        principal: ActingPrincipal,
-        services: AppServices,
-        limit: QueryInt = None,
-        offset: QueryInt = None,
-        cursor: QueryText = None,
-    ) -> Page[Member]:
-        wanted = page_request(limit, offset, cursor)
+    async def index(self, principal: ActingPrincipal, services: AppServices, wanted: WantedPage) -> Page[Member]:
         async with services.tenants_db.transaction(principal) as tx:
             return await list_members(tx, wanted)
 
@@ -96,15 +88,7 @@ class InviteController(Controller):
         )
 
     @get()
-    async def index(
-        self,
-        principal: ActingPrincipal,
-        services: AppServices,
-        limit: QueryInt = None,
-        offset: QueryInt = None,
-        cursor: QueryText = None,
-    ) -> Page[Invite]:
-        wanted = page_request(limit, offset, cursor)
+    async def index(self, principal: ActingPrincipal, services: AppServices, wanted: WantedPage) -> Page[Invite]:
         async with services.tenants_db.transaction(principal) as tx:
             return await services.tenants.invites.list(tx, wanted)
 
