@@ -10,9 +10,9 @@ from loguru import logger
 from psycopg.rows import class_row
 from redis.exceptions import RedisError
 
-from copilot_common.base.errors import CopilotError
+from copilot_common.base.errors import CopilotError, NotFound
 from copilot_common.base.ids import ProcessId, TenantId, UserId
-from copilot_common.encryption import Purpose, TenantCipher
+from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
 from copilot_common.llm.estimates import estimate_tokens
 from copilot_common.llm.profiles import cost_usd
 from copilot_common.llm.registry import ModelRegistry
@@ -72,9 +72,18 @@ class Sweeper:
             cursor = connection.cursor(row_factory=class_row(LapsedGeneration))
             await cursor.execute(sql["claim_lapsed_generations"], params)
             claimed = await cursor.fetchall()
+        ended = 0
         for lapsed in claimed:
-            await self._end(lapsed)
-        return len(claimed)
+            try:
+                await self._end(lapsed)
+                ended += 1
+            except NotFound:
+                pass  # its conversation was deleted since
+            except DecryptionError as error:
+                # One answer that cannot be opened must not keep the others from their end.
+                bound = logger.bind(tenant_id=str(lapsed.tenant_id), message_id=str(lapsed.message_id))
+                bound.opt(exception=error).error("Answer not ended")
+        return ended
 
     async def _prune(self) -> None:
         async with self._db.database.connection() as connection:
