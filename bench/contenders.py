@@ -14,6 +14,15 @@ from bench.progress import say
 from bench.simulated import SimulatedProvider
 
 
+class Record(msgspec.Struct, kw_only=True):
+    """One round of one contender; `cpu_ms` is what each process used meanwhile, warm-up and preparation included."""
+
+    measure: str
+    contender: str
+    outcome: Outcome
+    cpu_ms: dict[str, float]
+
+
 @dataclass(frozen=True)
 class Contenders:
     """`peer` is None where it is not installed. `records` keeps every single outcome for the JSON file."""
@@ -22,7 +31,7 @@ class Contenders:
     simulator: SimulatedProvider
     product: Product
     peer: LiteLlm | None
-    records: list[dict[str, object]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
 
     def play(self, measure: str, jobs: dict[str, Job], *, rounds: int) -> dict[str, list[Outcome]]:
         """Each job in turn, so many times. Raises LoadFailed."""
@@ -40,8 +49,17 @@ class Contenders:
         meter = CpuMeter(self._processes())
         outcome = generate(job)
         cpu = meter.ms_since_start()
-        self.records.append({"measure": measure, "contender": name, "outcome": outcome, "cpu_ms": cpu})
+        self.records.append(Record(measure=measure, contender=name, outcome=outcome, cpu_ms=cpu))
         return outcome
+
+    def cpu_note(self, measure: str, contender: str) -> str:
+        """CPU time per request, all rounds: unlike a rate it hardly depends on what else the machine does."""
+        records = [record for record in self.records if (record.measure, record.contender) == (measure, contender)]
+        requests = sum(record.outcome.requests for record in records)
+        names = records[0].cpu_ms if records else {}
+        costs = {name: sum(record.cpu_ms[name] for record in records) / requests for name in names}
+        shown = ", ".join(f"{name} {cost:.2f}" for name, cost in costs.items() if cost >= 0.005)
+        return f"{contender}: CPU ms per request: {shown}"
 
     def _processes(self) -> dict[str, int | None]:
         stores = self.product.stores

@@ -17,9 +17,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     first_token_script: str = "sim,tokens=20,pace_ms=2"
     first_token_tokens: int = 20
     streams: int = 500
-    stream_tokens: int = 40
+    stream_tokens: int = 60
     pace_ms: int = 250
-    ramp_seconds: float = 2.0
+    ramp_seconds: float = 5.0
 
     @property
     def slow_script(self) -> str:
@@ -27,4 +27,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FULL = Plan()
-QUICK = Plan(rounds=1, plain_seconds=3.0, single_seconds=2.0, stream_tokens=20)
+QUICK = Plan(rounds=1, plain_seconds=3.0, single_seconds=2.0, stream_tokens=32)

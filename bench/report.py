@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench.contenders import Record
 from bench.machine import Machine
 from bench.plan import Plan
 from bench.rows import Row
@@ -14,15 +15,13 @@ _HEADS = ("what", "target", "measured", "LiteLLM", "ratio", "verdict")
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """`records` are the outcomes of all rounds, each with the CPU time that every process used meanwhile."""
-
     started_at: datetime
     seconds: float
     machine: Machine
     settings: dict[str, str]
     plan: Plan
     rows: list[Row]
-    records: list[dict[str, object]]
+    records: list[Record]
 
 
 def render(report: Report) -> str:

@@ -22,10 +22,6 @@ class Sample:
         self.began = self.ended = 0.0
         self.tokens: list[float] = []
 
-    @property
-    def gaps(self) -> list[float]:
-        return [later - earlier for earlier, later in zip(self.tokens, self.tokens[1:], strict=False)]
-
 
 class Client:
     """`tokens` is how many each answer must carry; 0 for answers that are not streamed."""

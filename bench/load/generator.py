@@ -1,7 +1,9 @@
 """Runs a job and sums up its samples."""
 
 import asyncio
+import math
 from collections import Counter
+from itertools import pairwise
 from time import perf_counter, process_time
 
 from bench.load.client import Client, Sample, Unexpected
@@ -72,14 +74,29 @@ class Generator:
 
     def _outcome(self, samples: list[Sample], seconds: float, cpu_seconds: float) -> Outcome:
         firsts = [sample.tokens[0] - sample.began for sample in samples if sample.tokens]
-        excess = [gap * 1000 - self._job.pace_ms for sample in samples for gap in sample.gaps]
         return Outcome(
+            requests=len(self._samples),
             completed=len(samples),
             seconds=seconds,
             per_second=len(samples) / seconds,
             failures=dict(self._failures),
             latency_ms=summarise([(sample.ended - sample.began) * 1000 for sample in samples]),
             first_token_ms=summarise([first * 1000 for first in firsts]),
-            gap_excess_ms=summarise(excess if self._job.pace_ms else []),
+            gap_excess_ms=summarise(self._gap_excess_ms(samples)),
+            steady_gap_excess_ms=summarise(self._gap_excess_ms(samples, steady=True)),
             cpu_share=cpu_seconds / seconds,
         )
+
+    def _gap_excess_ms(self, samples: list[Sample], *, steady: bool = False) -> list[float]:
+        """`steady`: only gaps that end between the last stream's first token and the first stream's last."""
+        streams = [sample.tokens for sample in samples if len(sample.tokens) > 1 and self._job.pace_ms]
+        if not streams:
+            return []
+        begin = max(tokens[0] for tokens in streams) if steady else 0.0
+        end = min(tokens[-1] for tokens in streams) if steady else math.inf
+        return [
+            (later - earlier) * 1000 - self._job.pace_ms
+            for tokens in streams
+            for earlier, later in pairwise(tokens)
+            if begin <= later <= end
+        ]

@@ -45,11 +45,15 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """Times in milliseconds. `gap_excess` is each wait between two tokens minus the pace; early ones are negative.
+    """Times in milliseconds. `requests` counts those outside the time window too.
+
+    `gap_excess` is each wait between two tokens minus the pace; early ones are negative;
+    `steady` are those while every stream was open.
 
     `cpu_share` is the generator's own use of one core: near 1.0 it has measured itself.
     """
 
+    requests: int
     completed: int
     seconds: float
     per_second: float
@@ -57,4 +61,5 @@ class Outcome(msgspec.Struct, kw_only=True):
     latency_ms: Summary
     first_token_ms: Summary
     gap_excess_ms: Summary
+    steady_gap_excess_ms: Summary
     cpu_share: float

@@ -36,6 +36,7 @@ def measure(cast: Contenders) -> list[Row]:
                 f"each client fills conversations of {TURNS} turns ({2 * TURNS} messages), then begins a new one (not "
                 "counted, but within the time); the history goes to the model each time. LiteLLM gets one message.",
                 *(f"{name} by round: {spread(values)} req/s" for name, values in rates.items()),
+                *(cast.cpu_note("plain", name) for name in jobs),
                 *failure_notes(outcomes),
             ],
         )
