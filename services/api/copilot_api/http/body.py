@@ -43,12 +43,15 @@ def decode_strict(raw: bytes, model: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _not_json() from None
     if b"\\u0000" in raw:
-        _refuse_nul(msgspec.json.decode(raw))
+        try:
+            _refuse_nul(msgspec.json.decode(raw))
+        except RecursionError:
+            raise _not_json() from None
     return decoded
 
 
 def _not_json() -> CopilotError:
-    error = CopilotError("The body is not valid JSON in UTF-8.")
+    error = CopilotError("The body is not valid JSON in UTF-8, or nested too deeply.")
     error.code = "BAD_REQUEST"
     return error
 
@@ -79,7 +82,7 @@ def _faults(raw: bytes, model: type[msgspec.Struct]) -> dict[str, str]:
     """msgspec stops at the first fault; here each field is tried on its own. Only reached for bad requests."""
     try:
         body = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _not_json() from None
     if not isinstance(body, dict):
         return {"body": "must be an object"}

@@ -120,5 +120,8 @@ def _parameter_faults(error: LitestarValidation) -> dict[str, str]:
     faults = {}
     for fault in error.extra if isinstance(error.extra, list) else []:
         name = str(fault.get("key", ""))
+        if name == "data":  # Litestar's name for a body, where there is none
+            faults["body"] = "is required"
+            continue
         faults[name] = "is required" if name in str(fault.get("message")) else str(fault.get("message"))
     return faults or {"": "a parameter is not valid"}
