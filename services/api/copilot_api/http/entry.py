@@ -9,6 +9,7 @@ from loguru import logger
 
 from copilot_api.http.addresses import Networks, client_address
 from copilot_api.http.context import RequestContext, attach_context
+from copilot_api.http.lingering import RequestBody, has_body
 from copilot_common.base.ids import new_id
 from copilot_common.platform.metrics import HttpMetrics
 from copilot_common.platform.trace import begin_trace
@@ -20,6 +21,8 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 _QUIET_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})  # probes would drown the rest
+
+_REFUSED = 400  # and above: nothing more of the request is wanted
 
 
 class Entry:
@@ -35,23 +38,26 @@ class Entry:
             await self._app(scope, receive, send)
             return
         began = perf_counter()
-        context = self._begin(scope)
+        headers = dict(scope["headers"])
+        context = self._begin(scope, headers)
+        body = RequestBody(receive) if has_body(headers) else None
         status = 500
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if body is not None and status >= _REFUSED:
+                    await body.discard()
                 message["headers"] = [*message["headers"], *context.answer_headers]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, body.receive if body else receive, send_with_headers)
         finally:
             self._end(scope, status, perf_counter() - began)
 
-    def _begin(self, scope: AsgiScope) -> RequestContext:
-        headers = dict(scope["headers"])
+    def _begin(self, scope: AsgiScope, headers: dict[bytes, bytes]) -> RequestContext:
         request_id = _request_id(headers.get(b"x-request-id"))
         peer = scope["client"][0] if scope.get("client") else None
         context = RequestContext(
