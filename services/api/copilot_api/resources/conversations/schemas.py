@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from copilot_api.http.body import RequestBody
 from copilot_common.base.errors import InvalidInput
 from copilot_domain.conversations import Ask, Document, Feedback, NewConversation
-from copilot_domain.conversations.service import METADATA_BYTES
+from copilot_domain.conversations.service import check_metadata
 
 Title = Annotated[str, Meta(max_length=300)]
 Prompt = Annotated[str, Meta(max_length=1_000_000)]
@@ -72,8 +72,8 @@ class SendMessage(RequestBody):
 
     def to_ask(self) -> Ask:
         _refuse_unbuilt(context=self.context, tools=self.tools, background=self.background or UNSET)
-        if self.metadata is not None and len(msgspec.json.encode(self.metadata)) > METADATA_BYTES:
-            raise InvalidInput({"metadata": f"must be at most {METADATA_BYTES} bytes as JSON"})
+        if self.metadata is not None:
+            check_metadata(self.metadata)
         return Ask(
             content=self.content,
             metadata=self.metadata,
