@@ -11,7 +11,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from copilot_cli.main import build_app
+from support.api import SharedApi, shared_api
+from support.simulator import simulator
 from support.stack import Database, StackUrls
+
+__all__ = ["shared_api", "simulator"]
 
 ENCRYPTION_KEY = "0123456789abcdef" * 4
 JWT_SECRET = "an-integration-test-secret-of-48-characters-xyz"
@@ -70,3 +74,9 @@ def environ_for(database: Database, redis_url: str) -> Environ:
         "JWT_SECRET": JWT_SECRET,
         "ENCRYPTION_KEY": ENCRYPTION_KEY,
     }
+
+
+@pytest.fixture
+def user_cli(new_cli: Callable[[Environ], Cli], shared_api: SharedApi) -> Cli:
+    """A user of a running API whose one provider is the simulator."""
+    return new_cli({"COPILOT_URL": shared_api.process.url, "COPILOT_API_KEY": shared_api.site.acme.api_key})
