@@ -26,7 +26,7 @@ SELECT * FROM (
         WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s
             AND (%(before)s::timestamptz IS NULL OR (updated_at, id) < (%(before)s, %(before_id)s::uuid))
         ORDER BY updated_at DESC, id DESC
-        LIMIT %(limit)s + %(offset)s
+        LIMIT %(limit)s::integer + %(offset)s::integer
     )
     UNION ALL
     (
@@ -36,7 +36,7 @@ SELECT * FROM (
         WHERE tenant_id = %(tenant_id)s AND visibility = 'tenant' AND user_id <> %(user_id)s
             AND (%(before)s::timestamptz IS NULL OR (updated_at, id) < (%(before)s, %(before_id)s::uuid))
         ORDER BY updated_at DESC, id DESC
-        LIMIT %(limit)s + %(offset)s
+        LIMIT %(limit)s::integer + %(offset)s::integer
     )
 ) AS visible
 ORDER BY updated_at DESC, id DESC
