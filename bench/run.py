@@ -39,7 +39,8 @@ def run(plan: Plan, *, names: Sequence[str], pool: int) -> Report:
 @contextmanager
 def _cast(plan: Plan, simulator: SimulatedProvider, product: Product) -> Iterator[Contenders]:
     say("starting the peer")
-    with running_litellm(simulator.openai_url, (INSTANT, plan.first_token_script)) as peer:
+    folder = product.stores.home.path / "litellm"  # goes with the stores, also after a kill -9
+    with running_litellm(simulator.openai_url, (INSTANT, plan.first_token_script), folder=folder) as peer:
         yield Contenders(plan, simulator, product, peer)
 
 

@@ -4,7 +4,6 @@ import http.client
 import os
 import secrets
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,21 +47,21 @@ class LiteLlm:
 
 
 @contextmanager
-def running_litellm(upstream_url: str, scripts: tuple[str, ...]) -> Iterator[LiteLlm | None]:
-    """None where it is not installed. Raises RuntimeError where it does not start."""
+def running_litellm(upstream_url: str, scripts: tuple[str, ...], *, folder: Path) -> Iterator[LiteLlm | None]:
+    """None where it is not installed. `folder` takes its files. Raises RuntimeError where it does not start."""
     executable = program("litellm")
     if executable is None:
         yield None
         return
-    with tempfile.TemporaryDirectory(prefix="copilot-bench-") as folder:
-        key, port = f"sk-{secrets.token_hex(16)}", free_port()
-        process = _launch(executable, Path(folder), upstream_url, scripts, key=key, port=port)
-        try:
-            if not wait_until(lambda: not process.is_alive or _is_ready(port), _READY_SECONDS) or not process.is_alive:
-                raise RuntimeError("\n".join(["LiteLLM has not started:", *last_lines(Path(folder, "log"), 15)]))
-            yield LiteLlm(process.pid, port, key)
-        finally:
-            process.stop(_STOP_STEPS)
+    folder.mkdir()
+    key, port = f"sk-{secrets.token_hex(16)}", free_port()
+    process = _launch(executable, folder, upstream_url, scripts, key=key, port=port)
+    try:
+        if not wait_until(lambda: not process.is_alive or _is_ready(port), _READY_SECONDS) or not process.is_alive:
+            raise RuntimeError("\n".join(["LiteLLM has not started:", *last_lines(folder / "log", 15)]))
+        yield LiteLlm(process.pid, port, key)
+    finally:
+        process.stop(_STOP_STEPS)
 
 
 def _launch(

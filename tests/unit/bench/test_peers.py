@@ -7,7 +7,7 @@ from bench.peers.litellm import _config, _name, running_litellm
 
 def test_a_peer_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(environment, "FOLDER", tmp_path)
-    with running_litellm("http://127.0.0.1:9/v1", ("sim",)) as peer:
+    with running_litellm("http://127.0.0.1:9/v1", ("sim",), folder=tmp_path / "litellm") as peer:
         assert peer is None
 
 
