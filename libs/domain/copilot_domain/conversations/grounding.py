@@ -18,7 +18,8 @@ _INLINE_CHARACTERS = 20_000  # below this, splitting and ranking take less than 
 
 
 async def select_passages(question: str, documents: Sequence[Document], *, max_tokens: int) -> tuple[Passage, ...]:
-    """The documents as numbered passages: all of them where they fit, else those that match the question best."""
+    """The documents as numbered passages: all of them where they fit, else those that match the question best, or the
+    first ones where none does."""
     if not documents:
         return ()
     if sum(len(document.text) for document in documents) < _INLINE_CHARACTERS:
@@ -35,7 +36,8 @@ def _select(question: str, documents: Sequence[Document], max_tokens: int) -> tu
         return tuple(passages)
     kept: list[Passage] = []
     left = max_tokens
-    for passage in rank_passages(question, passages, len(passages)):
+    # "Summarise this" shares no word with the text: then its beginning serves better than nothing.
+    for passage in rank_passages(question, passages, len(passages)) or passages:
         left -= sizes[passage.number]
         if left < 0:
             break
