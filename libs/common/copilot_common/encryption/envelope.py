@@ -50,6 +50,9 @@ class Purpose(StrEnum):
     IDEMPOTENT_ANSWER = "idempotency.answer"
 
 
+_PREFIXES = {purpose: b"copilot-seal-1\x00" + purpose.value.encode() + b"\x00" for purpose in Purpose}
+
+
 @dataclass(frozen=True)
 class TenantCipher:
     """One tenant's data keys by key id. The highest id seals, all of them open."""
@@ -111,7 +114,7 @@ class MasterKey:
 
 
 def _binding(purpose: Purpose, row_id: UUID, part: int) -> bytes:
-    return b"\x00".join((b"copilot-seal-1", purpose.value.encode(), row_id.bytes, part.to_bytes(8)))
+    return _PREFIXES[purpose] + row_id.int.to_bytes(16) + part.to_bytes(8)
 
 
 def _wrap_binding(tenant_id: TenantId, key_id: int) -> bytes:
