@@ -14,10 +14,17 @@ _MARK = re.compile(r"\[([0-9]{1,6})\]")
 def print_footer(message: Message, *, documents: Sequence[Document], seconds: float | None) -> None:
     """Citations, then one line of model, tokens, cost and time. `documents` are those sent along."""
     out = console()
-    for number, citation in zip(_numbers(message), message.citations, strict=True):
-        line = f"  [{number}] {place(citation, documents)}  “{shorten(citation.quote, _QUOTE_CHARACTERS)}”"
-        out.print(line, style="cyan", markup=False, highlight=False, soft_wrap=True)
+    for line in citation_lines(message, documents, quote_characters=_QUOTE_CHARACTERS):
+        out.print(f"  {line}", style="cyan", markup=False, highlight=False, soft_wrap=True)
     out.print(f"  {figures(message, seconds)}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def citation_lines(message: Message, documents: Sequence[Document], *, quote_characters: int) -> list[str]:
+    """`[3] notes.md:12-15  “the quote”`, in the order of the text."""
+    return [
+        f"[{number}] {place(citation, documents)}  “{shorten(citation.quote, quote_characters)}”"
+        for number, citation in zip(_numbers(message), message.citations, strict=True)
+    ]
 
 
 def _numbers(message: Message) -> Sequence[int]:

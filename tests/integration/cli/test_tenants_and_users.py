@@ -96,7 +96,7 @@ def test_suspending_and_activating_change_the_status_and_leave_an_audit_row_each
 
 def test_delete_says_what_goes_and_does_nothing_without_a_yes(acme: Cli) -> None:
     result = acme.run("tenant", "delete", "acme", code=1, stdin="n\n")
-    assert "1 members, 1 API keys" in result.stderr
+    assert "members 1, API keys 1" in result.stderr
     assert acme.json("tenant", "list")
 
 

@@ -108,8 +108,8 @@ def delete(tenant: TenantName, yes: Yes = False, as_json: AsJson = False) -> Non
     found, figures = asyncio.run(tenants.show(url, tenant))
     if not yes:
         note(
-            f"Tenant {found.slug} has {figures.members} members, {figures.api_keys} API keys and"
-            f" {figures.conversations} conversations. All of it goes, for good; only its audit log stays."
+            f"Tenant {found.slug}: members {figures.members}, API keys {figures.api_keys}, conversations"
+            f" {figures.conversations}. All of it goes, for good; only its audit log stays."
         )
         typer.confirm(f"Delete {found.slug}?", abort=True, err=True)
     with working("Deleting"):

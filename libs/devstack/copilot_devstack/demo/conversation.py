@@ -5,13 +5,13 @@ import time
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from copilot_cli.answers import figures, place, shorten
+from copilot_cli.answers import citation_lines, figures, shorten
 from copilot_cli.client import ApiClient, Message, Question, StreamEvent
 from copilot_devstack.demo.documents import Asked
 from copilot_devstack.demo.screen import NotAsPromised, Screen
 
 _ANSWER_CHARACTERS = 300
-_QUOTE_CHARACTERS = 70
+_QUOTE_CHARACTERS = 60
 _QUOTE_MARK = re.compile(r"^> ?", re.M)
 
 
@@ -48,8 +48,8 @@ def answer_streamed(screen: Screen, client: ApiClient, asked: Asked, transcript:
             first_text = time.monotonic() - began
     seconds = time.monotonic() - began
     message = client.message(conversation_id, _message_id(stream.message_id))
-    _check_events(screen, transcript.events, message, first_text)
     _end(screen, asked, message, transcript, seconds=seconds)
+    _check_events(screen, transcript.events, message, first_text)
 
 
 def replay(screen: Screen, client: ApiClient, transcript: Transcript) -> None:
@@ -81,13 +81,13 @@ def _begin(screen: Screen, client: ApiClient, asked: Asked, transcript: Transcri
 def _end(screen: Screen, asked: Asked, message: Message, transcript: Transcript, *, seconds: float) -> None:
     transcript.messages.append(message)
     screen.say(shorten(_QUOTE_MARK.sub("", message.content), _ANSWER_CHARACTERS))
-    for citation in message.citations:
-        screen.say(f"  {place(citation, asked.documents)}  “{shorten(citation.quote, _QUOTE_CHARACTERS)}”", "cyan")
+    for line in citation_lines(message, asked.documents, quote_characters=_QUOTE_CHARACTERS):
+        screen.say(f"  {line}", "cyan")
     screen.say(figures(message, seconds), "dim")
     texts = {document.name: document.text for document in asked.documents}
     wrong = [one for one in message.citations if texts.get(one.name, "")[one.start : one.end] != one.quote]
     screen.check(
-        f"{len(message.citations)} citations, each found in its document at its place",
+        f"every citation found in its document at its place ({len(message.citations)} of them)",
         kept=message.status == "completed" and bool(message.citations) and not wrong,
         otherwise=f"status {message.status}, {len(message.citations)} citations, {len(wrong)} of them wrong",
     )

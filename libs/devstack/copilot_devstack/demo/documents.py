@@ -12,9 +12,9 @@ _GUIDE = "docs/deployment-guide.md"
 _GUIDE_QUESTION = "How is the database backed up, and how is a backup restored?"
 # Beside a document the question it can answer; the first one that exists is asked about.
 _QUESTIONS = {
-    "ARCHITECTURE.md": "How does a message become an answer, and what is stored on the way?",
-    "README.md": "What is needed to start it, and which command does it?",
-    "docs/glossary.md": "What is a lease, and who holds one?",
+    "README.md": "What does make up start, and what does it need?",
+    "ARCHITECTURE.md": "How is content encrypted, and under which key?",
+    "docs/glossary.md": "What is a lease?",
     _GUIDE: "Which settings must be kept secret?",
 }
 

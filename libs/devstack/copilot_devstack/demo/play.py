@@ -19,7 +19,7 @@ from copilot_devstack.progress import Progress
 from copilot_devstack.stack import Stack
 from copilot_devstack.state import DevState, load_secrets
 
-_PIPED_COLUMNS = 160
+_PIPED_COLUMNS = 4_096  # no line is broken where programs read
 _LOG_LINES = 5
 
 
