@@ -15,7 +15,9 @@ from copilot_domain.conversations.types import AnswerUsage, Citation
 Boundary = int | str
 
 EventBatch = list[tuple[int, bytes]]
-"""Consecutive events: number and JSON of each. Never empty."""
+"""Consecutive events: number and JSON of each. An empty one says that nothing came for PING_SECONDS."""
+
+PING_SECONDS = 15.0
 
 
 class MessageStart(msgspec.Struct, tag_field="type", tag="message_start"):

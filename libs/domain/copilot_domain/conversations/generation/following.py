@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from copilot_common.base.errors import NotFound
 from copilot_common.encryption import TenantCipher
 from copilot_common.tenancy import Principal, TenantDatabase
-from copilot_domain.conversations.generation.events import EventBatch, StreamError, event_json, is_last
+from copilot_domain.conversations.generation.events import PING_SECONDS, EventBatch, StreamError, event_json, is_last
 from copilot_domain.conversations.generation.log import StreamLog
 from copilot_domain.conversations.generation.running import RunningGeneration
 from copilot_domain.conversations.generation.sweeping import restore_record
@@ -48,37 +48,47 @@ class Follower:
         if local is not None:
             async for batch in local.follow(number):
                 yield batch
-                number = batch[-1][0]
+                number = _last_number(batch, number)
             if local.record.has_ended:
                 return
         try:
             async for batch in self._follow_remote(principal, answer, number):
                 yield batch
-                number = batch[-1][0]
+                number = _last_number(batch, number)
         except NotFound:  # the caller has seen it: the conversation was deleted since
             yield [(number + 1, event_json(_DELETED))]
 
     async def _follow_remote(self, principal: Principal, answer: AnswerRef, number: int) -> AsyncIterator[EventBatch]:
         """The log for what is new; every 2 s the row, for whether it has ended (and for all of it, with Redis away)."""
+        ping_due = monotonic() + PING_SECONDS
         while True:
             row, cipher = await self._read_row(principal, answer)
             record = restore_record(row, cipher)
             if batch := record.beyond(number):
                 yield batch
-                number = batch[-1][0]
+                number, ping_due = _last_number(batch, number), monotonic() + PING_SECONDS
             if row.status != "generating":
                 if number > len(record):
                     # Its process had shown more than could be kept when it was lost: the end follows all the same.
                     yield [(number + 1, record.payloads[-1])]
                 return
-            row_due = monotonic() + _ROW_POLL_SECONDS
-            while monotonic() < row_due:
-                if batch := await self._read_log(cipher, answer, number):
-                    yield batch
-                    number, last = batch[-1]
-                    if is_last(last):
-                        return
-                await asyncio.sleep(_LOG_POLL_SECONDS)
+            async for batch in self._follow_log(cipher, answer, number):
+                yield batch
+                number, ping_due = _last_number(batch, number), monotonic() + PING_SECONDS
+                if is_last(batch[-1][1]):
+                    return
+            if monotonic() >= ping_due:
+                yield []
+                ping_due = monotonic() + PING_SECONDS
+
+    async def _follow_log(self, cipher: TenantCipher, answer: AnswerRef, number: int) -> AsyncIterator[EventBatch]:
+        """What the log gets, until it is time to look at the row."""
+        row_due = monotonic() + _ROW_POLL_SECONDS
+        while monotonic() < row_due:
+            if batch := await self._read_log(cipher, answer, number):
+                yield batch
+                number = _last_number(batch, number)
+            await asyncio.sleep(_LOG_POLL_SECONDS)
 
     async def _read_row(self, principal: Principal, answer: AnswerRef) -> tuple[MessageRow, TenantCipher]:
         async with self._db.transaction(principal) as tx:
@@ -91,3 +101,7 @@ class Follower:
         except (RedisError, OSError, TimeoutError) as error:
             logger.bind(error_type=type(error).__name__).debug("Stream log not read")
             return []
+
+
+def _last_number(batch: EventBatch, before: int) -> int:
+    return batch[-1][0] if batch else before

@@ -22,6 +22,7 @@ from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
 from copilot_domain.conversations.generation.events import EventBatch
 
 _FLUSH_SECONDS = 0.02
+_EXPIRE_EVERY = 64  # events: a command for each batch would double what Redis is asked to do
 _AWAY_SECONDS = 2.0  # how long a failed Redis is left alone, so that streams do not wait for it again and again
 
 
@@ -124,7 +125,8 @@ class StreamLog:
                     Purpose.STREAM_EVENT, stream.message_id, _encoder.encode(_Batch(first, payloads)), part=last
                 )
                 pipeline.xadd(_key(stream.message_id), {"e": sealed}, id=f"{last}-0")
-                pipeline.expire(_key(stream.message_id), self._ttl_seconds)
+                if first == 1 or last % _EXPIRE_EVERY < len(payloads):
+                    pipeline.expire(_key(stream.message_id), self._ttl_seconds)
         # A duplicate id (an append repeated after a lost answer) is an error of that one command, and harmless.
         await pipeline.execute(raise_on_error=False)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from copilot_common.base.errors import Unavailable
 from copilot_common.llm.types import TokenUsage
 from copilot_common.tenancy import Principal
-from copilot_domain.conversations.generation.events import EventBatch, EventRecord
+from copilot_domain.conversations.generation.events import PING_SECONDS, EventBatch, EventRecord
 from copilot_domain.conversations.generation.starting import StartedTurn
 from copilot_domain.conversations.types import Message
 from copilot_domain.idempotency import Claim
@@ -102,7 +102,11 @@ class RunningGeneration:
             elif self.is_lost or (self.record.has_ended and number >= len(self.record)):
                 return
             else:
-                await self._changed.wait()
+                try:
+                    async with asyncio.timeout(PING_SECONDS):
+                        await self._changed.wait()
+                except TimeoutError:
+                    yield []
 
     async def wait(self) -> Message:
         """The answer, once it is stored. Raises what the provider's failure was."""
