@@ -1,0 +1,112 @@
+"""Settings that must not be served with end the process at start: one line that names the variable, never its value."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+
+from copilot_api.composition import build_services
+from copilot_common.base.errors import SettingsError
+from copilot_common.platform.settings import load_settings
+from support.api import Site
+
+GOOD = {
+    "DATABASE_URL": "postgresql://copilot_app:the-database-password@127.0.0.1:1/nowhere",
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "JWT_SECRET": "Zk3vT9pQw8rYbN5mXc7LhD2sFgJ6aEuR",
+    "ENCRYPTION_KEY": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+}
+GUIDE_JWT_SECRET = "your-secure-jwt-secret-minimum-32-chars"
+GUIDE_ENCRYPTION_KEY = "your-32-byte-encryption-key-here"
+BAD = [
+    *((name, None) for name in GOOD),
+    *((name, "") for name in GOOD),
+    ("JWT_SECRET", GUIDE_JWT_SECRET),
+    ("JWT_SECRET", "short-secret-7"),
+    ("JWT_SECRET", "abababababababababababababababababab"),
+    ("ENCRYPTION_KEY", GUIDE_ENCRYPTION_KEY),
+    ("ENCRYPTION_KEY", "tooshortkey-1"),
+    ("ENCRYPTION_KEY", "zz" * 32),
+    ("ENCRYPTION_KEY", "00" * 32),
+    ("ENCRYPTION_KEY", "Zk3vT9pQw8rYbN5mXc7LhD2sFgJ6aEuRx"),
+    ("PORT", "eighty-eighty"),
+    ("PORT", "65536"),
+    ("PORT", "-17"),
+    ("LOG_LEVEL", "shouting"),
+    ("LOG_FORMAT", "xml-ish"),
+    ("RATE_LIMIT_REQUESTS", "0"),
+    ("RATE_LIMIT_WINDOW_MS", "soonish"),
+    ("MAX_RETRIES", "-3"),
+    ("TIMEOUT_MS", "1e99"),
+    ("DRAIN_SECONDS", "99999999999999999999"),
+    ("REGISTRATION", "everybody"),
+    ("TRUSTED_PROXIES", "10.0.0.0/99"),
+    ("DEFAULT_MODEL", "no-such-model-17"),
+    ("MODELS_FILE", "/nowhere/models-17.toml"),
+]
+
+
+def run(environ: Mapping[str, str], *, seconds: float = 20) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "copilot_api"],
+        env={"PATH": os.defpath, "HOST": "127.0.0.1", "PORT": "0", **environ},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def check_refusal(done: "subprocess.CompletedProcess[str]", name: str, secret: str | None) -> None:
+    assert done.returncode not in {0, -9}
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert name in lines[0]
+    if secret:
+        assert secret not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=[f"{name}={value}" for name, value in BAD])
+def test_a_missing_weak_or_example_setting_is_refused_by_name(name: str, value: str | None) -> None:
+    environ = {key: given for key, given in GOOD.items() if key != name} | ({name: value} if value is not None else {})
+    with pytest.raises(SettingsError) as refused:
+        build_services(load_settings(environ))
+    message = refused.value.message
+    assert message.startswith(name)
+    assert "\n" not in message
+    assert not value or value not in message.removeprefix(name)
+    assert "the-database-password" not in message
+
+
+def test_good_settings_are_taken() -> None:
+    """Without this one the refusals above would prove nothing."""
+    build_services(load_settings(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("DATABASE_URL", None), ("JWT_SECRET", GUIDE_JWT_SECRET), ("PORT", "http")]
+)
+def test_a_refused_setting_ends_the_process_with_one_line(name: str, value: str | None) -> None:
+    environ = {key: given for key, given in GOOD.items() if key != name} | ({name: value} if value else {})
+    check_refusal(run(environ), name, value)
+
+
+@pytest.mark.parametrize("role", ["admin", "owner"])
+def test_a_database_role_that_could_bypass_the_wall_ends_the_process(site: Site, role: str) -> None:
+    url = site.database.admin_url if role == "admin" else site.database.owner_url
+    done = run(site.environ(database_url=url))
+    check_refusal(done, "DATABASE_URL", url.partition("@")[0].rpartition(":")[2])
+
+
+def test_a_member_of_the_owners_role_is_refused_too(site: Site) -> None:
+    """SET ROLE would bypass the wall."""
+    name = f"climber_{os.getpid()}"
+    site.rows(f"CREATE ROLE {name} LOGIN PASSWORD 'climbers-password' IN ROLE copilot_owner")
+    try:
+        head, _, tail = site.database.app_url.partition("://")
+        url = f"{head}://{name}:climbers-password@{tail.partition('@')[2]}"
+        check_refusal(run(site.environ(database_url=url)), "DATABASE_URL", "climbers-password")
+    finally:
+        site.rows(f"DROP ROLE {name}")
