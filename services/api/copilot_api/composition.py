@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from litestar import Litestar, Request
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 from loguru import logger
@@ -172,7 +172,8 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
         raise result
 
 
-def _principal(request: Request[Any, Any, Any]) -> Principal:
+def _principal(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Principal:
+    """`services` is named only for the order: two independent dependencies cost Litestar a task group per request."""
     principal = request_context(request.scope).principal
     if principal is None:
         raise RuntimeError("a public route asks for a principal")

@@ -13,6 +13,7 @@ from copilot_common.base.errors import Unavailable
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.db import Database
 from copilot_common.platform.lease import ProcessLease
+from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
 from copilot_common.platform.schema import judge_schema
 
 ComponentState = Literal["healthy", "degraded", "unhealthy"]
@@ -84,7 +85,8 @@ class Health:
 
     async def _redis_state(self) -> ComponentState:
         try:
-            await self._redis.ping()
+            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+                await self._redis.ping()
         except (RedisError, OSError, TimeoutError):
             return "degraded"
         return "healthy"

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
+from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
 from copilot_domain.conversations.generation.events import EventBatch
 
 _FLUSH_SECONDS = 0.02
@@ -80,8 +81,9 @@ class StreamLog:
             self._urgent.set()
 
     async def read(self, cipher: TenantCipher, message_id: UUID, *, after: int) -> EventBatch:
-        """The logged events with a number above `after`, as far as they run without a gap. Raises RedisError."""
-        entries = await self._redis.xrange(_key(message_id), min=f"({after}-0")
+        """The logged events with a number above `after`, as far as they run without a gap. Raises RedisError or TimeoutError."""
+        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            entries = await self._redis.xrange(_key(message_id), min=f"({after}-0")
         events: EventBatch = []
         expected = after + 1
         for entry_id, fields in entries:
@@ -128,7 +130,8 @@ class StreamLog:
                 if first == 1 or last % _EXPIRE_EVERY < len(payloads):
                     pipeline.expire(_key(stream.message_id), self._ttl_seconds)
         # A duplicate id (an append repeated after a lost answer) is an error of that one command, and harmless.
-        await pipeline.execute(raise_on_error=False)
+        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            await pipeline.execute(raise_on_error=False)
 
 
 def _key(message_id: UUID) -> str:

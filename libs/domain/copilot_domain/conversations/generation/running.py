@@ -53,7 +53,7 @@ class RunningGeneration:
         self.task: asyncio.Task[None] | None = None
         self._logged = 0
         self._published = 0
-        self._changed = asyncio.Event()
+        self._waiters: list[asyncio.Future[bool]] = []
 
     def stop(self, reason: StopReason) -> None:
         """Ask the generating task to end. The first reason counts; an answer that is being stored stays as it is."""
@@ -101,17 +101,30 @@ class RunningGeneration:
                 yield batch
             elif self.is_lost or (self.record.has_ended and number >= len(self.record)):
                 return
-            else:
-                try:
-                    async with asyncio.timeout(PING_SECONDS):
-                        await self._changed.wait()
-                except TimeoutError:
-                    yield []
+            elif not await self._news():
+                yield []
 
     async def wait(self) -> Message:
         """The answer, once it is stored. Raises what the provider's failure was."""
         return await asyncio.shield(self.answer)
 
+    async def _news(self) -> bool:
+        """Wait for the next wake-up; False when PING_SECONDS pass without one."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiters.append(waiter)
+        timer = loop.call_later(PING_SECONDS, _settle, waiter, False)
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+
     def _wake_readers(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            _settle(waiter, True)
+
+
+def _settle(waiter: asyncio.Future[bool], is_news: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(is_news)
