@@ -417,6 +417,8 @@ CREATE POLICY dispatch_refresh_tokens ON refresh_tokens TO copilot_dispatch USIN
 CREATE POLICY dispatch_idempotency_keys ON idempotency_keys TO copilot_dispatch USING (true);
 
 -- The definer functions -----------------------------------------------------------------------------------------------
+-- Those on the path of every request are PL/pgSQL: it keeps their plans, where an SQL function is planned at each call
+-- (0.4 ms instead of 0.05).
 
 -- One row per membership in an active tenant, the oldest first; one row with a null tenant where there is none.
 CREATE FUNCTION dispatch.find_login(p_identifier text)
@@ -433,13 +435,15 @@ $$;
 -- What a user may do in a tenant right now; no row when either is inactive or the membership is gone.
 CREATE FUNCTION dispatch.find_member(p_tenant uuid, p_user uuid)
 RETURNS TABLE (role text)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
     SELECT m.role
     FROM public.memberships m
     JOIN public.users u ON u.id = m.user_id AND u.is_active
     JOIN public.tenants t ON t.id = m.tenant_id AND t.status = 'active'
-    WHERE m.tenant_id = p_tenant AND m.user_id = p_user
-$$;
+    WHERE m.tenant_id = p_tenant AND m.user_id = p_user;
+END $$;
 
 -- An API key that is good right now, with its creator's present role. Notes the use, at most once a minute.
 CREATE FUNCTION dispatch.find_api_key(p_hash bytea)
@@ -452,7 +456,9 @@ BEGIN
     SELECT k.tenant_id, k.id, k.user_id, m.role, k.scopes, k.last_used_at
     INTO tenant_id, key_id, user_id, role, scopes, v_last_used
     FROM public.api_keys k
-    CROSS JOIN LATERAL dispatch.find_member(k.tenant_id, k.user_id) m
+    JOIN public.memberships m ON m.tenant_id = k.tenant_id AND m.user_id = k.user_id
+    JOIN public.users u ON u.id = k.user_id AND u.is_active
+    JOIN public.tenants t ON t.id = k.tenant_id AND t.status = 'active'
     WHERE k.key_hash = p_hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now());
     IF NOT FOUND THEN
         RETURN;
@@ -503,10 +509,11 @@ $$;
 -- While PostgreSQL was down nobody could renew: for 6 s after it came back every lease counts as held.
 CREATE FUNCTION dispatch.process_is_alive(p_process uuid)
 RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (SELECT FROM public.processes WHERE id = p_process AND lease_expires_at > clock_timestamp())
-        OR pg_postmaster_start_time() > clock_timestamp() - interval '6 seconds'
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM public.processes WHERE id = p_process AND lease_expires_at > clock_timestamp())
+        OR pg_postmaster_start_time() > clock_timestamp() - interval '6 seconds';
+END $$;
 
 -- Hand the generations of dead processes to `p_process`, which must then end them. One sweeper at a time. Its own are
 -- among them when it does not know of them (`p_known`): a request cancelled in the middle of its commit leaves such a row.
