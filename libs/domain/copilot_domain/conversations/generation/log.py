@@ -81,7 +81,7 @@ class StreamLog:
             self._urgent.set()
 
     async def read(self, cipher: TenantCipher, message_id: UUID, *, after: int) -> EventBatch:
-        """The logged events with a number above `after`, as far as they run without a gap. Raises RedisError or TimeoutError."""
+        """The logged events above `after`, as far as they run without a gap. Raises RedisError or TimeoutError."""
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
             entries = await self._redis.xrange(_key(message_id), min=f"({after}-0")
         events: EventBatch = []
