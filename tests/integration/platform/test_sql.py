@@ -1,6 +1,5 @@
 """Every named block of SQL in the product, prepared against the real schema as the role that runs it."""
 
-import re
 from importlib import resources
 from pathlib import Path
 
@@ -11,13 +10,13 @@ import copilot_cli
 import copilot_common
 import copilot_domain
 from copilot_common.platform.sql import Queries
+from support.api_sql import numbered
 from support.stack import Database
 
 ROOTS = (copilot_common, copilot_domain, copilot_cli)
 OPERATORS = {"operator.sql"}  # run as copilot_owner
 CLI = "copilot_cli"  # likewise
 NOT_YET_USED = {"revoke_sessions"}  # for a change of password
-PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
 def query_files() -> list[tuple[str, str]]:
@@ -33,16 +32,6 @@ def query_files() -> list[tuple[str, str]]:
 
 def blocks() -> list[tuple[str, str, str]]:
     return [(package, file, name) for package, file in query_files() for name in Queries(package, file).names()]
-
-
-def prepared(text: str) -> str:
-    """psycopg's named parameters as PostgreSQL's numbers, each name one number."""
-    numbers: dict[str, int] = {}
-
-    def number(match: re.Match[str]) -> str:
-        return f"${numbers.setdefault(match[1], len(numbers) + 1)}"
-
-    return PARAMETER.sub(number, text).replace("%%", "%")
 
 
 @pytest.fixture
@@ -77,7 +66,7 @@ def check(connection: psycopg.Connection, package: str, file: str, name: str) ->
         nothing = dict.fromkeys(("tenant_id", "user_id", "platform"), "''")
         connection.execute(text.format(**nothing).encode() + b"; ROLLBACK")
         return
-    connection.execute(f"PREPARE block AS {prepared(text)}".encode())
+    connection.execute(f"PREPARE block AS {numbered(text)[0]}".encode())
     connection.execute("DEALLOCATE block")
 
 

@@ -19,16 +19,13 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND (user_id = %(user_id)s OR vi
 -- name: list_conversations
 -- Newest activity first: the user's own and the shared ones, each branch along its own index. Each gives as many rows as
 -- the page may need; the user's own shared ones come in both, since leaving them out of one would mean reading past them.
--- No cursor is a place before all others: a plan for all values can then still begin at the place.
+-- Without a cursor `before` lies after all rows: an OR or a coalesce here would make every page read all pages before it.
 SELECT DISTINCT ON (updated_at, id) * FROM (
     (
         SELECT id, user_id, tenant_id, title_sealed, system_prompt_sealed, metadata_sealed, model, visibility,
             message_count, created_at, updated_at
         FROM conversations
-        WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND (updated_at, id) < (
-            coalesce(%(before)s::timestamptz, 'infinity'),
-            coalesce(%(before_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-        )
+        WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND (updated_at, id) < (%(before)s, %(before_id)s)
         ORDER BY updated_at DESC, id DESC
         LIMIT %(limit)s::integer + %(offset)s::integer
     )
@@ -37,10 +34,7 @@ SELECT DISTINCT ON (updated_at, id) * FROM (
         SELECT id, user_id, tenant_id, title_sealed, system_prompt_sealed, metadata_sealed, model, visibility,
             message_count, created_at, updated_at
         FROM conversations
-        WHERE tenant_id = %(tenant_id)s AND visibility = 'tenant' AND (updated_at, id) < (
-            coalesce(%(before)s::timestamptz, 'infinity'),
-            coalesce(%(before_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-        )
+        WHERE tenant_id = %(tenant_id)s AND visibility = 'tenant' AND (updated_at, id) < (%(before)s, %(before_id)s)
         ORDER BY updated_at DESC, id DESC
         LIMIT %(limit)s::integer + %(offset)s::integer
     )

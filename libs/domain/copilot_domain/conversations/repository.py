@@ -1,7 +1,7 @@
 """Rows of conversations and messages, unsealed into the domain's types."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, cast
 from uuid import UUID
@@ -28,6 +28,9 @@ sql = Queries(__package__)
 _decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
 _decode_citations = msgspec.json.Decoder(list[Citation]).decode
 encode_json = msgspec.json.encode
+
+BEFORE_ALL = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))
+"""The place in a list where it begins, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ class ConversationRepository:
     async def page(
         self, tx: Transaction, *, before: tuple[datetime, UUID] | None, offset: int, limit: int
     ) -> list[ConversationRow]:
-        moment, before_id = before or (None, None)
+        moment, before_id = before or BEFORE_ALL
         params = {**self._key(tx), "before": moment, "before_id": before_id, "offset": offset, "limit": limit}
         return await tx.fetch_all(ConversationRow, sql["list_conversations"], params)
 
