@@ -5,7 +5,7 @@ import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=No
 
 def begin_trace(traceparent: str | None = None) -> Trace:
     """Continue the caller's trace in a new span, or begin one. A malformed header counts as none."""
-    match = _TRACEPARENT.match(traceparent or "")
+    match = _TRACEPARENT.fullmatch(traceparent or "")
     known = match and match[1].strip("0") and match[2].strip("0")
     trace = Trace(trace_id=match[1] if match and known else secrets.token_hex(16), span_id=secrets.token_hex(8))
     current_trace.set(trace)
