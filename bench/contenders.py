@@ -77,7 +77,7 @@ def _first_request(job: Job) -> Job:
     return msgspec.structs.replace(job, mode="once", clients=1, ramp_seconds=0.0)
 
 
-def closed(target: Target, *, clients: int, seconds: float, plan: Plan, tokens: int = 0) -> Job:
+def closed(target: Target, *, clients: int, seconds: float, plan: Plan, tokens: int = 0, stock: int = 0) -> Job:
     return Job(
         mode="closed",
         target=target,
@@ -85,4 +85,5 @@ def closed(target: Target, *, clients: int, seconds: float, plan: Plan, tokens: 
         seconds=seconds,
         warm_up_seconds=plan.warm_up_seconds,
         tokens=tokens,
+        stock=stock,
     )

@@ -12,13 +12,12 @@ import psutil
 from bench.load.job import Target
 from bench.simulated import SimulatedProvider
 from bench.stores import durable_stores
-from bench.words import QUESTION, json_text
+from bench.words import QUESTION, TURNS, json_text
 from copilot_common.platform import migrate
 from copilot_devstack import TemporaryStores
 from copilot_devstack.api_server import ApiServer
 from copilot_domain.tenants.bootstrap import bootstrap
 
-TURNS = 10
 DEFAULT_POOL = 8
 _RATE_LIMIT = "1000000000"
 _MIB = 1024 * 1024
@@ -55,7 +54,7 @@ class Product:
             port=self.api.port,
             path=f"/api/v1/conversations/{{conversation}}/{path}",
             headers={"X-API-Key": self.api_key},
-            body=json_text(body),
+            bodies=[json_text(body)],
             conversations="/api/v1/conversations",
             turns=TURNS,
         )

@@ -2,7 +2,7 @@
 
 from bench.load.job import Target
 from bench.simulated import SimulatedProvider
-from bench.words import chat_body
+from bench.words import TURNS, chat_bodies
 
 
 def direct(simulator: SimulatedProvider, script: str, *, stream: bool) -> Target:
@@ -11,5 +11,6 @@ def direct(simulator: SimulatedProvider, script: str, *, stream: bool) -> Target
         port=simulator.port,
         path="/v1/chat/completions",
         headers={"Authorization": "Bearer sk-simulated"},
-        body=chat_body(script, stream=stream),
+        bodies=chat_bodies(script, stream=stream, turns=TURNS),
+        turns=TURNS,
     )

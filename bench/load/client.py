@@ -29,17 +29,25 @@ class Client:
     def __init__(self, target: Target, tokens: int) -> None:
         self._target, self._tokens = target, tokens
         self._connection: Connection | None = None
-        self._message = b""
-        self._turns_left = 0
+        self._stock: list[str] = []
+        self._messages: list[bytes] = []
+        self._turn = target.turns
+
+    async def fill_stock(self, count: int) -> None:
+        """Make conversations to be used later."""
+        await self._connect()
+        if self._target.conversations is not None:
+            self._stock = [await self._begin_conversation() for _ in range(count)]
 
     async def prepare(self) -> None:
         """Connect; with conversations, begin a new one when the last is used up. Not part of any sample."""
-        if self._connection is None:
-            self._connection = await Connection.open(self._target.host, self._target.port)
-        if self._turns_left == 0:
-            self._message = self._post(self._target.path.replace("{conversation}", await self._begin_conversation()))
-            self._turns_left = self._target.turns
-        self._turns_left -= 1
+        await self._connect()
+        if self._turn == self._target.turns:
+            conversation = self._stock.pop() if self._stock else await self._begin_conversation()
+            path = self._target.path.replace("{conversation}", conversation)
+            self._messages = [self._post(path, body.encode()) for body in self._target.bodies]
+            self._turn = 0
+        self._turn += 1
 
     async def send(self) -> Sample:
         """Raises Unexpected or BadResponse."""
@@ -52,7 +60,7 @@ class Client:
                 sample.tokens.extend([perf_counter()] * marks)
 
         sample.began = perf_counter()
-        status = await self._connected().request(self._message, on_body)
+        status = await self._connected().request(self._messages[min(self._turn, len(self._messages)) - 1], on_body)
         sample.ended = perf_counter()
         if status not in {200, 201}:
             raise Unexpected(f"status {status}: {b''.join(body)[:200].decode(errors='replace')}")
@@ -63,7 +71,7 @@ class Client:
     def forget(self) -> None:
         """After a failure: the next request has a new connection and a new conversation."""
         self.close()
-        self._connection, self._turns_left = None, 0
+        self._connection, self._turn = None, self._target.turns
 
     def close(self) -> None:
         if self._connection is not None:
@@ -80,9 +88,12 @@ class Client:
             raise Unexpected(f"no conversation: status {status}")
         return found[1].decode()
 
-    def _post(self, path: str, body: bytes | None = None) -> bytes:
-        target = self._target
-        return post(target.host, path, target.headers, target.body.encode() if body is None else body)
+    async def _connect(self) -> None:
+        if self._connection is None:
+            self._connection = await Connection.open(self._target.host, self._target.port)
+
+    def _post(self, path: str, body: bytes) -> bytes:
+        return post(self._target.host, path, self._target.headers, body)
 
     def _connected(self) -> Connection:
         if self._connection is None:

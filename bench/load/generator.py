@@ -30,6 +30,7 @@ class Generator:
                 client.close()
 
     async def _closed(self) -> Outcome:
+        await asyncio.gather(*(client.fill_stock(self._job.stock) for client in self._clients))
         begin = perf_counter() + self._job.warm_up_seconds
         end = begin + self._job.seconds
         everyone = asyncio.gather(*(self._repeat(client, end) for client in self._clients))

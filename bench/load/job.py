@@ -11,7 +11,7 @@ TOKEN_MARK = b"word"
 
 
 class Target(msgspec.Struct, kw_only=True):
-    """A server, and the POST to send it.
+    """A server, and the POST to send it: the n-th body for the n-th turn of a conversation, the last one from there on.
 
     With `conversations`, `path` contains `{conversation}`: a new one is made (POST to `conversations`) after every
     `turns` requests of a client.
@@ -21,7 +21,7 @@ class Target(msgspec.Struct, kw_only=True):
     port: int
     path: str
     headers: dict[str, str]
-    body: str
+    bodies: list[str]
     conversations: str | None = None
     turns: int = 10
 
@@ -29,6 +29,8 @@ class Target(msgspec.Struct, kw_only=True):
 class Job(msgspec.Struct, kw_only=True):
     """`closed`: each client sends its next request when the last one is answered; what ends within `seconds`, after
     `warm_up_seconds`, counts.
+
+    `stock` is how many conversations each client makes before the clock starts, so that they are not made within it.
 
     `once`: each client sends one request; they start evenly over `ramp_seconds`.
     `tokens` is how many each streamed answer must carry (0: not streamed); `pace_ms` is what the gaps are held against.
@@ -40,6 +42,7 @@ class Job(msgspec.Struct, kw_only=True):
     seconds: float = 0.0
     warm_up_seconds: float = 0.0
     ramp_seconds: float = 0.0
+    stock: int = 0
     tokens: int = 0
     pace_ms: float = 0.0
 

@@ -4,10 +4,11 @@ from statistics import median
 
 from bench.contenders import Contenders, closed
 from bench.plan import INSTANT
-from bench.product import TURNS
 from bench.rows import Row, at_least, failure_notes, ratio, spread
+from bench.words import TURNS
 
 _TIMES_PEER = 5.0
+_STOCK = 30  # conversations a client: 300 requests, more than a round lasts
 
 
 def measure(cast: Contenders) -> list[Row]:
@@ -16,7 +17,7 @@ def measure(cast: Contenders) -> list[Row]:
     if cast.peer:
         targets["LiteLLM"] = cast.peer.plain(INSTANT)
     jobs = {
-        name: closed(target, clients=plan.clients, seconds=plan.plain_seconds, plan=plan)
+        name: closed(target, clients=plan.clients, seconds=plan.plain_seconds, plan=plan, stock=_STOCK)
         for name, target in targets.items()
     }
     outcomes = cast.play("plain", jobs, rounds=plan.rounds)
@@ -33,8 +34,8 @@ def measure(cast: Contenders) -> list[Row]:
             ratio=times,
             verdict=at_least(times, _TIMES_PEER) if times else "not measured",
             notes=[
-                f"each client fills conversations of {TURNS} turns ({2 * TURNS} messages), then begins a new one (not "
-                "counted, but within the time); the history goes to the model each time. LiteLLM gets one message.",
+                f"each client fills conversations of {TURNS} turns ({2 * TURNS} messages), made before; the history "
+                "goes to the model each time. LiteLLM keeps none: its client sends the same history.",
                 *(f"{name} by round: {spread(values)} req/s" for name, values in rates.items()),
                 *(cast.cpu_note("plain", name) for name in jobs),
                 *failure_notes(outcomes),

@@ -14,7 +14,7 @@ import psutil
 
 from bench.load.job import Target
 from bench.peers.environment import program
-from bench.words import chat_body
+from bench.words import TURNS, chat_bodies
 from copilot_devstack.files import last_lines
 from copilot_devstack.ports import free_port
 from copilot_devstack.processes import Process, spawn, wait_until
@@ -33,17 +33,24 @@ class LiteLlm:
     master_key: str
 
     def plain(self, script: str) -> Target:
-        return self._target(chat_body(_name(script), stream=False))
+        return self._target(chat_bodies(_name(script), stream=False, turns=TURNS))
 
     def streamed(self, script: str) -> Target:
-        return self._target(chat_body(_name(script), stream=True))
+        return self._target(chat_bodies(_name(script), stream=True, turns=TURNS))
 
     def rss_mib(self) -> float:
         return psutil.Process(self.pid).memory_info().rss / _MIB
 
-    def _target(self, body: str) -> Target:
+    def _target(self, bodies: list[str]) -> Target:
         headers = {"Authorization": f"Bearer {self.master_key}"}
-        return Target(host="127.0.0.1", port=self.port, path="/v1/chat/completions", headers=headers, body=body)
+        return Target(
+            host="127.0.0.1",
+            port=self.port,
+            path="/v1/chat/completions",
+            headers=headers,
+            bodies=bodies,
+            turns=TURNS,
+        )
 
 
 @contextmanager

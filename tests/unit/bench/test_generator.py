@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from bench.load.generator import Generator
 from bench.load.job import Job, Target
-from bench.words import chat_body
+from bench.words import chat_bodies
 
 from copilot_devstack.simulator.server import Simulator
 
@@ -19,8 +19,8 @@ async def port() -> AsyncIterator[int]:
 
 
 def _target(port: int, model: str, *, stream: bool = True) -> Target:
-    body = chat_body(model, stream=stream)
-    return Target(host="127.0.0.1", port=port, path="/v1/chat/completions", headers={}, body=body)
+    bodies = chat_bodies(model, stream=stream, turns=1)
+    return Target(host="127.0.0.1", port=port, path="/v1/chat/completions", headers={}, bodies=bodies)
 
 
 async def test_clients_repeat_their_request_until_the_time_is_over(port: int) -> None:
