@@ -96,8 +96,10 @@ class StreamLog:
     async def _flush_forever(self) -> None:
         while True:
             await self._dirty.wait()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._urgent.wait(), _FLUSH_SECONDS)
+            if not self._urgent.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FLUSH_SECONDS):
+                        await self._urgent.wait()
             self._dirty.clear()
             self._urgent.clear()
             pending, self._pending = self._pending, {}
