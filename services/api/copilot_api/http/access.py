@@ -1,8 +1,9 @@
-"""After routing, before the handler: who is it, may they, and not too often."""
+"""After routing, before the handler: who is it, may they, not too often, and is it JSON what they send."""
 
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from copilot_api.http.body import check_media_type
 from copilot_api.http.context import RequestContext, request_context
 from copilot_common.auth.authenticate import Authenticator
 from copilot_common.auth.authority import ROUTES, require
@@ -25,6 +26,7 @@ class AccessMiddleware(ASGIMiddleware):
             principal = await self._identify(scope, context)
             await self._limit(principal, context)
             require(principal, access)
+        check_media_type(dict(scope["headers"]))
         await next_app(scope, receive, send)
 
     async def _identify(self, scope: Scope, context: RequestContext) -> Principal:

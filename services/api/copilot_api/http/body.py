@@ -9,6 +9,7 @@ from litestar.dto import MsgspecDTO
 from litestar.openapi.spec import Reference, Schema
 from litestar.typing import FieldDefinition
 
+from copilot_api.http.lingering import has_body
 from copilot_common.base.errors import CopilotError, InvalidInput
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -48,6 +49,15 @@ def decode_strict(raw: bytes, model: type[T]) -> T:
         except RecursionError:
             raise _not_json() from None
     return decoded
+
+
+def check_media_type(headers: dict[bytes, bytes]) -> None:
+    """Raises UNSUPPORTED_MEDIA_TYPE for a body that says it is no JSON; one that says nothing is taken for JSON."""
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media_type and media_type != b"application/json" and has_body(headers):
+        error = CopilotError("The body must be application/json.")
+        error.code = "UNSUPPORTED_MEDIA_TYPE"
+        raise error
 
 
 def _not_json() -> CopilotError:
