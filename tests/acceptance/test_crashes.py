@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
@@ -157,7 +158,7 @@ async def test_an_answer_can_be_cancelled_from_another_process(site: Site, start
         message = await ended(other, conversation, message_id, seconds=6)
         assert message["status"] == "cancelled"
         refusal(await other.call("POST", path), 409, "CONFLICT")
-        answer = await asking
+        answer: Any = await asking
         if isinstance(answer, list):
             check_whole(answer)
             assert answer[-1].data["code"] == "CANCELLED"

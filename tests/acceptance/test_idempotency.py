@@ -1,6 +1,7 @@
 """Idempotency-Key over HTTP: the same request twice is one request."""
 
 import asyncio
+from functools import partial
 from uuid import uuid4
 
 from support.api import SharedApi
@@ -50,12 +51,12 @@ async def test_a_repeated_question_is_asked_once(shared_api: SharedApi) -> None:
     async with shared_api.acme as client:
         conversation, headers = await client.conversation(), key()
         model, script_key = scripted("tokens=4")
-        asked = {"model": f"openai/{model}", "headers": headers}
-        first, second = await client.ask(conversation, **asked), await client.ask(conversation, **asked)
+        ask = partial(client.ask, conversation, model=f"openai/{model}", headers=headers)
+        first, second = await ask(), await ask()
         assert (first.status_code, second.status_code) == (201, 201)
         assert first.json() == second.json()
         assert len(await shared_api.site.simulator.requests(script_key)) == 1
-        refusal(await client.ask(conversation, "Something else", **asked), 409, "IDEMPOTENCY_MISMATCH")
+        refusal(await ask("Something else"), 409, "IDEMPOTENCY_MISMATCH")
 
 
 async def test_a_repeat_during_a_plain_answer_is_told_so(shared_api: SharedApi) -> None:

@@ -266,6 +266,23 @@ async def test_a_wrong_last_event_id_is_named(client: Client, last: str) -> None
     assert list(refusal(answer, 422, "VALIDATION_ERROR")["fields"]) == ["Last-Event-ID"]
 
 
+OTHER_TYPES = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml"]
+
+
+@pytest.mark.parametrize("media_type", OTHER_TYPES)
+async def test_a_body_that_says_it_is_no_json_is_a_415_on_every_route(client: Client, media_type: str) -> None:
+    for method, path in BODIES:
+        answer = await send(client, method, path, b"{}", **{"content-type": media_type})
+        refusal(answer, 415, "UNSUPPORTED_MEDIA_TYPE")
+
+
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", None])
+async def test_json_by_any_spelling_or_without_a_type_is_taken(client: Client, media_type: str | None) -> None:
+    headers = {"content-type": media_type} if media_type else {}
+    answer = await client.http.post(f"{V1}/conversations", content=b"{}", headers=headers)
+    assert answer.status_code == 201
+
+
 async def test_a_body_over_the_limit_is_a_413(client: Client) -> None:
     content = json.dumps({"metadata": {"a": "x" * 10_000_000}}).encode()
     refusal(await send(client, "POST", "/conversations", content), 413, "PAYLOAD_TOO_LARGE")

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -238,8 +238,8 @@ def shared_api(stack: StackUrls, request: pytest.FixtureRequest) -> SharedApi:
         with Redis.from_url(redis_url) as client:
             client.flushdb()
         made = make_site(database, redis_url, _simulator(request))
-        processes = api_processes()
-        start = processes.__enter__()
-        request.config.add_cleanup(lambda: processes.__exit__(None, None, None))
+        processes = ExitStack()
+        request.config.add_cleanup(processes.close)
+        start = processes.enter_context(api_processes())
         stash[_SHARED] = SharedApi(made, start(made.environ()))
     return stash[_SHARED]
