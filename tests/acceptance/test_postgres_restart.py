@@ -88,24 +88,33 @@ async def test_no_accepted_request_is_lost_and_the_service_comes_back_by_itself(
         assert (await client.http.get("/health/ready")).status_code == 200
 
 
-async def test_while_the_database_is_away_the_process_stays_alive_and_says_so(
+async def test_while_the_database_is_away_the_process_says_so_and_keeps_the_answer_it_cannot_store(
     private_stack: TemporaryStores, private_site: Site, start_api: StartApi
 ) -> None:
     api = start_api(private_site.environ())
-    async with api.client(private_site.acme) as client:
-        await asyncio.to_thread(private_stack.postgres.stop)
-        live, ready, health, asked = await asyncio.gather(
-            client.http.get("/health/live"),
-            client.http.get("/health/ready"),
-            client.http.get("/health"),
-            client.call("GET", "/conversations"),
-        )
-        assert (live.status_code, ready.status_code, health.status_code) == (200, 503, 503)
-        assert health.json()["components"]["database"] == "unhealthy"
-        assert (asked.status_code, asked.json()["code"]) == (503, "UNAVAILABLE")
-        await asyncio.to_thread(private_stack.postgres.start)
 
-        async def serves() -> bool:
-            return (await client.call("GET", "/conversations")).status_code == 200
+    async def could_not_store() -> bool:
+        return any(line["message"] == "Answer not stored yet" for line in api.log_lines)
 
-        await eventually(serves, seconds=20, what="service")
+    async with api.client(private_site.acme) as client, api.client(private_site.acme) as streamer:
+        conversation = await streamer.conversation()
+        model = f"openai/{scripted('tokens=60,pace_ms=20')[0]}"
+        async with streamer.streamed(conversation, model=model) as stream:
+            message_id = (await stream.read(5))[0].data["message_id"]
+            await asyncio.to_thread(private_stack.postgres.stop)
+            live, ready, health, asked = await asyncio.gather(
+                client.http.get("/health/live"),
+                client.http.get("/health/ready"),
+                client.http.get("/health"),
+                client.call("GET", "/conversations"),
+            )
+            assert (live.status_code, ready.status_code, health.status_code) == (200, 503, 503)
+            assert health.json()["components"]["database"] == "unhealthy"
+            assert (asked.status_code, asked.json()["code"]) == (503, "UNAVAILABLE")
+            await eventually(could_not_store, seconds=20, what="an answer that cannot be stored")
+            await asyncio.to_thread(private_stack.postgres.start)
+            events = await stream.rest()
+        check_whole(events)
+        assert events[-1].type == "message_end"
+        assert (await client.message(conversation, message_id))["status"] == "completed"
+        assert (await client.http.get("/health/ready")).status_code == 200
