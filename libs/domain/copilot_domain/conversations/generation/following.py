@@ -52,13 +52,15 @@ class Follower:
             if local.record.has_ended:
                 return
         try:
-            async for batch in self._follow_remote(principal, answer, number):
+            async for batch in self._follow_remote(principal, answer, number, was_local=local is not None):
                 yield batch
                 number = _last_number(batch, number)
         except NotFound:  # the caller has seen it: the conversation was deleted since
             yield [(number + 1, event_json(_DELETED))]
 
-    async def _follow_remote(self, principal: Principal, answer: AnswerRef, number: int) -> AsyncIterator[EventBatch]:
+    async def _follow_remote(
+        self, principal: Principal, answer: AnswerRef, number: int, *, was_local: bool
+    ) -> AsyncIterator[EventBatch]:
         """The log for what is new; every 2 s the row, for whether it has ended (and for all of it, with Redis away)."""
         ping_due = monotonic() + PING_SECONDS
         while True:
@@ -68,8 +70,8 @@ class Follower:
                 yield batch
                 number, ping_due = _last_number(batch, number), monotonic() + PING_SECONDS
             if row.status != "generating":
-                if number > len(record):
-                    # Its process had shown more than could be kept when it was lost: the end follows all the same.
+                if number > len(record) or (was_local and not batch):
+                    # Its process had shown as much as was kept, or more, when it was lost: the end still follows.
                     yield [(number + 1, record.payloads[-1])]
                 return
             async for batch in self._follow_log(cipher, answer, number):
