@@ -22,7 +22,7 @@ from copilot_devstack.errors import StackError
 from copilot_devstack.files import write_private
 from copilot_devstack.home import Home
 from copilot_devstack.ports import LOOPBACK
-from copilot_devstack.processes import living_in, request_signal_on_parent_death
+from copilot_devstack.processes import end_group, living_in, request_signal_on_parent_death
 from copilot_devstack.server import Server
 
 VERSION = "16"
@@ -144,7 +144,7 @@ class EmbeddedPostgres(Server):
         # Bytewise order, as fast as it gets and the same everywhere, but upper and lower case of all of Unicode.
         ctype = "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8"
         account = self._account
-        done = subprocess.run(
+        process = subprocess.Popen(
             [
                 str(self._program("initdb")),
                 f"--pgdata={target}",
@@ -158,16 +158,23 @@ class EmbeddedPostgres(Server):
             ],
             cwd=target,
             env=self._environment(0),
-            capture_output=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
-            preexec_fn=request_signal_on_parent_death(signal.SIGKILL),
+            preexec_fn=request_signal_on_parent_death(signal.SIGKILL),  # noqa: PLW1509 — one prctl; no other thread runs
+            start_new_session=True,
         )
-        if done.returncode != 0:
-            raise StackError(f"initdb has failed:\n{done.stderr.strip()}")
+        with process:
+            try:
+                _, complaint = process.communicate()
+            except BaseException:
+                end_group(process.pid)  # initdb runs a server and shells of its own
+                raise
+        if process.returncode != 0:
+            raise StackError(f"initdb has failed:\n{complaint.strip()}")
 
     def _is_ready(self) -> bool:
         """The server itself writes so into line 8 of its pid file; pg_ctl waits for the same."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from copilot_devstack.accounts import Account
 
 _PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.02
+_GROUP_SECONDS = 5.0
 _LOG_LIMIT_BYTES = 20_000_000
 
 # (signal, seconds to wait for the end before the next, harder one)
@@ -136,6 +138,21 @@ def request_signal_on_parent_death(number: signal.Signals | None) -> Callable[[]
             os._exit(1)  # the parent died before it could be asked for
 
     return prepare
+
+
+def end_group(leader: int) -> None:
+    """Kill a session's leader, which is our child, and all it has started; back once they are gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
+    wait_until(lambda: not _has_members(leader), _GROUP_SECONDS)
+
+
+def _has_members(group: int) -> bool:
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

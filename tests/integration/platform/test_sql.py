@@ -16,7 +16,6 @@ from support.stack import Database
 ROOTS = (copilot_common, copilot_domain, copilot_cli)
 OPERATORS = {"operator.sql"}  # run as copilot_owner
 CLI = "copilot_cli"  # likewise
-NOT_YET_USED = {"revoke_sessions"}  # for a change of password
 
 
 def query_files() -> list[tuple[str, str]]:
@@ -77,6 +76,6 @@ def test_every_block_is_used() -> None:
     }
     unused = []
     for package, file, name in blocks():
-        if name not in NOT_YET_USED and not any(f'"{name}"' in source for source in sources.values()):
+        if not any(f'"{name}"' in source for source in sources.values()):
             unused.append(f"{package}/{file} {name}")
     assert unused == []

@@ -41,9 +41,13 @@ class Transaction:
         cursor = await self.connection.execute(query, params)
         return cursor.rowcount
 
-    async def fetch_all(self, row: type[Row], query: LiteralString, params: Params = ()) -> list[Row]:
+    async def fetch_all(
+        self, row: type[Row], query: LiteralString, params: Params = (), *, prepare: bool | None = None
+    ) -> list[Row]:
+        """`prepare=False` for a query with optional filters: planned anew for the values given, it can use the index of
+        the one that is there. A prepared statement soon gets one plan for all values."""
         async with self.connection.cursor(row_factory=class_row(row), binary=True) as cursor:
-            await cursor.execute(query, params)
+            await cursor.execute(query, params, prepare=prepare)
             return await cursor.fetchall()
 
     async def fetch_one(self, row: type[Row], query: LiteralString, params: Params = ()) -> Row | None:

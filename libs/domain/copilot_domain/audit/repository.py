@@ -41,7 +41,7 @@ class AuditRow:
 
 async def list_rows(tx: Transaction, wanted: AuditFilter, request: PageRequest) -> list[AuditRow]:
     position = {"before": request.position(UUID), "offset": request.offset, "limit": request.fetch}
-    return await tx.fetch_all(AuditRow, _sql["list_audit"], _params(tx, wanted) | position)
+    return await tx.fetch_all(AuditRow, _sql["list_audit"], _params(tx, wanted) | position, prepare=False)
 
 
 async def count_rows(tx: Transaction, wanted: AuditFilter) -> int:

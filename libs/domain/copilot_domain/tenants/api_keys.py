@@ -58,7 +58,7 @@ async def list_api_keys(tx: Transaction, request: PageRequest) -> Page[ApiKey]:
     """The newest first; revoked ones are gone, expired ones are not active."""
     whose = {"tenant_id": tx.principal.tenant_id, "user_id": _whose(tx.principal)}
     params = whose | {"before": request.position(UUID), "offset": request.offset, "limit": request.fetch}
-    rows = await tx.fetch_all(ApiKey, sql["list_api_keys"], params)
+    rows = await tx.fetch_all(ApiKey, sql["list_api_keys"], params, prepare=False)
     counted = number(await tx.fetch_value(sql["count_api_keys"], whose | {"up_to": COUNT_UP_TO}))
     return page(request, rows, key=lambda row: row.id, item=lambda row: row, counted=counted)
 

@@ -58,7 +58,7 @@ class InviteService:
         """The newest first, used and expired ones too."""
         tenant = {"tenant_id": tx.principal.tenant_id}
         params = tenant | {"before": request.position(UUID), "offset": request.offset, "limit": request.fetch}
-        rows = await tx.fetch_all(Invite, sql["list_invites"], params)
+        rows = await tx.fetch_all(Invite, sql["list_invites"], params, prepare=False)
         counted = number(await tx.fetch_value(sql["count_invites"], tenant | {"up_to": COUNT_UP_TO}))
         return page(request, rows, key=lambda row: row.id, item=lambda row: row, counted=counted)
 

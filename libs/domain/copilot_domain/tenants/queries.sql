@@ -70,11 +70,6 @@ WHERE tenant_id = %(tenant_id)s AND id = %(token_id)s
 UPDATE refresh_tokens SET revoked_at = now()
 WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND family_id = %(family_id)s AND revoked_at IS NULL
 
--- name: revoke_sessions
--- Ends every session of a user in this tenant.
-UPDATE refresh_tokens SET revoked_at = now()
-WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND revoked_at IS NULL
-
 -- name: list_api_keys
 -- API keys that were not revoked, the newest first: the user's own, or everybody's where `user_id` is null.
 SELECT

@@ -51,7 +51,7 @@ async def get_tenant(tx: Transaction, tenant_id: UUID) -> Tenant | None:
 
 async def list_tenants(tx: Transaction, request: PageRequest) -> list[Tenant]:
     params = {"before": request.position(UUID), "offset": request.offset, "limit": request.fetch}
-    return await tx.fetch_all(Tenant, sql["list_tenants"], params)
+    return await tx.fetch_all(Tenant, sql["list_tenants"], params, prepare=False)
 
 
 async def count_tenants(tx: Transaction) -> int:

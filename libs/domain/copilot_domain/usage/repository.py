@@ -22,4 +22,4 @@ async def sum_calls(
         "user_id": user_id,
         "limit": _MAX_GROUPS,
     }
-    return await tx.fetch_all(UsageSum, _sql["sum_calls"], params)
+    return await tx.fetch_all(UsageSum, _sql["sum_calls"], params, prepare=False)

@@ -15,6 +15,7 @@ from loguru import logger
 
 from copilot_api.http.context import request_context
 from copilot_common.base.errors import (
+    Conflict,
     CopilotError,
     ErrorCode,
     InvalidInput,
@@ -98,6 +99,9 @@ def to_copilot_error(error: Exception) -> CopilotError:  # noqa: PLR0911 — one
         case psycopg.DataError():
             # A value that PostgreSQL cannot hold (a NUL in a query parameter, a number out of range).
             return InvalidInput({"": "a value cannot be stored"})
+        case psycopg.IntegrityError():
+            # What this referred to was deleted by somebody else in this very moment.
+            return Conflict("Something this depends on has just been changed; look again.")
         case psycopg.OperationalError():
             return Unavailable("The database is not reachable.")
         case _:

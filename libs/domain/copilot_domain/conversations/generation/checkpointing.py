@@ -48,11 +48,12 @@ class Checkpointer:
                 await self._checkpoint(batch)
 
     async def _checkpoint(self, generations: list[RunningGeneration]) -> None:
+        counts = [len(generation.record) for generation in generations]
         checkpoints = [_checkpoint(generation) for generation in generations]
         async with self._db.transaction(generations[0].principal) as tx:
             results = {row.id: row for row in await write_checkpoints(tx, self._process_id, checkpoints)}
-        for generation in generations:
-            generation.checkpointed_at = monotonic()
+        for generation, count in zip(generations, counts, strict=True):
+            generation.checkpointed_at, generation.checkpointed_events = monotonic(), count
             row = results.get(generation.message_id)
             if row is None:
                 # Being stored in this very moment, or taken over by another process.
@@ -67,7 +68,6 @@ def _checkpoint(generation: RunningGeneration) -> Checkpoint:
     count = len(generation.record)
     if count == generation.checkpointed_events:
         return Checkpoint(generation.message_id, generation.fence, None, None)
-    generation.checkpointed_events = count
     cipher, message_id = generation.cipher, generation.message_id
     return Checkpoint(
         message_id,
