@@ -140,7 +140,8 @@ async def _boot(services: Services) -> None:
     services.generations.start()
     _calm_garbage_collector()
     services.health.is_booted = True
-    logger.bind(port=services.settings.port, process_id=str(services.process_id)).info("Serving")
+    settings = services.settings
+    logger.bind(port=settings.port, environment=settings.node_env, process_id=str(services.process_id)).info("Serving")
 
 
 def _calm_garbage_collector() -> None:

@@ -13,6 +13,7 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 _BACKLOG = 1_024
+_LAST_RESPONSES_SECONDS = 3.0
 
 
 def install_stop_signals() -> asyncio.Event:
@@ -50,4 +51,7 @@ async def serve(
     if not serving.done():
         server.stop()  # type: ignore[no-untyped-call]  # granian's embedded server is not annotated
         await drain()
-    await serving
+        # Readers of answers that other processes make, and clients that stopped reading, are cut: they resume there.
+        await asyncio.wait({serving}, timeout=_LAST_RESPONSES_SECONDS)
+    if serving.done():
+        await serving

@@ -39,3 +39,9 @@ async def test_two_sweepers_end_an_answer_once(ground: Ground) -> None:
     first, second = (ground.sweeper(ConversationRepository()) for _ in range(2))
     assert [await first.sweep(), await second.sweep()] == [1, 0]
     assert ground.site.rows("SELECT outcome FROM llm_calls WHERE message_id = %s", message) == [("interrupted",)]
+
+
+async def test_all_answers_of_a_busy_process_end_in_one_go(ground: Ground) -> None:
+    orphans = [await ground.orphan() for _ in range(25)]
+    await ground.sweeper(ConversationRepository()).sweep_all()
+    assert {ground.status(orphan) for orphan in orphans} == {"interrupted"}

@@ -6,7 +6,6 @@
     ├── Forbidden               a valid credential without the needed scope or role
     ├── NotFound                absent, or not visible to this principal (another tenant's id looks the same)
     ├── Conflict                true at another time; `code` may be a named one
-    ├── PayloadTooLarge
     ├── RateLimited             carries when to come back
     ├── Unavailable             this process cannot serve it now
     ├── ProviderError           an LLM provider failed
@@ -84,13 +83,6 @@ class Conflict(CopilotError):
     def __init__(self, message: str, *, code: ErrorCode = "CONFLICT", details: dict[str, object] | None = None) -> None:
         super().__init__(message, details=details)
         self.code = code
-
-
-class PayloadTooLarge(CopilotError):
-    code: ErrorCode = "PAYLOAD_TOO_LARGE"
-
-    def __init__(self, *, limit_bytes: int) -> None:
-        super().__init__(f"The body is larger than {limit_bytes} bytes.", details={"limit_bytes": limit_bytes})
 
 
 class RateLimited(CopilotError):

@@ -7,7 +7,6 @@ from uuid_utils.compat import uuid7
 
 TenantId = NewType("TenantId", UUID)
 UserId = NewType("UserId", UUID)
-ConversationId = NewType("ConversationId", UUID)
 MessageId = NewType("MessageId", UUID)
 ProcessId = NewType("ProcessId", UUID)
 

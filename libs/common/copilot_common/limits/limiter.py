@@ -13,7 +13,6 @@ from typing import TypeVar
 from loguru import logger
 from prometheus_client import CollectorRegistry, Counter
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from copilot_common.limits.gcra import Allowance, Bucket, allowance
 from copilot_common.limits.local import LocalBuckets
@@ -69,7 +68,7 @@ class Limiter:
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 result = await operation(argument)
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # whatever the client raises, a limit must not stop a request
             self._paused_until = monotonic() + _PAUSE_SECONDS
             if not was_paused:
                 logger.bind(error_type=type(error).__name__).warning("Rate limits are local: Redis is away")

@@ -16,6 +16,7 @@ Connection = AsyncConnection[TupleRow]
 Params = Mapping[str, object] | Sequence[object]
 
 _CHECKOUT_SECONDS = 10.0  # a PostgreSQL restart takes about two; a request may wait that long rather than fail
+_STATEMENT_TIMEOUT: LiteralString = "SET statement_timeout = '30s'"  # no query of ours takes a tenth of it
 _MAX_WAITING = 2_000  # requests queued for a connection; beyond it 503 at once
 
 
@@ -39,7 +40,10 @@ class Database:
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
+                # Keepalives are not sent while sent data is unanswered; this bounds that case.
+                "tcp_user_timeout": 10_000,
             },
+            configure=_bound_statements,
             name=application_name,
         )
 
@@ -48,10 +52,6 @@ class Database:
 
     async def close(self) -> None:
         await self._pool.close(timeout=5)
-
-    @property
-    def size(self) -> int:
-        return self._pool.max_size
 
     @asynccontextmanager
     async def connection(self, begin: LiteralString | bytes = "BEGIN") -> AsyncIterator[Connection]:
@@ -107,12 +107,10 @@ class Database:
         except TooManyRequests:
             raise Unavailable("Too many requests are waiting for the database.") from None
 
-    async def ping(self) -> bool:
-        try:
-            async with self.connection():
-                return True
-        except (psycopg.Error, Unavailable):
-            return False
+
+async def _bound_statements(connection: Connection) -> None:
+    """By SET, not as a start-up option, which PgBouncer refuses."""
+    await connection.execute(_STATEMENT_TIMEOUT)
 
 
 async def _commit(connection: Connection) -> None:

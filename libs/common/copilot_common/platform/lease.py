@@ -17,6 +17,7 @@ from copilot_common.platform.queries import sql
 LEASE_SECONDS = 6
 RENEW_SECONDS = 2.0
 WEDGED_SECONDS = 20.0
+_JOIN_SECONDS = 5.0
 
 
 class ProcessLease:
@@ -27,7 +28,6 @@ class ProcessLease:
         self._database_url = database_url
         self._service = service
         self._loop_turned_at = monotonic()
-        self._renewed_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="process-lease", daemon=True)
         self._heartbeat: asyncio.Task[None] | None = None
@@ -44,18 +44,13 @@ class ProcessLease:
             return
         self._stopping.set()
         self._heartbeat.cancel()
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
     @property
     def is_alive(self) -> bool:
         """Liveness: the loop turns and the thread keeps trying. An unreachable database does not matter here."""
         has_started = self._heartbeat is not None
         return not has_started or (self._thread.is_alive() and monotonic() - self._loop_turned_at < WEDGED_SECONDS)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether the last renewal is recent enough for others to respect it."""
-        return monotonic() - self._renewed_at < LEASE_SECONDS
 
     async def _turn(self) -> None:
         while True:
@@ -78,7 +73,15 @@ class ProcessLease:
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
-            self._database_url, autocommit=True, connect_timeout=2, application_name=f"{self._service} lease"
+            self._database_url,
+            autocommit=True,
+            connect_timeout=2,
+            # A renewal that hangs is worse than one that fails: the next one may succeed in time.
+            tcp_user_timeout=2_000,
+            keepalives_idle=2,
+            keepalives_interval=1,
+            keepalives_count=2,
+            application_name=f"{self._service} lease",
         )
 
     def _renew_once(self) -> None:
@@ -86,12 +89,10 @@ class ProcessLease:
             self._renew(connection)
 
     def _renew(self, connection: psycopg.Connection) -> None:
-        began = monotonic()
         connection.execute(
             sql["renew_process"],
             {"process_id": self.process_id, "service": self._service, "lease_seconds": LEASE_SECONDS},
         )
-        self._renewed_at = began
 
     def _end(self, connection: psycopg.Connection | None) -> None:
         try:

@@ -71,7 +71,8 @@ def _text_line(fields: dict[str, object]) -> str:
     head = f"{shown.pop('timestamp')} {str(shown.pop('level')).upper():7} {shown.pop('message')}"
     for quiet in ("service", "trace_id", "span_id"):
         shown.pop(quiet, None)
-    return " ".join([head, *(f"{name}={value}" for name, value in shown.items())]) + "\n"
+    line = " ".join([head, *(f"{name}={value}" for name, value in shown.items())])
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in line) + "\n"
 
 
 class _ToLoguru(logging.Handler):

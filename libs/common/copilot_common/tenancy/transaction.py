@@ -55,10 +55,10 @@ class Transaction:
             await cursor.execute(query, params)
             return await cursor.fetchone()
 
-    async def fetch_value(self, query: LiteralString, params: Params = ()) -> object:
-        """The first column of the first row, or None."""
+    async def fetch_value(self, query: LiteralString, params: Params = (), *, prepare: bool | None = None) -> object:
+        """The first column of the first row, or None. `prepare` as in `fetch_all`."""
         async with self.connection.cursor(row_factory=scalar_row, binary=True) as cursor:
-            await cursor.execute(query, params)
+            await cursor.execute(query, params, prepare=prepare)
             return await cursor.fetchone()
 
 

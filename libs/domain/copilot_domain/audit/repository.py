@@ -46,7 +46,7 @@ async def list_rows(tx: Transaction, wanted: AuditFilter, request: PageRequest) 
 
 async def count_rows(tx: Transaction, wanted: AuditFilter) -> int:
     params = _params(tx, wanted) | {"up_to": EXACT_TOTAL + 1}
-    counted = await tx.fetch_value(_sql["count_audit"], params)
+    counted = await tx.fetch_value(_sql["count_audit"], params, prepare=False)
     return counted if isinstance(counted, int) else 0
 
 

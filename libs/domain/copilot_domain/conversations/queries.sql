@@ -73,29 +73,28 @@ RETURNING id, user_id, tenant_id, title_sealed, system_prompt_sealed, metadata_s
 DELETE FROM conversations WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 
 -- name: open_turn
--- Lock a visible conversation, number two more messages (the user's and the answer), and read its newest messages, newest
--- first, as many as fit the count and the bytes. Sizes come from TOAST's headers: what does not fit is not read.
-WITH turn AS (
-    UPDATE conversations
-    SET message_count = message_count + 2, updated_at = now()
-    WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND (user_id = %(user_id)s OR visibility = 'tenant')
-    RETURNING message_count, model, system_prompt_sealed
-), newest AS (
+-- Lock a visible conversation and number two more messages: the user's and the answer.
+UPDATE conversations
+SET message_count = message_count + 2, updated_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND (user_id = %(user_id)s OR visibility = 'tenant')
+RETURNING message_count, model, system_prompt_sealed
+
+-- name: history
+-- The newest messages, newest first, as many as fit the count and the bytes. Sizes come from TOAST's headers: what does
+-- not fit is not read. A statement of its own after the lock: it must see the answer whose end the lock has waited for.
+WITH newest AS (
     SELECT id, role, content_sealed, position, sum(octet_length(content_sealed)) OVER (ORDER BY position DESC) AS bytes
     FROM messages
     WHERE tenant_id = %(tenant_id)s AND conversation_id = %(id)s AND status IN ('completed', 'cancelled', 'interrupted')
     ORDER BY position DESC
     LIMIT %(max_messages)s
-), fitting AS (
-    SELECT
-        coalesce(array_agg(id ORDER BY position DESC), '{}') AS ids,
-        coalesce(array_agg(role ORDER BY position DESC), '{}') AS roles,
-        coalesce(array_agg(content_sealed ORDER BY position DESC), '{}') AS contents
-    FROM newest
-    WHERE bytes <= %(max_bytes)s
 )
-SELECT turn.message_count, turn.model, turn.system_prompt_sealed, fitting.ids, fitting.roles, fitting.contents
-FROM turn CROSS JOIN fitting
+SELECT
+    coalesce(array_agg(id ORDER BY position DESC), '{}') AS ids,
+    coalesce(array_agg(role ORDER BY position DESC), '{}') AS roles,
+    coalesce(array_agg(content_sealed ORDER BY position DESC), '{}') AS contents
+FROM newest
+WHERE bytes <= %(max_bytes)s
 
 -- name: insert_turn
 -- The user's message, the answer that is now being generated, owned by this process, and the audit row.

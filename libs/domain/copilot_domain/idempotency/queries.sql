@@ -8,13 +8,13 @@ ON CONFLICT DO NOTHING
 
 -- name: lock_claim
 -- What the earlier request came to. `is_lapsed`: it may be taken over, since its process is dead, it has run longer than
--- any request may, or its answer has been kept long enough.
+-- any request may (a message's claim ends with its turn, not with its answer), or its answer has been kept long enough.
 SELECT
     id, request_hash, status, body_sealed, resource_id,
     CASE
         WHEN created_at < now() - interval '24 hours' THEN true
         WHEN status IS NOT NULL THEN false
-        ELSE created_at < now() - interval '10 minutes' OR NOT dispatch.process_is_alive(process_id)
+        ELSE created_at < now() - interval '1 minute' OR NOT dispatch.process_is_alive(process_id)
     END AS is_lapsed
 FROM idempotency_keys
 WHERE tenant_id = %(tenant_id)s AND principal_id = %(principal_id)s

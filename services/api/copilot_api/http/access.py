@@ -1,5 +1,7 @@
 """After routing, before the handler: who is it, may they, not too often, and is it JSON what they send."""
 
+from urllib.parse import parse_qsl
+
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -7,7 +9,7 @@ from copilot_api.http.body import check_media_type
 from copilot_api.http.context import RequestContext, request_context
 from copilot_common.auth.authenticate import Authenticator
 from copilot_common.auth.authority import ROUTES, require
-from copilot_common.base.errors import RateLimited
+from copilot_common.base.errors import InvalidInput, RateLimited
 from copilot_common.limits import Allowance, RequestLimits
 from copilot_common.tenancy import Principal
 
@@ -20,6 +22,7 @@ class AccessMiddleware(ASGIMiddleware):
         self._limits = limits
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        _refuse_nul(scope["query_string"])
         access = ROUTES.get((scope["method"], scope["path_template"]))  # type: ignore[typeddict-item]
         if access is not None and not access.public:
             context = request_context(scope)
@@ -50,6 +53,13 @@ class AccessMiddleware(ASGIMiddleware):
                 remaining=allowance.remaining,
                 retry_after_seconds=allowance.retry_after_seconds,
             )
+
+
+def _refuse_nul(query: bytes) -> None:
+    """PostgreSQL cannot hold NUL, and nothing is called so."""
+    if b"%00" in query or b"\0" in query:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        raise InvalidInput({name: "must not contain NUL characters" for name, value in pairs if "\0" in name + value})
 
 
 def _limit_headers(allowance: Allowance) -> list[tuple[bytes, bytes]]:

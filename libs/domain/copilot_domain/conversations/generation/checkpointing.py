@@ -32,8 +32,6 @@ class Checkpointer:
             await asyncio.sleep(CHECKPOINT_SECONDS / 2)
             try:
                 await self.checkpoint_due()
-            except CopilotError as error:
-                logger.bind(error_type=type(error).__name__).warning("Checkpoint not written")
             except Exception as error:  # this loop must outlive any one fault: cancel and takeover hang on it
                 logger.opt(exception=error).error("Checkpoint failed")
 
@@ -45,7 +43,10 @@ class Checkpointer:
                 by_tenant[generation.principal.tenant_id].append(generation)
         for generations in by_tenant.values():
             for batch in _batches(generations, _BATCH):
-                await self._checkpoint(batch)
+                try:
+                    await self._checkpoint(batch)
+                except CopilotError as error:  # one tenant's trouble must not keep the others' text from being kept
+                    logger.bind(error_type=type(error).__name__).warning("Checkpoint not written")
 
     async def _checkpoint(self, generations: list[RunningGeneration]) -> None:
         counts = [len(generation.record) for generation in generations]

@@ -16,11 +16,11 @@ from uuid import UUID
 import msgspec
 from loguru import logger
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
 from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
-from copilot_domain.conversations.generation.events import EventBatch
+from copilot_domain.conversations.generation.events import EventBatch, is_last
 
 _FLUSH_SECONDS = 0.02
 _EXPIRE_EVERY = 64  # events: a command for each batch would double what Redis is asked to do
@@ -91,6 +91,8 @@ class StreamLog:
                 if number == expected:
                     events.append((number, payload))
                     expected += 1
+                    if is_last(payload):
+                        return events  # what a process without its database may have added is not the answer's
         return events
 
     async def _flush_forever(self) -> None:
@@ -110,9 +112,9 @@ class StreamLog:
         if asyncio.get_running_loop().time() >= self._away_until:
             try:
                 await self._write(taken)
-            except (RedisError, OSError, TimeoutError, asyncio.CancelledError) as error:
-                # The client's own time-out cancels from within, and such a cancellation can get out: it must not end
-                # the loop that all streams of this process hang on.
+            except (Exception, asyncio.CancelledError) as error:
+                # Whatever it is, it must not end the loop that all streams of this process hang on; not even a
+                # cancellation that gets out of the client's own time-out.
                 if self._is_stopping:
                     raise
                 self._away_until = asyncio.get_running_loop().time() + _AWAY_SECONDS
@@ -129,11 +131,14 @@ class StreamLog:
                     Purpose.STREAM_EVENT, stream.message_id, _encoder.encode(_Batch(first, payloads)), part=last
                 )
                 pipeline.xadd(_key(stream.message_id), {"e": sealed}, id=f"{last}-0")
-                if first == 1 or last % _EXPIRE_EVERY < len(payloads):
+                if first == 1 or last % _EXPIRE_EVERY < len(payloads) or is_last(payloads[-1]):
                     pipeline.expire(_key(stream.message_id), self._ttl_seconds)
-        # A duplicate id (an append repeated after a lost answer) is an error of that one command, and harmless.
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-            await pipeline.execute(raise_on_error=False)
+            results = await pipeline.execute(raise_on_error=False)
+        for result in results:
+            # A plain ResponseError is an id that another process has written already: that command's fault alone.
+            if isinstance(result, RedisError) and type(result) is not ResponseError:
+                raise result
 
 
 def _key(message_id: UUID) -> str:

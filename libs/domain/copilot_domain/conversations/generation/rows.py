@@ -26,19 +26,18 @@ _BYTES_PER_TOKEN = 8  # generous: what is read for history may only be too much,
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """A locked conversation; the answer will stand at `message_count`. The newest messages come first."""
+    """A locked conversation; the answer will stand at `message_count`."""
 
     message_count: int
     model: str | None
     system_prompt_sealed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
     ids: list[UUID]
     roles: list[Literal["user", "assistant"]]
     contents: list[bytes]
-
-    def history(self, cipher: TenantCipher) -> list[ChatMessage]:
-        """Newest first; an answer that never got a word is left out."""
-        texts = map(partial(cipher.open_text, Purpose.MESSAGE_CONTENT), self.ids, self.contents)
-        return [ChatMessage(role, text) for role, text in zip(self.roles, texts, strict=True) if text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +93,26 @@ class LlmCall:
     total_ms: int
 
 
-async def open_turn(tx: Transaction, conversation_id: UUID, *, max_messages: int, max_history_tokens: int) -> OpenTurn:
+async def open_turn(tx: Transaction, conversation_id: UUID) -> OpenTurn:
     """Locks the conversation. Raises NotFound where the principal may not see it."""
-    turn = await tx.fetch_one(
-        OpenTurn,
-        sql["open_turn"],
-        {
-            "tenant_id": tx.principal.tenant_id,
-            "id": conversation_id,
-            "user_id": tx.principal.acting_user,
-            "max_messages": max_messages,
-            "max_bytes": max_history_tokens * _BYTES_PER_TOKEN,
-        },
-    )
+    key = {"tenant_id": tx.principal.tenant_id, "id": conversation_id, "user_id": tx.principal.acting_user}
+    turn = await tx.fetch_one(OpenTurn, sql["open_turn"], key)
     if turn is None:
         raise NotFound("conversation")
     return turn
+
+
+async def read_history(
+    tx: Transaction, conversation_id: UUID, *, max_messages: int, max_tokens: int
+) -> list[ChatMessage]:
+    """Newest first, as many as can matter; an answer that never got a word is left out."""
+    limits: dict[str, object] = {"max_messages": max_messages, "max_bytes": max_tokens * _BYTES_PER_TOKEN}
+    key: dict[str, object] = {"tenant_id": tx.principal.tenant_id, "id": conversation_id}
+    found = await tx.fetch_one(_History, sql["history"], key | limits)
+    if found is None:
+        return []
+    texts = map(partial((await tx.cipher()).open_text, Purpose.MESSAGE_CONTENT), found.ids, found.contents)
+    return [ChatMessage(role, text) for role, text in zip(found.roles, texts, strict=True) if text]
 
 
 async def insert_turn(

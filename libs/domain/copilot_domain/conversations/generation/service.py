@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 from copilot_common.base.errors import Conflict, Unavailable
 from copilot_common.base.ids import MessageId, ProcessId, new_id
 from copilot_common.llm.registry import ModelRegistry
-from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_common.tenancy.audit import record_audit
 from copilot_domain.conversations.generation.checkpointing import Checkpointer
 from copilot_domain.conversations.generation.events import EventBatch
@@ -43,7 +43,6 @@ class GenerationService:
         active: Gauge,
     ) -> None:
         repository = ConversationRepository()
-        self._db = db
         self._repository = repository
         self._log = log
         self._max_running = max_running
@@ -52,7 +51,7 @@ class GenerationService:
         self._starting: set[UUID] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._is_draining = False
-        self._starter = TurnStarter(db, models, process_id=process_id, max_messages=max_messages)
+        self._starter = TurnStarter(db, models, repository, process_id=process_id, max_messages=max_messages)
         self._generator = Generator(log)
         self._finisher = Finisher(db, log, process_id)
         self._checkpointer = Checkpointer(db, self._running.values(), process_id)
@@ -115,6 +114,8 @@ class GenerationService:
             self._starting.discard(answer_id)
         self._active.set(len(self._running))
         generation.task = asyncio.create_task(self._generate(generation), name="generation")
+        if self._must_stop():  # it was being prepared when the process was told to stop
+            generation.stop("interrupted")
         return generation
 
     def follow(
@@ -132,17 +133,19 @@ class GenerationService:
         answer = AnswerRef(generation.conversation_id, generation.message_id)
         return self._follower.follow(generation.principal, answer, after=0, local=generation)
 
-    async def cancel(self, principal: Principal, conversation_id: UUID, message_id: UUID) -> None:
+    async def cancel(self, tx: Transaction, conversation_id: UUID, message_id: UUID) -> None:
         """Ask for the end of an answer, in whichever process it runs; it has ended within about 2 s.
 
         Raises NotFound, or Conflict when it has ended already.
         """
-        async with self._db.transaction(principal) as tx:
-            await self._repository.get(tx, conversation_id)
-            row = await self._repository.message(tx, conversation_id, message_id)
-            if not await self._repository.request_cancel(tx, conversation_id, message_id):
-                raise Conflict(f"This message is {row.status}.", details={"status": row.status})
-            await record_audit(tx, "message.cancelled", message_id)
+        await self._repository.get(tx, conversation_id)
+        row = await self._repository.message(tx, conversation_id, message_id)
+        if not await self._repository.request_cancel(tx, conversation_id, message_id):
+            raise Conflict(f"This message is {row.status}.", details={"status": row.status})
+        await record_audit(tx, "message.cancelled", message_id)
+
+    def cancel_here(self, message_id: UUID) -> None:
+        """After `cancel` is committed: stop it at once if it runs in this process."""
         if generation := self._running.get(message_id):
             generation.stop("cancelled")
 
@@ -154,6 +157,9 @@ class GenerationService:
             self._running.pop(generation.message_id, None)
             self._active.set(len(self._running))
             generation.abandon()
+
+    def _must_stop(self) -> bool:
+        return self._is_draining
 
     def _known(self) -> list[UUID]:
         return [*self._running, *self._starting]

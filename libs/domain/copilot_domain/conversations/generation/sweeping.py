@@ -55,7 +55,7 @@ class Sweeper:
     async def run_forever(self) -> None:
         for count in itertools.count():
             try:
-                await self.sweep()
+                await self.sweep_all()
                 if count % _PRUNE_EVERY == 0:
                     await self._prune()
             except CopilotError as error:
@@ -63,6 +63,11 @@ class Sweeper:
             except Exception as error:  # this loop must outlive any one fault: nothing else ends orphaned answers
                 logger.opt(exception=error).error("Sweep failed")
             await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep_all(self) -> None:
+        """Batch after batch: a process that made hundreds of answers leaves them all at once."""
+        while await self.sweep() > _BATCH // 2:  # some of a batch may not end; most of it must have for another one
+            pass
 
     async def sweep(self) -> int:
         """Claim and end one batch; returns how many answers were ended. One that could not be ended now is claimed
@@ -86,8 +91,11 @@ class Sweeper:
         return ended
 
     async def _prune(self) -> None:
-        async with self._db.database.connection() as connection:
-            await connection.execute(platform_sql["prune"], {"limit": _PRUNE_ROWS})
+        """Batch after batch until nothing is past its age."""
+        while True:
+            row = await self._db.database.fetch_row(platform_sql["prune"], {"limit": _PRUNE_ROWS})
+            if row is None or row[0] < _PRUNE_ROWS:
+                return
 
     async def _end(self, lapsed: LapsedGeneration) -> None:
         principal = Principal.system(TenantId(lapsed.tenant_id), UserId(lapsed.user_id))

@@ -8,14 +8,14 @@ from litestar.di import Provide
 from litestar.params import FromQuery, HeaderParameter, JSONBody
 
 from copilot_api.http.body import StrictBody
-from copilot_api.http.idempotency import HttpRequest, begin_once, replayed
+from copilot_api.http.idempotency import HttpRequest, answer_once, begin_once, replayed
 from copilot_api.http.json import JsonResponse
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
 from copilot_api.http.sse import EventStream, event_stream
-from copilot_api.resources.conversations.schemas import GiveFeedback, SendMessage
+from copilot_api.resources.conversations.schemas import Cancelling, GiveFeedback, SendMessage
 from copilot_api.services import Services
 from copilot_common.base.errors import Conflict, InvalidInput
-from copilot_common.tenancy import Principal
+from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.conversations import Feedback, Message
 from copilot_domain.idempotency import Replay
 from copilot_domain.pagination import Page, PageRequest, page_request
@@ -95,10 +95,22 @@ class MessageController(Controller):
 
     @post("/{message_id:uuid}/cancel", status_code=202)
     async def cancel(
-        self, conversation_id: PathId, message_id: PathId, principal: ActingPrincipal, services: AppServices
-    ) -> dict[str, str]:
-        await services.generations.cancel(principal, conversation_id, message_id)
-        return {"id": str(message_id), "status": "cancelling"}
+        self,
+        request: HttpRequest,
+        conversation_id: PathId,
+        message_id: PathId,
+        principal: ActingPrincipal,
+        services: AppServices,
+    ) -> Response[Any]:
+        """The answer ends within about two seconds, with the text so far."""
+
+        async def work(tx: Transaction) -> Cancelling:
+            await services.generations.cancel(tx, conversation_id, message_id)
+            return Cancelling(id=message_id)
+
+        response = await answer_once(services, request, principal, work, status=202)
+        services.generations.cancel_here(message_id)
+        return response
 
     @put("/{message_id:uuid}/feedback", dto=StrictBody[GiveFeedback], return_dto=None)
     async def give_feedback(

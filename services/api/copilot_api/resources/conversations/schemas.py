@@ -84,6 +84,13 @@ class SendMessage(RequestBody):
         )
 
 
+class Cancelling(msgspec.Struct, frozen=True):
+    """What a cancel answers; the message itself tells when it has ended."""
+
+    id: UUID
+    status: Literal["cancelling"] = "cancelling"
+
+
 class GiveFeedback(RequestBody):
     rating: Literal[-1, 1]
     comment: Annotated[str, Meta(max_length=10_000)] | None = None
