@@ -16,26 +16,32 @@ def measure(cast: Contenders) -> list[Row]:
     }
     outcomes = cast.play("streams", jobs, rounds=1)
     product, upstream = outcomes["product"][0], outcomes["upstream"][0]
-    excess = product.gap_excess_ms
+    steady, every = product.steady_gap_excess_ms, product.gap_excess_ms
+    is_complete = product.completed == plan.streams
     return [
         Row(
-            name=f"{plan.streams} slow streams, gap above pace p99",
+            name=f"{plan.streams} slow streams open at once, gap above pace p99",
             target=f"≤ {_LIMIT_MS:g} ms",
-            measured=f"{excess.p99:.1f} ms",
-            verdict=at_most(excess.p99, _LIMIT_MS) if product.completed == plan.streams else "MISSED",
+            measured=f"{steady.p99:.1f} ms",
+            verdict=at_most(steady.p99, _LIMIT_MS) if is_complete else "MISSED",
             notes=[
                 f"{plan.stream_tokens} tokens, one every {plan.pace_ms} ms, streams started over "
-                f"{plan.ramp_seconds:g} s; {product.completed} of {plan.streams} complete, "
-                f"{excess.count} gaps from first to last token of all streams",
+                f"{plan.ramp_seconds:g} s; {product.completed} of {plan.streams} complete",
                 f"product: {_gaps(product)}",
                 f"upstream asked directly: {_gaps(upstream)}",
-                f"added at p99: {excess.p99 - upstream.gap_excess_ms.p99:.1f} ms",
                 f"first token p50 {product.first_token_ms.p50:.0f}, p99 {product.first_token_ms.p99:.0f} ms; "
                 f"the load generator used {product.cpu_share:.0%} of a core",
                 cast.cpu_note("streams", "product"),
                 *failure_notes(outcomes),
             ],
-        )
+        ),
+        Row(
+            name=f"the same with {plan.streams / plan.ramp_seconds:.0f} a second beginning and ending",
+            target=f"≤ {_LIMIT_MS:g} ms",
+            measured=f"{every.p99:.1f} ms",
+            verdict=at_most(every.p99, _LIMIT_MS) if is_complete else "MISSED",
+            notes=[f"all {every.count} gaps, from each stream's first token to its last"],
+        ),
     ]
 
 
