@@ -112,3 +112,20 @@ async def test_a_key_that_is_too_long_or_unprintable_is_refused(shared_api: Shar
             assert "Idempotency-Key" in refusal(answer, 422, "VALIDATION_ERROR")["fields"]
         longest = await client.call("POST", "/conversations", {}, **{"idempotency-key": uuid4().hex.ljust(255, "x")})
         assert longest.status_code == 201
+
+
+async def test_a_repeated_cancel_gets_the_first_answer(shared_api: SharedApi) -> None:
+    async with shared_api.acme as client:
+        conversation = (await client.call("POST", "/conversations", {})).json()["id"]
+        asked = {"content": "Slowly", "model": openai("tokens=400,pace_ms=50")}
+        asking = asyncio.create_task(client.call("POST", f"/conversations/{conversation}/messages", asked))
+        answer = ""
+        while not answer:
+            listed = (await client.call("GET", f"/conversations/{conversation}/messages")).json()["items"]
+            answer = next((message["id"] for message in listed if message["role"] == "assistant"), "")
+        headers, path = key(), f"/conversations/{conversation}/messages/{answer}/cancel"
+        first = await client.call("POST", path, **headers)
+        assert (await asking).json()["status"] == "cancelled"
+        second = await client.call("POST", path, **headers)
+        assert (first.status_code, second.status_code) == (202, 202)
+        assert first.json() == second.json()

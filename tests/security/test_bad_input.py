@@ -354,3 +354,15 @@ def test_no_json_body_whatever_brings_a_5xx(shared_api: SharedApi, route: tuple[
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
         assert set(answer.json()) == {"code", "message", "details", "request_id"}
+
+
+async def test_more_tokens_than_a_model_gives_are_the_callers_fault(client: Client) -> None:
+    conversation = (await client.call("POST", "/conversations", {})).json()["id"]
+    asked = {"content": "Go on", "model": "gpt-4o-mini", "max_tokens": 500_000}
+    answer = await client.call("POST", f"/conversations/{conversation}/messages", asked)
+    assert "max_tokens" in refusal(answer, 422, "VALIDATION_ERROR")["fields"]
+
+
+async def test_a_nul_in_the_query_is_named(client: Client) -> None:
+    answer = await client.call("GET", "/audit?action=%00")
+    assert "action" in refusal(answer, 422, "VALIDATION_ERROR")["fields"]
