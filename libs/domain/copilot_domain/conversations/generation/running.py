@@ -118,6 +118,8 @@ class RunningGeneration:
             return await waiter
         finally:
             timer.cancel()
+            if waiter in self._waiters:  # a reader that left or was pinged must not wait here for the next event
+                self._waiters.remove(waiter)
 
     def _wake_readers(self) -> None:
         waiters, self._waiters = self._waiters, []

@@ -96,7 +96,7 @@ class GenerationService:
 
         Raises NotFound, InvalidInput, Conflict (GENERATION_IN_PROGRESS) or Unavailable.
         """
-        if self._is_draining or len(self._running) + len(self._starting) >= self._max_running:
+        if self._must_stop() or len(self._running) + len(self._starting) >= self._max_running:
             raise Unavailable("This server takes no more questions right now; try again.")
         answer_id = MessageId(new_id())
         self._starting.add(answer_id)
@@ -159,6 +159,7 @@ class GenerationService:
             generation.abandon()
 
     def _must_stop(self) -> bool:
+        """May change at every await."""
         return self._is_draining
 
     def _known(self) -> list[UUID]:
