@@ -95,10 +95,13 @@ async def test_the_next_process_to_start_ends_what_a_killed_one_left(site: Site,
         check_whole(events)
         assert (message["status"], events[-1].data["code"]) == ("interrupted", "INTERRUPTED")
         assert len(str(message["content"])) > 0
-        assert text_of(seen).startswith(str(message["content"]))
+        # Which of the two is ahead depends on the moment of the kill; they never differ.
+        kept, shown = str(message["content"]), text_of(seen)
+        assert shown.startswith(kept) or kept.startswith(shown)
         # Whoever has seen more than was kept still learns of the end, once.
-        late = await client.replay(conversation, message_id, after=len(seen))
-        check_whole(late, first=len(seen) + 1)
+        number = len(events) + 3
+        late = await client.replay(conversation, message_id, after=number)
+        check_whole(late, first=number + 1)
         assert [event.type for event in late] == ["error"]
 
 

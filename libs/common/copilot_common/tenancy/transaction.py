@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import LiteralString, TypeVar
 
 from psycopg import sql
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import TupleRow, class_row, scalar_row
 
 from copilot_common.base.ids import TenantId, UserId
 from copilot_common.encryption import KeyRing, TenantCipher
@@ -74,6 +74,20 @@ class TenantDatabase:
         """Committed when the block ends, rolled back on any exception. Never hold it open across a network call."""
         async with self.database.connection(_begin(principal.tenant_id, principal.user_id, principal.is_platform)) as c:
             yield Transaction(c, principal, self.keyring)
+
+    async def call(self, query: LiteralString, params: Params) -> TupleRow | None:
+        """The first row of a statement that is a transaction of its own and takes one round trip: a call of a function
+        that sets the tenant itself (migrations/002). It may be sent twice when a connection dies, so the function does
+        the same when repeated. Raises Unavailable."""
+        return await self.database.fetch_row(query, params)
+
+    async def cipher(self, principal: Principal) -> TenantCipher:
+        """The keys of the principal's tenant. Raises DecryptionError where it has none."""
+        known = self.keyring.cached(principal.tenant_id)
+        if known is not None:
+            return known
+        async with self.transaction(principal) as tx:
+            return await tx.cipher()
 
 
 @lru_cache(maxsize=1_024)

@@ -72,52 +72,24 @@ RETURNING id, user_id, tenant_id, title_sealed, system_prompt_sealed, metadata_s
 -- Gone with its messages and their feedback.
 DELETE FROM conversations WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 
--- name: open_turn
--- Lock a visible conversation and number two more messages: the user's and the answer.
-UPDATE conversations
-SET message_count = message_count + 2, updated_at = now()
-WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND (user_id = %(user_id)s OR visibility = 'tenant')
-RETURNING message_count, model, system_prompt_sealed
+-- name: read_turn
+-- What an answer starts from: the conversation, and the newest messages that fit.
+SELECT message_count, model, system_prompt_sealed, is_generating, ids, roles, contents
+FROM turn.read(%(tenant_id)s, %(user_id)s, %(conversation_id)s, %(max_messages)s, %(max_bytes)s)
 
--- name: history
--- The newest messages, newest first, as many as fit the count and the bytes. Sizes come from TOAST's headers: what does
--- not fit is not read. A statement of its own after the lock: it must see the answer whose end the lock has waited for.
-WITH newest AS (
-    SELECT id, role, content_sealed, position, sum(octet_length(content_sealed)) OVER (ORDER BY position DESC) AS bytes
-    FROM messages
-    WHERE tenant_id = %(tenant_id)s AND conversation_id = %(id)s AND status IN ('completed', 'cancelled', 'interrupted')
-    ORDER BY position DESC
-    LIMIT %(max_messages)s
+-- name: begin_turn
+-- The user's message, the answer that is now being generated, owned by this process, and the audit row. Null where the
+-- conversation has moved on since it was read.
+SELECT turn.begin(
+    p_tenant => %(tenant_id)s, p_user => %(user_id)s, p_conversation => %(conversation_id)s,
+    p_message_count => %(message_count)s,
+    p_question => %(user_message_id)s, p_content_sealed => %(content_sealed)s,
+    p_metadata_sealed => %(metadata_sealed)s, p_documents_sealed => %(documents_sealed)s,
+    p_answer => %(answer_id)s, p_empty_sealed => %(empty_sealed)s, p_model => %(model)s,
+    p_input_tokens => %(input_tokens)s, p_process => %(process_id)s,
+    p_audit => %(audit_id)s, p_actor_type => %(actor_type)s, p_actor => %(actor_id)s, p_address => %(address)s,
+    p_details => %(details)s
 )
-SELECT
-    coalesce(array_agg(id ORDER BY position DESC), '{}') AS ids,
-    coalesce(array_agg(role ORDER BY position DESC), '{}') AS roles,
-    coalesce(array_agg(content_sealed ORDER BY position DESC), '{}') AS contents
-FROM newest
-WHERE bytes <= %(max_bytes)s
-
--- name: insert_turn
--- The user's message, the answer that is now being generated, owned by this process, and the audit row.
-WITH turn AS (
-    INSERT INTO messages (
-        tenant_id, id, conversation_id, position, role, status, user_id, content_sealed, metadata_sealed,
-        documents_sealed, model, input_tokens, usage_estimated, process_id
-    ) VALUES (
-        %(tenant_id)s, %(user_message_id)s, %(conversation_id)s, %(position)s - 1, 'user', 'completed', %(user_id)s,
-        %(content_sealed)s, %(metadata_sealed)s, %(documents_sealed)s, NULL, NULL, false, NULL
-    ), (
-        %(tenant_id)s, %(answer_id)s, %(conversation_id)s, %(position)s, 'assistant', 'generating', %(user_id)s,
-        %(empty_sealed)s, NULL, NULL, %(model)s, %(input_tokens)s, true, %(process_id)s
-    )
-), audited AS (
-    INSERT INTO audit_log (
-        tenant_id, id, actor_type, actor_id, user_id, action, resource_type, resource_id, address, details
-    ) VALUES (
-        %(tenant_id)s, %(audit_id)s, %(actor_type)s, %(actor_id)s, %(user_id)s, %(action)s, %(resource_type)s,
-        %(resource_id)s, %(address)s, %(details)s
-    )
-)
-SELECT now() AS created_at
 
 -- name: checkpoint_generations
 -- Text and boundaries so far of many answers; only while they are still this process's. Says which were asked to stop.
@@ -130,32 +102,18 @@ WHERE m.tenant_id = %(tenant_id)s AND m.id = c.id AND m.fence = c.fence AND m.pr
     AND m.status = 'generating'
 RETURNING m.id, m.cancel_requested
 
--- name: finish_generation
--- The end of an answer, whatever it is, and its line on the bill; nothing happens when the answer has passed to another
--- process. Returns the answer's id when it was ours.
-WITH ended AS (
-    UPDATE messages
-    SET status = %(status)s, content_sealed = %(content_sealed)s, events_sealed = %(events_sealed)s,
-        citations_sealed = %(citations_sealed)s, finish_reason = %(finish_reason)s, error_code = %(error_code)s,
-        input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cached_tokens = %(cached_tokens)s,
-        cost_usd = %(cost_usd)s, usage_estimated = %(estimated)s, completed_at = now(), process_id = NULL
-    WHERE tenant_id = %(tenant_id)s AND id = %(message_id)s AND status = 'generating' AND process_id = %(process_id)s
-        AND fence = %(fence)s
-    RETURNING id
-), touched AS (
-    UPDATE conversations SET updated_at = now()
-    WHERE tenant_id = %(tenant_id)s AND id = %(conversation_id)s AND EXISTS (SELECT FROM ended)
+-- name: finish_turn
+-- The end of an answer, whatever it is, and its line on the bill. False when the answer has passed to another process.
+SELECT turn.finish(
+    p_tenant => %(tenant_id)s, p_user => %(user_id)s, p_conversation => %(conversation_id)s,
+    p_answer => %(message_id)s, p_process => %(process_id)s, p_fence => %(fence)s,
+    p_status => %(status)s, p_content_sealed => %(content_sealed)s, p_events_sealed => %(events_sealed)s,
+    p_citations_sealed => %(citations_sealed)s, p_finish_reason => %(finish_reason)s, p_error_code => %(error_code)s,
+    p_call => %(call_id)s, p_api_key => %(api_key_id)s, p_provider => %(provider)s, p_model => %(model)s,
+    p_input_tokens => %(input_tokens)s, p_output_tokens => %(output_tokens)s, p_cached_tokens => %(cached_tokens)s,
+    p_reasoning_tokens => %(reasoning_tokens)s, p_cost_usd => %(cost_usd)s, p_estimated => %(estimated)s,
+    p_first_token_ms => %(first_token_ms)s, p_total_ms => %(total_ms)s
 )
-INSERT INTO llm_calls (
-    tenant_id, id, user_id, api_key_id, conversation_id, message_id, provider, model, outcome, finish_reason,
-    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd, estimated, first_token_ms, total_ms
-)
-SELECT
-    %(tenant_id)s, %(call_id)s, %(user_id)s, %(api_key_id)s, %(conversation_id)s, ended.id, %(provider)s, %(model)s,
-    %(status)s, %(finish_reason)s, %(input_tokens)s, %(output_tokens)s, %(cached_tokens)s, %(reasoning_tokens)s,
-    %(cost_usd)s, %(estimated)s, %(first_token_ms)s, %(total_ms)s
-FROM ended
-RETURNING message_id
 
 -- name: bill_deleted_generation
 -- The line on the bill of an answer whose conversation was deleted meanwhile; nothing where the answer is still there.

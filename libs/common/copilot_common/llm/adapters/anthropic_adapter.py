@@ -23,12 +23,15 @@ class AnthropicModel(RemoteModel):
     def _decoder(self, request: ChatRequest) -> AnthropicDecoder:
         return AnthropicDecoder(request)
 
-    async def _open(self, request: ChatRequest) -> httpx2.Response:
+    def _encode(self, request: ChatRequest) -> bytes:
+        return encode_request(request)
+
+    async def _send(self, request: ChatRequest, content: bytes) -> httpx2.Response:
         try:
             # Asked for the raw response, the SDK leaves decoding to us: its own classes cost more than all the rest.
             return await self._client.post(
                 self._url,
-                content=encode_request(request),
+                content=content,
                 cast_to=httpx2.Response,
                 options={"headers": {"Content-Type": "application/json"}},
             )

@@ -2,16 +2,26 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Final, Protocol
 
 import httpx2
 import msgspec
 
-from copilot_common.llm.adapters.failures import broken_stream, connection_failure, unreadable_answer
+from copilot_common.base.errors import ProviderError
+from copilot_common.llm.adapters.failures import (
+    broken_stream,
+    connect_timeout,
+    connection_failure,
+    status_failure,
+    unreadable_answer,
+)
 from copilot_common.llm.adapters.sse import SseDecoder
-from copilot_common.llm.adapters.transport import Body, LeanClient
+from copilot_common.llm.adapters.transport import Answer, Body, LeanClient, Template, template_of
 from copilot_common.llm.collecting import collect
 from copilot_common.llm.types import ChatEvent, ChatRequest, Completion, Finished
+
+_MAX_TEMPLATES: Final = 256  # by model id, which callers choose
+_REFUSED: Final = 300  # redirects are not followed
 
 
 class StreamDecoder(Protocol):
@@ -43,10 +53,15 @@ class RemoteModel(ABC):
 
     def __init__(self, http: LeanClient) -> None:
         self._http = http
+        self._templates: dict[str, Template] = {}
 
     @abstractmethod
-    async def _open(self, request: ChatRequest) -> httpx2.Response:
-        """Send the request; raises ProviderError. The response's stream is a Body not yet read."""
+    def _encode(self, request: ChatRequest) -> bytes:
+        """The body of the provider's request for a stream."""
+
+    @abstractmethod
+    async def _send(self, request: ChatRequest, content: bytes) -> httpx2.Response:
+        """Through the SDK; raises ProviderError. The response's stream is a Body not yet read."""
 
     @abstractmethod
     def _decoder(self, request: ChatRequest) -> StreamDecoder: ...
@@ -55,9 +70,7 @@ class RemoteModel(ABC):
         return await collect(self.stream(request))
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        response = await self._open(request)
-        body = response.stream
-        assert isinstance(body, Body)  # noqa: S101 — LeanClient makes no other
+        body = await self._open(request)
         try:
             async for event in self._events(body, self._decoder(request)):
                 yield event
@@ -70,6 +83,36 @@ class RemoteModel(ABC):
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+    async def _open(self, request: ChatRequest) -> Body:
+        """The answer's body, not yet read. Raises ProviderError."""
+        return await self._open_with(request, self._encode(request))
+
+    async def _open_with(self, request: ChatRequest, content: bytes) -> Body:
+        template = self._templates.get(request.model)
+        if template is not None:
+            return await self._repeat(template, content)
+        response = await self._send(request, content)
+        if len(self._templates) >= _MAX_TEMPLATES:
+            self._templates.clear()
+        self._templates[request.model] = template_of(response.request)
+        assert isinstance(response.stream, Body)  # noqa: S101 — LeanClient makes no other
+        return response.stream
+
+    async def _repeat(self, template: Template, content: bytes) -> Body:
+        try:
+            answer = await self._http.repeat(template, content)
+        except httpx2.TimeoutException:
+            raise connect_timeout(self.provider) from None
+        except httpx2.TransportError:
+            raise connection_failure(self.provider) from None
+        if answer.status >= _REFUSED:
+            raise self._refusal(answer, await answer.body.read_refusal())
+        return answer.body
+
+    def _refusal(self, answer: Answer, text: bytes) -> ProviderError:
+        """`text` is the provider's own, to be read for what it says of when to come back, and not to be passed on."""
+        return status_failure(self.provider, answer.status, answer.headers)
 
     async def _events(self, body: Body, decoder: StreamDecoder) -> AsyncGenerator[ChatEvent, None]:
         sse = SseDecoder()

@@ -3,13 +3,15 @@
 from typing import cast
 
 import httpx2
+import msgspec
 from google import genai
 from google.genai import errors, types
 
+from copilot_common.base.errors import ProviderError
 from copilot_common.llm.adapters.base import RemoteModel
 from copilot_common.llm.adapters.failures import connect_timeout, connection_failure, status_failure
 from copilot_common.llm.adapters.google_wire import GoogleDecoder, encode_request, retry_delay_seconds
-from copilot_common.llm.adapters.transport import LeanClient
+from copilot_common.llm.adapters.transport import Answer, LeanClient
 from copilot_common.llm.types import ChatRequest
 
 
@@ -30,19 +32,34 @@ class GoogleModel(RemoteModel):
     def _decoder(self, request: ChatRequest) -> GoogleDecoder:
         return GoogleDecoder(request)
 
-    async def _open(self, request: ChatRequest) -> httpx2.Response:
+    def _encode(self, request: ChatRequest) -> bytes:
+        return msgspec.json.encode(encode_request(request))
+
+    async def _send(self, request: ChatRequest, content: bytes) -> httpx2.Response:
         model = request.model if request.model.startswith(("models/", "tunedModels/")) else f"models/{request.model}"
         client = self._client._api_client
         built = client._build_request("post", f"{model}:streamGenerateContent?alt=sse", encode_request(request))
         try:
             answer = await client._async_request(built, stream=True)
         except errors.APIError as error:
-            failure = status_failure(self.provider, error.code, getattr(error.response, "headers", None))
-            if failure.retry_after_seconds is None:
-                failure.retry_after_seconds = retry_delay_seconds(error.details)
-            raise failure from None
+            headers = getattr(error.response, "headers", None)
+            raise _with_delay(status_failure(self.provider, error.code, headers), error.details) from None
         except httpx2.TimeoutException:
             raise connect_timeout(self.provider) from None
         except httpx2.TransportError:
             raise connection_failure(self.provider) from None
         return cast(httpx2.Response, answer.response_stream)
+
+    def _refusal(self, answer: Answer, text: bytes) -> ProviderError:
+        try:
+            details: object = msgspec.json.decode(text)
+        except msgspec.DecodeError:
+            details = None
+        return _with_delay(super()._refusal(answer, text), details)
+
+
+def _with_delay(failure: ProviderError, details: object) -> ProviderError:
+    """Google says when to come back in its error's body."""
+    if failure.retry_after_seconds is None:
+        failure.retry_after_seconds = retry_delay_seconds(details)
+    return failure

@@ -3,10 +3,11 @@
 import httpx2
 import openai
 
+from copilot_common.base.errors import ProviderError
 from copilot_common.llm.adapters.base import RemoteModel
 from copilot_common.llm.adapters.failures import connect_timeout, connection_failure, status_failure
 from copilot_common.llm.adapters.openai_wire import OpenAIDecoder, encode_request
-from copilot_common.llm.adapters.transport import LeanClient
+from copilot_common.llm.adapters.transport import Body, LeanClient
 from copilot_common.llm.types import ChatRequest
 
 
@@ -27,32 +28,38 @@ class OpenAIModel(RemoteModel):
     def _decoder(self, request: ChatRequest) -> OpenAIDecoder:
         return OpenAIDecoder(request)
 
-    async def _open(self, request: ChatRequest) -> httpx2.Response:
+    def _encode(self, request: ChatRequest) -> bytes:
+        return self._body(request, asks_for_usage=self._asks_for_usage)
+
+    async def _open(self, request: ChatRequest) -> Body:
         try:
-            return await self._post(request, asks_for_usage=self._asks_for_usage)
-        except openai.APIStatusError as error:
-            if error.status_code in {400, 422} and self._is_compatible_server and self._asks_for_usage:
+            return await super()._open(request)
+        except ProviderError as error:
+            if error.status in {400, 422} and self._is_compatible_server and self._asks_for_usage:
                 return await self._open_without_usage(request)
+            raise
+
+    async def _open_without_usage(self, request: ChatRequest) -> Body:
+        """Some servers refuse `stream_options`. One that then answers is not asked again."""
+        body = await self._open_with(request, self._body(request, asks_for_usage=False))
+        self._asks_for_usage = False
+        return body
+
+    async def _send(self, request: ChatRequest, content: bytes) -> httpx2.Response:
+        try:
+            # Asked for the raw response, the SDK leaves decoding to us: its own classes cost more than all the rest.
+            return await self._client.post(
+                self._url,
+                content=content,
+                cast_to=httpx2.Response,
+                options={"headers": {"Content-Type": "application/json"}},
+            )
+        except openai.APIStatusError as error:
             raise status_failure(self.provider, error.status_code, error.response.headers) from None
         except openai.APITimeoutError:
             raise connect_timeout(self.provider) from None
         except openai.APIError:
             raise connection_failure(self.provider) from None
 
-    async def _open_without_usage(self, request: ChatRequest) -> httpx2.Response:
-        """Some servers refuse `stream_options`. One that then answers is not asked again."""
-        try:
-            response = await self._post(request, asks_for_usage=False)
-        except openai.APIStatusError as error:
-            raise status_failure(self.provider, error.status_code, error.response.headers) from None
-        except openai.APIError:
-            raise connection_failure(self.provider) from None
-        self._asks_for_usage = False
-        return response
-
-    async def _post(self, request: ChatRequest, *, asks_for_usage: bool) -> httpx2.Response:
-        body = encode_request(request, asks_for_usage=asks_for_usage, is_compatible_server=self._is_compatible_server)
-        # Asked for the raw response, the SDK leaves decoding to us: its own classes cost more than all the rest.
-        return await self._client.post(
-            self._url, content=body, cast_to=httpx2.Response, options={"headers": {"Content-Type": "application/json"}}
-        )
+    def _body(self, request: ChatRequest, *, asks_for_usage: bool) -> bytes:
+        return encode_request(request, asks_for_usage=asks_for_usage, is_compatible_server=self._is_compatible_server)

@@ -8,13 +8,14 @@ import psycopg
 from loguru import logger
 
 from copilot_common.base.errors import Conflict, CopilotError, ProviderError, Unavailable
-from copilot_common.base.ids import ProcessId
+from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.tenancy import TenantDatabase
 from copilot_domain import idempotency
 from copilot_domain.conversations.generation.generating import Outcome, answer_usage, conclude
 from copilot_domain.conversations.generation.log import StreamLog
-from copilot_domain.conversations.generation.rows import Ending, LlmCall, bill_deleted, write_ending
+from copilot_domain.conversations.generation.rows import Ending, LlmCall, bill_deleted, ending_params
 from copilot_domain.conversations.generation.running import RunningGeneration
+from copilot_domain.conversations.repository import sql
 from copilot_domain.conversations.types import Message
 
 _FIRST_WAIT_SECONDS = 0.2
@@ -49,31 +50,47 @@ class Finisher:
             generation.answer.set_result(answer_message(generation, ending))
 
     async def _store_persistently(self, generation: RunningGeneration, ending: Ending) -> CopilotError | None:
-        wait = _FIRST_WAIT_SECONDS
+        wait, call = _FIRST_WAIT_SECONDS, _call(generation)
         while True:
             try:
-                return await self._store(generation, ending)
+                return await self._store(generation, ending, call)
             except (Unavailable, psycopg.OperationalError):
                 logger.bind(message_id=str(generation.message_id)).warning("Answer not stored yet")
                 await asyncio.sleep(random.uniform(0, wait))
                 wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
-    async def _store(self, generation: RunningGeneration, ending: Ending) -> CopilotError | None:
+    async def _store(self, generation: RunningGeneration, ending: Ending, call: LlmCall) -> CopilotError | None:
         """None once it is stored; else why it cannot be."""
-        call = _call(generation)
+        if await self._finish(generation, ending, call):
+            return None
         async with self._db.transaction(generation.principal) as tx:
-            if await write_ending(tx, fence=generation.fence, process_id=self._process_id, ending=ending, call=call):
-                if ending.status == "failed" and generation.claim is not None:
-                    await idempotency.discard(tx, generation.claim)
-                return None
             if await bill_deleted(tx, ending=ending, call=call):
                 return Conflict("The conversation was deleted.", code="CANCELLED")
         return Unavailable("This answer was taken over by another process.")
+
+    async def _finish(self, generation: RunningGeneration, ending: Ending, call: LlmCall) -> bool:
+        params = ending_params(
+            generation.principal,
+            generation.cipher,
+            fence=generation.fence,
+            process_id=self._process_id,
+            ending=ending,
+            call=call,
+        )
+        if ending.status != "failed" or generation.claim is None:
+            row = await self._db.call(sql["finish_turn"], params)
+            return row is not None and bool(row[0])
+        async with self._db.transaction(generation.principal) as tx:
+            is_ours = bool(await tx.fetch_value(sql["finish_turn"], params))
+            if is_ours:
+                await idempotency.discard(tx, generation.claim)
+            return is_ours
 
 
 def _call(generation: RunningGeneration) -> LlmCall:
     first = generation.first_token_at
     return LlmCall(
+        call_id=new_id(),
         conversation_id=generation.conversation_id,
         message_id=generation.message_id,
         provider=generation.model.provider,

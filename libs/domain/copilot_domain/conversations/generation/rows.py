@@ -2,21 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Literal
 from uuid import UUID
 
 import msgspec
-import psycopg.errors
 from msgspec import structs
 
 from copilot_common.base.errors import Conflict, NotFound
-from copilot_common.base.ids import ProcessId, new_id
+from copilot_common.base.ids import ProcessId
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.llm.types import ChatMessage, FinishReason, TokenUsage
-from copilot_common.tenancy import Transaction
+from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_common.tenancy.audit import audit_columns
 from copilot_domain.conversations.repository import encode_json, sql
 from copilot_domain.conversations.types import Ask, Citation, EndStatus
@@ -26,23 +23,12 @@ _BYTES_PER_TOKEN = 8  # generous: what is read for history may only be too much,
 
 @dataclass(frozen=True, slots=True)
 class OpenTurn:
-    """A locked conversation; the answer will stand at `message_count`."""
+    """What an answer starts from. `history` is newest first, without answers that never got a word."""
 
     message_count: int
     model: str | None
     system_prompt_sealed: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class _History:
-    ids: list[UUID]
-    roles: list[Literal["user", "assistant"]]
-    contents: list[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class _Inserted:
-    created_at: datetime
+    history: list[ChatMessage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +69,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class LlmCall:
-    """A call to a provider, as it stands on the bill. Times are whole milliseconds from its begin."""
+    """A call to a provider, as it stands on the bill: `call_id` is there once, however often it is written. Times are
+    whole milliseconds from its begin."""
 
+    call_id: UUID
     conversation_id: UUID
     message_id: UUID
     provider: str
@@ -93,47 +81,55 @@ class LlmCall:
     total_ms: int
 
 
-async def open_turn(tx: Transaction, conversation_id: UUID) -> OpenTurn:
-    """Locks the conversation. Raises NotFound where the principal may not see it."""
-    key = {"tenant_id": tx.principal.tenant_id, "id": conversation_id, "user_id": tx.principal.acting_user}
-    turn = await tx.fetch_one(OpenTurn, sql["open_turn"], key)
-    if turn is None:
+async def read_turn(
+    db: TenantDatabase,
+    principal: Principal,
+    cipher: TenantCipher,
+    conversation_id: UUID,
+    *,
+    max_messages: int,
+    max_tokens: int,
+) -> OpenTurn:
+    """Raises NotFound where the principal may not see the conversation, GENERATION_IN_PROGRESS while it is answered."""
+    params = {
+        "tenant_id": principal.tenant_id,
+        "user_id": principal.acting_user,
+        "conversation_id": conversation_id,
+        "max_messages": max_messages,
+        "max_bytes": max_tokens * _BYTES_PER_TOKEN,
+    }
+    row = await db.call(sql["read_turn"], params)
+    if row is None:
         raise NotFound("conversation")
-    return turn
+    message_count, model, system_prompt_sealed, is_generating, ids, roles, contents = row
+    if is_generating:
+        raise generation_in_progress()
+    texts = map(partial(cipher.open_text, Purpose.MESSAGE_CONTENT), ids, contents)
+    history = [ChatMessage(role, text) for role, text in zip(roles, texts, strict=True) if text]
+    return OpenTurn(message_count, model, system_prompt_sealed, history)
 
 
-async def read_history(
-    tx: Transaction, conversation_id: UUID, *, max_messages: int, max_tokens: int
-) -> list[ChatMessage]:
-    """Newest first, as many as can matter; an answer that never got a word is left out."""
-    limits: dict[str, object] = {"max_messages": max_messages, "max_bytes": max_tokens * _BYTES_PER_TOKEN}
-    key: dict[str, object] = {"tenant_id": tx.principal.tenant_id, "id": conversation_id}
-    found = await tx.fetch_one(_History, sql["history"], key | limits)
-    if found is None:
-        return []
-    texts = map(partial((await tx.cipher()).open_text, Purpose.MESSAGE_CONTENT), found.ids, found.contents)
-    return [ChatMessage(role, text) for role, text in zip(found.roles, texts, strict=True) if text]
-
-
-async def insert_turn(
-    tx: Transaction,
+def turn_params(
+    principal: Principal,
+    cipher: TenantCipher,
     *,
     conversation_id: UUID,
-    position: int,
+    message_count: int,
     user_message_id: UUID,
     answer_id: UUID,
     ask: Ask,
     model: str,
     input_tokens: int,
     process_id: ProcessId,
-) -> datetime:
-    """Returns when the answer was created. Raises GENERATION_IN_PROGRESS while another answer is being written."""
-    cipher = await tx.cipher()
-    params = {
-        "tenant_id": tx.principal.tenant_id,
+) -> dict[str, object]:
+    """Of `begin_turn`."""
+    details = {"conversation_id": str(conversation_id)}
+    audit = audit_columns(principal, "message.created", answer_id, details=dict(details))
+    return {
+        **audit,
+        "audit_id": audit["id"],
         "conversation_id": conversation_id,
-        "position": position,
-        "user_id": tx.principal.acting_user,
+        "message_count": message_count,
         "user_message_id": user_message_id,
         "answer_id": answer_id,
         "model": model,
@@ -141,17 +137,12 @@ async def insert_turn(
         "process_id": process_id,
         "empty_sealed": cipher.seal(Purpose.MESSAGE_CONTENT, answer_id, b""),
         **_sealed_ask(cipher, user_message_id, ask),
-        **_audit(tx, answer_id, conversation_id),
     }
-    try:
-        inserted = await tx.fetch_one(_Inserted, sql["insert_turn"], params)
-    except psycopg.errors.UniqueViolation:
-        raise Conflict(
-            "An answer is being generated in this conversation; wait for it or cancel it.",
-            code="GENERATION_IN_PROGRESS",
-        ) from None
-    assert inserted is not None  # noqa: S101 — a SELECT without FROM has one row
-    return inserted.created_at
+
+
+def generation_in_progress() -> Conflict:
+    message = "An answer is being generated in this conversation; wait for it or cancel it."
+    return Conflict(message, code="GENERATION_IN_PROGRESS")
 
 
 async def write_checkpoints(
@@ -172,50 +163,40 @@ async def write_checkpoints(
     )
 
 
-async def write_ending(tx: Transaction, *, fence: int, process_id: ProcessId, ending: Ending, call: LlmCall) -> bool:
-    """False when the answer has passed to another process or is gone; nothing was written then, not even the bill."""
-    cipher = await tx.cipher()
+def ending_params(
+    principal: Principal, cipher: TenantCipher, *, fence: int, process_id: ProcessId, ending: Ending, call: LlmCall
+) -> dict[str, object]:
+    """Of `finish_turn`, which is false when the answer has passed to another process or is gone; nothing was written
+    then, not even the bill."""
     message_id = call.message_id
     citations = encode_json(ending.citations) if ending.citations else None
-    written = await tx.fetch_value(
-        sql["finish_generation"],
-        {
-            **_bill(tx, ending, call),
-            "process_id": process_id,
-            "fence": fence,
-            "status": ending.status,
-            "content_sealed": cipher.seal_text(Purpose.MESSAGE_CONTENT, message_id, ending.content),
-            "events_sealed": cipher.seal(Purpose.MESSAGE_EVENTS, message_id, ending.boundaries),
-            "citations_sealed": cipher.seal(Purpose.MESSAGE_CITATIONS, message_id, citations) if citations else None,
-            "finish_reason": ending.finish_reason,
-            "error_code": ending.error_code,
-        },
-    )
-    return written is not None
+    return {
+        **_bill(principal, ending, call),
+        "process_id": process_id,
+        "fence": fence,
+        "status": ending.status,
+        "content_sealed": cipher.seal_text(Purpose.MESSAGE_CONTENT, message_id, ending.content),
+        "events_sealed": cipher.seal(Purpose.MESSAGE_EVENTS, message_id, ending.boundaries),
+        "citations_sealed": cipher.seal(Purpose.MESSAGE_CITATIONS, message_id, citations) if citations else None,
+        "finish_reason": ending.finish_reason,
+        "error_code": ending.error_code,
+    }
 
 
 async def bill_deleted(tx: Transaction, *, ending: Ending, call: LlmCall) -> bool:
-    """After `write_ending` found nothing: whether the conversation was deleted. Then at least the bill is written."""
-    return await tx.fetch_value(sql["bill_deleted_generation"], _bill(tx, ending, call)) is not None
+    """After `finish_turn` found nothing: whether the conversation was deleted. Then at least the bill is written."""
+    return await tx.fetch_value(sql["bill_deleted_generation"], _bill(tx.principal, ending, call)) is not None
 
 
-def _bill(tx: Transaction, ending: Ending, call: LlmCall) -> dict[str, object]:
+def _bill(principal: Principal, ending: Ending, call: LlmCall) -> dict[str, object]:
     return {
-        "tenant_id": tx.principal.tenant_id,
-        "call_id": new_id(),
-        "user_id": tx.principal.acting_user,
-        "api_key_id": tx.principal.api_key_id,
+        "tenant_id": principal.tenant_id,
+        "user_id": principal.acting_user,
+        "api_key_id": principal.api_key_id,
         "cost_usd": ending.cost_usd,
         **structs.asdict(ending.usage),
         **asdict(call),
     }
-
-
-def _audit(tx: Transaction, answer_id: UUID, conversation_id: UUID) -> dict[str, object]:
-    columns = audit_columns(
-        tx.principal, "message.created", answer_id, details={"conversation_id": str(conversation_id)}
-    )
-    return {**columns, "audit_id": columns["id"]}
 
 
 def _sealed_ask(cipher: TenantCipher, message_id: UUID, ask: Ask) -> dict[str, bytes | None]:

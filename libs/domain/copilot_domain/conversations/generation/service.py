@@ -51,7 +51,7 @@ class GenerationService:
         self._starting: set[UUID] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._is_draining = False
-        self._starter = TurnStarter(db, models, repository, process_id=process_id, max_messages=max_messages)
+        self._starter = TurnStarter(db, models, process_id=process_id, max_messages=max_messages)
         self._generator = Generator(log)
         self._finisher = Finisher(db, log, process_id)
         self._checkpointer = Checkpointer(db, self._running.values(), process_id)

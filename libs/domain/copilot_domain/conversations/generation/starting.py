@@ -4,22 +4,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import psycopg.errors
+
 from copilot_common.base.errors import InvalidInput
 from copilot_common.base.ids import MessageId, ProcessId, new_id
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.llm.estimates import estimate_tokens, estimate_usage
 from copilot_common.llm.registry import ModelRegistry, ResolvedModel
-from copilot_common.llm.types import ChatMessage, ChatRequest, Passage
-from copilot_common.tenancy import Principal, TenantDatabase, Transaction
+from copilot_common.llm.types import ChatMessage, ChatRequest
+from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain import idempotency
-from copilot_domain.conversations.generation.rows import OpenTurn, insert_turn, open_turn, read_history
+from copilot_domain.conversations.generation.rows import OpenTurn, generation_in_progress, read_turn, turn_params
 from copilot_domain.conversations.grounding import select_passages
-from copilot_domain.conversations.repository import ConversationRepository, open_optional
+from copilot_domain.conversations.repository import open_optional, sql
 from copilot_domain.conversations.types import Ask
 
 _ANSWER_TOKENS = 16_384  # kept free for the answer where the request names no maximum
 _DOCUMENT_SHARE = 2  # documents may fill at most half of the window
 _DOCUMENT_CHARACTERS = 1_000_000
+_ATTEMPTS = 3  # a conversation that two others got ahead in meanwhile is a busy one: 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +43,12 @@ class TurnStarter:
         self,
         db: TenantDatabase,
         models: ModelRegistry,
-        repository: ConversationRepository,
         *,
         process_id: ProcessId,
         max_messages: int,
     ) -> None:
         self._db = db
         self._models = models
-        self._repository = repository
         self._process_id = process_id
         self._max_messages = max_messages
 
@@ -61,16 +62,26 @@ class TurnStarter:
     ) -> StartedTurn:
         """Raises NotFound, InvalidInput, or Conflict (GENERATION_IN_PROGRESS)."""
         explicit = self._models.resolve(ask.model) if ask.model else None
-        passages = await self._passages(principal, conversation_id, explicit, ask)
-        async with self._db.transaction(principal) as tx:
-            turn = await open_turn(tx, conversation_id)
+        _check_documents(ask)
+        cipher = await self._db.cipher(principal)
+        for _ in range(_ATTEMPTS):
+            # No lock from here to the begin: it finds out if another turn came between, and then nothing was written.
+            turn = await read_turn(
+                self._db,
+                principal,
+                cipher,
+                conversation_id,
+                max_messages=self._max_messages,
+                max_tokens=self._models.widest_window,
+            )
             model = explicit or self._models.resolve(turn.model)
             _check_parameters(ask, model)
-            request = await self._request(tx, conversation_id, turn, model, ask, passages)
-            created_at = await insert_turn(
-                tx,
+            request = await self._request(cipher, conversation_id, turn, model, ask)
+            params = turn_params(
+                principal,
+                cipher,
                 conversation_id=conversation_id,
-                position=turn.message_count,
+                message_count=turn.message_count,
                 user_message_id=new_id(),
                 answer_id=answer_id,
                 ask=ask,
@@ -78,43 +89,42 @@ class TurnStarter:
                 input_tokens=estimate_usage(request, "").input_tokens,
                 process_id=self._process_id,
             )
-            if claim is not None:
-                await idempotency.finish(tx, claim, status=201, body=None, resource_id=answer_id)
-            return StartedTurn(answer_id, created_at, model, request, await tx.cipher())
+            created_at = await self._begin(principal, params, answer_id, claim)
+            if created_at is not None:
+                return StartedTurn(answer_id, created_at, model, request, cipher)
+        raise generation_in_progress()
 
-    async def _passages(
-        self, principal: Principal, conversation_id: UUID, explicit: ResolvedModel | None, ask: Ask
-    ) -> tuple[Passage, ...]:
-        """Splitting and ranking a large document takes a while: before the turn's transaction, not in it."""
-        if not ask.documents:
-            return ()
-        _check_documents(ask)
-        model = explicit
-        if model is None:
+    async def _begin(
+        self, principal: Principal, params: dict[str, object], answer_id: MessageId, claim: idempotency.Claim | None
+    ) -> datetime | None:
+        """When the turn began; None where the conversation has moved on since it was read."""
+        try:
+            if claim is None:
+                row = await self._db.call(sql["begin_turn"], params)
+                return row[0] if row else None
             async with self._db.transaction(principal) as tx:
-                model = self._models.resolve((await self._repository.get(tx, conversation_id)).model)
-        return await select_passages(ask.content, ask.documents, max_tokens=_usable_tokens(model) // _DOCUMENT_SHARE)
+                created_at = await tx.fetch_value(sql["begin_turn"], params)
+                if not isinstance(created_at, datetime):
+                    return None
+                await idempotency.finish(tx, claim, status=201, body=None, resource_id=answer_id)
+                return created_at
+        except psycopg.errors.UniqueViolation:  # messages_one_generation: the last word on two at once
+            raise generation_in_progress() from None
 
     async def _request(
-        self,
-        tx: Transaction,
-        conversation_id: UUID,
-        turn: OpenTurn,
-        model: ResolvedModel,
-        ask: Ask,
-        passages: tuple[Passage, ...],
+        self, cipher: TenantCipher, conversation_id: UUID, turn: OpenTurn, model: ResolvedModel, ask: Ask
     ) -> ChatRequest:
-        cipher = await tx.cipher()
+        usable = _usable_tokens(model)
+        passages = await select_passages(ask.content, ask.documents, max_tokens=usable // _DOCUMENT_SHARE)
         system = open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, conversation_id, turn.system_prompt_sealed)
         fixed = [system or "", ask.content, *(passage.text for passage in passages)]
-        left = _usable_tokens(model) - _answer_tokens(ask, model) - sum(map(estimate_tokens, fixed))
+        left = usable - _answer_tokens(ask, model) - sum(map(estimate_tokens, fixed))
         if left < 0:
             field = "max_tokens" if left + (ask.max_tokens or 0) >= 0 else "content"
             raise InvalidInput({field: f"does not fit the window of {model.name} ({model.context_window} tokens)"})
-        newest_first = await read_history(tx, conversation_id, max_messages=self._max_messages, max_tokens=left)
         return ChatRequest(
             model=model.model,
-            messages=(*_fitting(newest_first, left), ChatMessage("user", ask.content)),
+            messages=(*_fitting(turn.history, left), ChatMessage("user", ask.content)),
             system=system,
             passages=passages,
             temperature=ask.temperature,

@@ -11,7 +11,7 @@ from psycopg.rows import class_row
 from redis.exceptions import RedisError
 
 from copilot_common.base.errors import CopilotError, NotFound
-from copilot_common.base.ids import ProcessId, TenantId, UserId
+from copilot_common.base.ids import ProcessId, TenantId, UserId, new_id
 from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
 from copilot_common.llm.estimates import estimate_tokens
 from copilot_common.llm.profiles import cost_usd
@@ -21,7 +21,7 @@ from copilot_common.platform.queries import sql as platform_sql
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.conversations.generation.events import EventRecord, StreamError
 from copilot_domain.conversations.generation.log import LoggedStream, StreamLog
-from copilot_domain.conversations.generation.rows import Ending, LapsedGeneration, LlmCall, write_ending
+from copilot_domain.conversations.generation.rows import Ending, LapsedGeneration, LlmCall, ending_params
 from copilot_domain.conversations.repository import ConversationRepository, MessageRow, sql
 
 SWEEP_SECONDS = 2.0
@@ -104,11 +104,11 @@ class Sweeper:
             row = await self._repository.message(tx, lapsed.conversation_id, lapsed.message_id)
         record = await self._restore(row, cipher)
         ending = self._ending(row, record)
-        async with self._db.transaction(principal) as tx:
-            is_ours = await write_ending(
-                tx, fence=lapsed.fence, process_id=self._process_id, ending=ending, call=self._call(row)
-            )
-        if is_ours:
+        params = ending_params(
+            principal, cipher, fence=lapsed.fence, process_id=self._process_id, ending=ending, call=self._call(row)
+        )
+        stored = await self._db.call(sql["finish_turn"], params)
+        if stored is not None and stored[0]:
             record.add(_INTERRUPTED)
             self._log.append(_Orphan(lapsed.message_id, cipher, record), urgent=True)
             logger.bind(tenant_id=str(lapsed.tenant_id), message_id=str(lapsed.message_id)).warning(
@@ -144,6 +144,7 @@ class Sweeper:
 
     def _call(self, row: MessageRow) -> LlmCall:
         return LlmCall(
+            call_id=new_id(),
             conversation_id=row.conversation_id,
             message_id=row.id,
             provider=self._models.describe(row.model or "")[0],

@@ -1,0 +1,139 @@
+-- 002_turns: the three statements of every answer, each a transaction of its own and one round trip.
+--
+-- Run as the administrator or as copilot_owner:  psql -U copilot -d copilot -f migrations/002_turns.sql
+-- or by `copilot migrate up`.
+--
+-- The functions run as whoever calls them, behind row-level security like any other statement; what they add is that the
+-- tenant is set in the same round trip. Each may be sent twice (the connection died before its answer came), so each
+-- does the same when repeated. Called inside a transaction they are part of it.
+-- A running build calls them by name: one that must change its parameters gets a new name, and the old one stays for a
+-- release.
+
+BEGIN;
+SET LOCAL lock_timeout = '5s';
+SET LOCAL ROLE copilot_owner;
+
+CREATE SCHEMA turn;
+GRANT USAGE ON SCHEMA turn TO copilot_app;
+
+-- What an answer starts from: a visible conversation and its newest messages, newest first, as many as fit the count and
+-- the bytes. Sizes come from TOAST's headers: what does not fit is not read. No row where the conversation is not there.
+CREATE FUNCTION turn.read(
+    p_tenant uuid, p_user uuid, p_conversation uuid, p_max_messages integer, p_max_bytes bigint,
+    OUT message_count integer, OUT model text, OUT system_prompt_sealed bytea, OUT is_generating boolean,
+    OUT ids uuid[], OUT roles text[], OUT contents bytea[]
+)
+RETURNS SETOF record
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    SELECT c.message_count, c.model, c.system_prompt_sealed
+    INTO message_count, model, system_prompt_sealed
+    FROM public.conversations c
+    WHERE c.tenant_id = p_tenant AND c.id = p_conversation AND (c.user_id = p_user OR c.visibility = 'tenant');
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    is_generating := EXISTS (
+        SELECT FROM public.messages m
+        WHERE m.tenant_id = p_tenant AND m.conversation_id = p_conversation AND m.status = 'generating'
+    );
+    WITH newest AS (
+        SELECT m.id, m.role, m.content_sealed, m.position,
+            sum(octet_length(m.content_sealed)) OVER (ORDER BY m.position DESC) AS bytes
+        FROM public.messages m
+        WHERE m.tenant_id = p_tenant AND m.conversation_id = p_conversation
+            AND m.status IN ('completed', 'cancelled', 'interrupted')
+        ORDER BY m.position DESC
+        LIMIT p_max_messages
+    )
+    SELECT
+        coalesce(array_agg(n.id ORDER BY n.position DESC), '{}'),
+        coalesce(array_agg(n.role ORDER BY n.position DESC), '{}'),
+        coalesce(array_agg(n.content_sealed ORDER BY n.position DESC), '{}')
+    INTO ids, roles, contents
+    FROM newest n
+    WHERE n.bytes <= p_max_bytes;
+    RETURN NEXT;
+END $$;
+
+-- The user's message, the answer that is now being generated, owned by a process, and the audit row. Returns when that
+-- was; null where the conversation has moved on since `p_message_count` was read, or is gone: read it again.
+CREATE FUNCTION turn.begin(
+    p_tenant uuid, p_user uuid, p_conversation uuid, p_message_count integer,
+    p_question uuid, p_content_sealed bytea, p_metadata_sealed bytea, p_documents_sealed bytea,
+    p_answer uuid, p_empty_sealed bytea, p_model text, p_input_tokens integer, p_process uuid,
+    p_audit uuid, p_actor_type text, p_actor uuid, p_address text, p_details jsonb
+)
+RETURNS timestamptz
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    UPDATE public.conversations
+    SET message_count = message_count + 2, updated_at = now()
+    WHERE tenant_id = p_tenant AND id = p_conversation AND (user_id = p_user OR visibility = 'tenant')
+        AND message_count = p_message_count;
+    IF NOT FOUND THEN
+        RETURN (SELECT created_at FROM public.messages WHERE tenant_id = p_tenant AND id = p_answer);
+    END IF;
+    INSERT INTO public.messages (
+        tenant_id, id, conversation_id, position, role, status, user_id, content_sealed, metadata_sealed,
+        documents_sealed, model, input_tokens, usage_estimated, process_id
+    ) VALUES (
+        p_tenant, p_question, p_conversation, p_message_count + 1, 'user', 'completed', p_user, p_content_sealed,
+        p_metadata_sealed, p_documents_sealed, NULL, NULL, false, NULL
+    ), (
+        p_tenant, p_answer, p_conversation, p_message_count + 2, 'assistant', 'generating', p_user, p_empty_sealed,
+        NULL, NULL, p_model, p_input_tokens, true, p_process
+    );
+    INSERT INTO public.audit_log (
+        tenant_id, id, actor_type, actor_id, user_id, action, resource_type, resource_id, address, details
+    ) VALUES (
+        p_tenant, p_audit, p_actor_type, p_actor, p_user, 'message.created', 'message', p_answer, p_address, p_details
+    );
+    RETURN now();
+END $$;
+
+-- The end of an answer, whatever it is, and its line on the bill. False, and nothing is written, when the answer has
+-- passed to another process or is gone; true also where this very end was stored before.
+CREATE FUNCTION turn.finish(
+    p_tenant uuid, p_user uuid, p_conversation uuid, p_answer uuid, p_process uuid, p_fence integer,
+    p_status text, p_content_sealed bytea, p_events_sealed bytea, p_citations_sealed bytea,
+    p_finish_reason text, p_error_code text,
+    p_call uuid, p_api_key uuid, p_provider text, p_model text, p_input_tokens integer, p_output_tokens integer,
+    p_cached_tokens integer, p_reasoning_tokens integer, p_cost_usd numeric, p_estimated boolean,
+    p_first_token_ms integer, p_total_ms integer
+)
+RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    UPDATE public.messages
+    SET status = p_status, content_sealed = p_content_sealed, events_sealed = p_events_sealed,
+        citations_sealed = p_citations_sealed, finish_reason = p_finish_reason, error_code = p_error_code,
+        input_tokens = p_input_tokens, output_tokens = p_output_tokens, cached_tokens = p_cached_tokens,
+        cost_usd = p_cost_usd, usage_estimated = p_estimated, completed_at = now(), process_id = NULL
+    WHERE tenant_id = p_tenant AND id = p_answer AND status = 'generating' AND process_id = p_process
+        AND fence = p_fence;
+    IF NOT FOUND THEN
+        RETURN EXISTS (SELECT FROM public.llm_calls WHERE tenant_id = p_tenant AND id = p_call);
+    END IF;
+    UPDATE public.conversations SET updated_at = now() WHERE tenant_id = p_tenant AND id = p_conversation;
+    INSERT INTO public.llm_calls (
+        tenant_id, id, user_id, api_key_id, conversation_id, message_id, provider, model, outcome, finish_reason,
+        input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd, estimated, first_token_ms, total_ms
+    ) VALUES (
+        p_tenant, p_call, p_user, p_api_key, p_conversation, p_answer, p_provider, p_model, p_status, p_finish_reason,
+        p_input_tokens, p_output_tokens, p_cached_tokens, p_reasoning_tokens, p_cost_usd, p_estimated,
+        p_first_token_ms, p_total_ms
+    );
+    RETURN true;
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA turn FROM PUBLIC;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA turn TO copilot_app;
+
+INSERT INTO schema_migrations (version, name, oldest_build) VALUES (2, 'turns', 1);
+
+COMMIT;
