@@ -1,4 +1,4 @@
--- 002_turns: the three statements of every answer, each a transaction of its own and one round trip.
+-- 002_turns: the two statements of every answer, each a transaction of its own and one round trip.
 --
 -- Run as the administrator or as copilot_owner:  psql -U copilot -d copilot -f migrations/002_turns.sql
 -- or by `copilot migrate up`.
@@ -16,34 +16,61 @@ SET LOCAL ROLE copilot_owner;
 CREATE SCHEMA turn;
 GRANT USAGE ON SCHEMA turn TO copilot_app;
 
--- What an answer starts from: a visible conversation and its newest messages, newest first, as many as fit the count and
--- the bytes. Sizes come from TOAST's headers: what does not fit is not read. No row where the conversation is not there.
-CREATE FUNCTION turn.read(
-    p_tenant uuid, p_user uuid, p_conversation uuid, p_max_messages integer, p_max_bytes bigint,
-    OUT message_count integer, OUT model text, OUT system_prompt_sealed bytea, OUT is_generating boolean,
+-- The user's message, the answer that is now being generated, owned by a process, and the audit row; and what the model is
+-- asked: the system prompt and the newest messages before these, newest first, as many as fit the count and the bytes.
+-- (Sizes come from TOAST's headers: what does not fit is not read.)
+--
+-- The caller has assumed what it could not know: the conversation's own model (unless the request names one) and how long
+-- its system prompt is. Where that is wrong nothing is written, `created_at` is null, and the caller tries again with
+-- what it has been told. No row: the conversation is not there, or not this user's. Another answer still being
+-- generated: unique_violation.
+CREATE FUNCTION turn.begin(
+    p_tenant uuid, p_user uuid, p_conversation uuid,
+    p_is_model_given boolean, p_conversation_model text, p_max_system_bytes bigint, p_max_messages integer,
+    p_max_bytes bigint,
+    p_question uuid, p_content_sealed bytea, p_metadata_sealed bytea, p_documents_sealed bytea,
+    p_answer uuid, p_empty_sealed bytea, p_model text, p_input_tokens integer, p_process uuid,
+    p_audit uuid, p_actor_type text, p_actor uuid, p_address text, p_details jsonb,
+    OUT created_at timestamptz, OUT conversation_model text, OUT system_prompt_sealed bytea,
     OUT ids uuid[], OUT roles text[], OUT contents bytea[]
 )
 RETURNS SETOF record
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    v_position integer; -- the answer's
+    v_is_new boolean;
+    v_history_bytes bigint;
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
-    SELECT c.message_count, c.model, c.system_prompt_sealed
-    INTO message_count, model, system_prompt_sealed
-    FROM public.conversations c
-    WHERE c.tenant_id = p_tenant AND c.id = p_conversation AND (c.user_id = p_user OR c.visibility = 'tenant');
-    IF NOT FOUND THEN
-        RETURN;
+    UPDATE public.conversations c
+    SET message_count = c.message_count + 2, updated_at = now()
+    WHERE c.tenant_id = p_tenant AND c.id = p_conversation AND (c.user_id = p_user OR c.visibility = 'tenant')
+        AND (p_is_model_given OR c.model IS NOT DISTINCT FROM p_conversation_model)
+        AND coalesce(octet_length(c.system_prompt_sealed), 0) <= p_max_system_bytes
+        AND NOT EXISTS (SELECT FROM public.messages m WHERE m.tenant_id = p_tenant AND m.id = p_answer)
+    RETURNING c.message_count, c.model, c.system_prompt_sealed
+    INTO v_position, conversation_model, system_prompt_sealed;
+    v_is_new := FOUND;
+    IF NOT v_is_new THEN
+        SELECT m.position, m.created_at, c.model, c.system_prompt_sealed
+        INTO v_position, created_at, conversation_model, system_prompt_sealed
+        FROM public.conversations c
+        LEFT JOIN public.messages m ON m.tenant_id = c.tenant_id AND m.id = p_answer
+        WHERE c.tenant_id = p_tenant AND c.id = p_conversation AND (c.user_id = p_user OR c.visibility = 'tenant');
+        IF NOT FOUND THEN
+            RETURN;
+        ELSIF v_position IS NULL THEN
+            RETURN NEXT;
+            RETURN;
+        END IF;
     END IF;
-    is_generating := EXISTS (
-        SELECT FROM public.messages m
-        WHERE m.tenant_id = p_tenant AND m.conversation_id = p_conversation AND m.status = 'generating'
-    );
+    -- A statement of its own after the lock: it sees the answer whose end the lock has waited for.
     WITH newest AS (
         SELECT m.id, m.role, m.content_sealed, m.position,
             sum(octet_length(m.content_sealed)) OVER (ORDER BY m.position DESC) AS bytes
         FROM public.messages m
-        WHERE m.tenant_id = p_tenant AND m.conversation_id = p_conversation
+        WHERE m.tenant_id = p_tenant AND m.conversation_id = p_conversation AND m.position < v_position - 1
             AND m.status IN ('completed', 'cancelled', 'interrupted')
         ORDER BY m.position DESC
         LIMIT p_max_messages
@@ -51,48 +78,33 @@ BEGIN
     SELECT
         coalesce(array_agg(n.id ORDER BY n.position DESC), '{}'),
         coalesce(array_agg(n.role ORDER BY n.position DESC), '{}'),
-        coalesce(array_agg(n.content_sealed ORDER BY n.position DESC), '{}')
-    INTO ids, roles, contents
+        coalesce(array_agg(n.content_sealed ORDER BY n.position DESC), '{}'),
+        coalesce(max(n.bytes), 0)
+    INTO ids, roles, contents, v_history_bytes
     FROM newest n
     WHERE n.bytes <= p_max_bytes;
-    RETURN NEXT;
-END $$;
-
--- The user's message, the answer that is now being generated, owned by a process, and the audit row. Returns when that
--- was; null where the conversation has moved on since `p_message_count` was read, or is gone: read it again.
-CREATE FUNCTION turn.begin(
-    p_tenant uuid, p_user uuid, p_conversation uuid, p_message_count integer,
-    p_question uuid, p_content_sealed bytea, p_metadata_sealed bytea, p_documents_sealed bytea,
-    p_answer uuid, p_empty_sealed bytea, p_model text, p_input_tokens integer, p_process uuid,
-    p_audit uuid, p_actor_type text, p_actor uuid, p_address text, p_details jsonb
-)
-RETURNS timestamptz
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
-    UPDATE public.conversations
-    SET message_count = message_count + 2, updated_at = now()
-    WHERE tenant_id = p_tenant AND id = p_conversation AND (user_id = p_user OR visibility = 'tenant')
-        AND message_count = p_message_count;
-    IF NOT FOUND THEN
-        RETURN (SELECT created_at FROM public.messages WHERE tenant_id = p_tenant AND id = p_answer);
+    IF v_is_new THEN
+        INSERT INTO public.messages (
+            tenant_id, id, conversation_id, position, role, status, user_id, content_sealed, metadata_sealed,
+            documents_sealed, model, input_tokens, usage_estimated, process_id
+        ) VALUES (
+            p_tenant, p_question, p_conversation, v_position - 1, 'user', 'completed', p_user, p_content_sealed,
+            p_metadata_sealed, p_documents_sealed, NULL, NULL, false, NULL
+        ), (
+            p_tenant, p_answer, p_conversation, v_position, 'assistant', 'generating', p_user, p_empty_sealed,
+            -- For the bill of an answer whose process dies: four bytes a token, as the caller counts its own part.
+            NULL, NULL, p_model,
+            p_input_tokens + (v_history_bytes + coalesce(octet_length(system_prompt_sealed), 0)) / 4, true, p_process
+        );
+        INSERT INTO public.audit_log (
+            tenant_id, id, actor_type, actor_id, user_id, action, resource_type, resource_id, address, details
+        ) VALUES (
+            p_tenant, p_audit, p_actor_type, p_actor, p_user, 'message.created', 'message', p_answer, p_address,
+            p_details
+        );
+        created_at := now();
     END IF;
-    INSERT INTO public.messages (
-        tenant_id, id, conversation_id, position, role, status, user_id, content_sealed, metadata_sealed,
-        documents_sealed, model, input_tokens, usage_estimated, process_id
-    ) VALUES (
-        p_tenant, p_question, p_conversation, p_message_count + 1, 'user', 'completed', p_user, p_content_sealed,
-        p_metadata_sealed, p_documents_sealed, NULL, NULL, false, NULL
-    ), (
-        p_tenant, p_answer, p_conversation, p_message_count + 2, 'assistant', 'generating', p_user, p_empty_sealed,
-        NULL, NULL, p_model, p_input_tokens, true, p_process
-    );
-    INSERT INTO public.audit_log (
-        tenant_id, id, actor_type, actor_id, user_id, action, resource_type, resource_id, address, details
-    ) VALUES (
-        p_tenant, p_audit, p_actor_type, p_actor, p_user, 'message.created', 'message', p_answer, p_address, p_details
-    );
-    RETURN now();
+    RETURN NEXT;
 END $$;
 
 -- The end of an answer, whatever it is, and its line on the bill. False, and nothing is written, when the answer has
@@ -109,6 +121,13 @@ RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    -- The conversation first, as in turn.begin: the other order would deadlock with the next question.
+    UPDATE public.conversations SET updated_at = now()
+    WHERE tenant_id = p_tenant AND id = p_conversation AND EXISTS (
+        SELECT FROM public.messages
+        WHERE tenant_id = p_tenant AND id = p_answer AND status = 'generating' AND process_id = p_process
+            AND fence = p_fence
+    );
     UPDATE public.messages
     SET status = p_status, content_sealed = p_content_sealed, events_sealed = p_events_sealed,
         citations_sealed = p_citations_sealed, finish_reason = p_finish_reason, error_code = p_error_code,
@@ -119,7 +138,6 @@ BEGIN
     IF NOT FOUND THEN
         RETURN EXISTS (SELECT FROM public.llm_calls WHERE tenant_id = p_tenant AND id = p_call);
     END IF;
-    UPDATE public.conversations SET updated_at = now() WHERE tenant_id = p_tenant AND id = p_conversation;
     INSERT INTO public.llm_calls (
         tenant_id, id, user_id, api_key_id, conversation_id, message_id, provider, model, outcome, finish_reason,
         input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd, estimated, first_token_ms, total_ms

@@ -71,13 +71,18 @@ def test_a_page_of_messages_reads_about_a_page(site: Site, app: psycopg.Connecti
 
 def test_the_start_of_a_turn_reads_only_the_newest_messages(site: Site, app: psycopg.Connection) -> None:
     """The function hides its plans: PostgreSQL's own counters of what a transaction touched do not."""
-    params = of(site) | {"conversation_id": BIG, "max_messages": 100, "max_bytes": 1_000_000}
+    sealed = dict.fromkeys(("content_sealed", "metadata_sealed", "documents_sealed", "empty_sealed"), b"")
+    own = dict.fromkeys(("user_message_id", "answer_id", "process_id", "audit_id", "actor_id"), UUID(int=7))
+    limits = {"max_messages": 100, "max_bytes": 1_000_000, "max_system_bytes": 100, "input_tokens": 1}
+    model = {"model": "openai/sim", "is_model_given": True, "conversation_model": None}
+    audit = {"actor_type": "user", "address": None, "details": "{}"}
+    params = of(site) | {"conversation_id": BIG} | sealed | own | limits | model | audit | {"answer_id": UUID(int=8)}
     touched = "SELECT relname, seq_scan, idx_tup_fetch FROM pg_stat_xact_user_tables WHERE seq_scan + idx_scan > 0"
-    with app.transaction():
-        turn = app.execute(sql["read_turn"], params).fetchone()
+    with app.transaction(force_rollback=True):
+        turn = app.execute(sql["begin_turn"], params).fetchone()
         rows = {name: (scans, fetched) for name, scans, fetched in app.execute(touched).fetchall()}
     assert turn is not None
-    assert len(turn[4]) == 100
+    assert len(turn[3]) == 100
     assert rows.keys() == {"conversations", "messages"}
     assert [scans for scans, _ in rows.values()] == [0, 0]
     assert rows["messages"][1] <= 110

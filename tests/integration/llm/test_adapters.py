@@ -78,8 +78,8 @@ def patient(model: ChatModel, *, retries: int = 3, timeout: float = 10.0, stall:
 async def read(model: ChatModel, request: ChatRequest, into: list[ChatEvent] | None = None) -> list[ChatEvent]:
     """Collects into a list of the caller's, so that what came before a failure is not lost."""
     events = [] if into is None else into
-    async for event in model.stream(request):
-        events.append(event)
+    async for batch in model.stream(request):
+        events += batch
     return events
 
 
@@ -102,7 +102,7 @@ async def test_a_stream_yields_the_words_as_they_come_and_ends_with_one_finished
 async def test_the_first_word_does_not_wait_for_the_second(model: ChatModel, simulator: SimulatorHandle) -> None:
     model_id, key = scripted("tokens=5,fault=stall,after=1")
     async with aclosing(model.stream(ask(model_id))) as events:
-        assert await anext(events) == TextDelta("word0 ")
+        assert await anext(events) == [TextDelta("word0 ")]
         assert [request["state"] for request in await simulator.requests(key)] == ["answering"]
 
 
@@ -153,7 +153,7 @@ async def test_passages_arrive_numbered_and_an_answer_can_cite_them(
     passages = (Passage(1, "a.md", "The sky is blue.", 0, 16), Passage(2, "b.md", "Grass is green.", 0, 15))
     scanner = CitationScanner({1, 2})
     cited = []
-    async for event in model.stream(ask(model_id, system="Be brief.", passages=passages)):
+    for event in await read(model, ask(model_id, system="Be brief.", passages=passages)):
         if isinstance(event, TextDelta):
             cited += scanner.feed(event.text)
     body = msgspec.json.encode((await simulator.requests(key))[0]["body"]).decode()

@@ -4,7 +4,17 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from copilot_common.base.errors import ProviderError
-from copilot_common.llm import ChatEvent, ChatMessage, ChatRequest, Completion, Finished, TextDelta, TokenUsage, collect
+from copilot_common.llm import (
+    ChatEvent,
+    ChatEvents,
+    ChatMessage,
+    ChatRequest,
+    Completion,
+    Finished,
+    TextDelta,
+    TokenUsage,
+    collect,
+)
 
 REQUEST = ChatRequest(model="m", messages=(ChatMessage("user", "Hello?"),))
 Script = Sequence[ChatEvent | Exception | None]
@@ -24,7 +34,7 @@ class FakeModel:
     async def complete(self, request: ChatRequest) -> Completion:
         return await collect(self.stream(request))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvents, None]:
         self.calls += 1
         try:
             for step in self._scripts.pop(0):
@@ -33,7 +43,7 @@ class FakeModel:
                 if step is None:
                     await asyncio.Event().wait()
                 else:
-                    yield step
+                    yield [step]
         finally:
             self.closed_streams += 1
 

@@ -64,7 +64,7 @@ async def test_a_marker_inside_a_passage_is_no_citation() -> None:
 
 
 async def test_it_streams_words_and_ends_with_estimated_usage() -> None:
-    events = [event async for event in ExtractiveModel().stream(request("Which port?"))]
+    events = [event async for batch in ExtractiveModel().stream(request("Which port?")) for event in batch]
     assert len(events) > 10
     assert all(isinstance(event, TextDelta) for event in events[:-1])
     assert isinstance(events[-1], Finished)

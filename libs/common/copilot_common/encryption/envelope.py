@@ -28,6 +28,10 @@ _VERSION = 1
 _HEADER = struct.Struct(">BH")
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
+_TAG_BYTES = 16
+
+SEAL_OVERHEAD_BYTES = _HEADER.size + _NONCE_BYTES + _TAG_BYTES
+"""How much longer a sealed value is than its plaintext."""
 
 
 class DecryptionError(CopilotError):

@@ -14,6 +14,7 @@ from copilot_common.llm.ranking import rank_passages
 from copilot_common.llm.registry import ModelRegistry, ResolvedModel
 from copilot_common.llm.types import (
     ChatEvent,
+    ChatEvents,
     ChatMessage,
     ChatRequest,
     Completion,
@@ -32,6 +33,7 @@ from copilot_common.llm.types import (
 
 __all__ = [
     "ChatEvent",
+    "ChatEvents",
     "ChatMessage",
     "ChatModel",
     "ChatRequest",

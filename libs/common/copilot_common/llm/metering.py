@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from copilot_common.base.errors import ProviderTimeout
 from copilot_common.llm.collecting import collect
 from copilot_common.llm.protocol import ChatModel
-from copilot_common.llm.types import ChatEvent, ChatRequest, Completion, Finished, TokenUsage
+from copilot_common.llm.types import ChatEvents, ChatRequest, Completion, Finished, TokenUsage
 
 Outcome = Literal["completed", "failed", "timeout", "cancelled"]
 
@@ -68,21 +68,21 @@ class Metered:
     async def complete(self, request: ChatRequest) -> Completion:
         return await collect(self.stream(request))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvents, None]:
         labels = (self.provider, self._aliases.get(request.model, _OTHER))
         started = time.perf_counter()
         outcome: Outcome = "failed"
         is_first = True
         try:
-            async with aclosing(self._model.stream(request)) as events:
-                async for event in events:
+            async with aclosing(self._model.stream(request)) as batches:
+                async for batch in batches:
                     if is_first:
                         is_first = False
                         self._metrics.first_token.labels(*labels).observe(time.perf_counter() - started)
-                    if isinstance(event, Finished):
+                    if isinstance(last := batch[-1], Finished):
                         outcome = "completed"
-                        self._count_tokens(labels, event.usage)
-                    yield event
+                        self._count_tokens(labels, last.usage)
+                    yield batch
         except ProviderTimeout:
             outcome = "timeout"
             raise

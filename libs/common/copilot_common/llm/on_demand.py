@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from copilot_common.llm.collecting import collect
 from copilot_common.llm.protocol import ChatModel
-from copilot_common.llm.types import ChatEvent, ChatRequest, Completion
+from copilot_common.llm.types import ChatEvents, ChatRequest, Completion
 
 
 class OnDemand:
@@ -37,11 +37,11 @@ class OnDemand:
     async def complete(self, request: ChatRequest) -> Completion:
         return await collect(self.stream(request))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvents, None]:
         model = self._model or await self.prepare()
-        async with aclosing(model.stream(request)) as events:
-            async for event in events:
-                yield event
+        async with aclosing(model.stream(request)) as batches:
+            async for batch in batches:
+                yield batch
 
     async def aclose(self) -> None:
         if self._model is not None:

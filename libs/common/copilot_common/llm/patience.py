@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from copilot_common.llm.types import ChatEvent
+from copilot_common.llm.types import ChatEvents
 
 
 class Patience:
@@ -18,15 +18,15 @@ class Patience:
         self._deadline = 0.0
         self._is_expired = False
 
-    async def next(self, events: AsyncGenerator[ChatEvent, None], seconds: float) -> ChatEvent | None:
-        """The next event, None at the end. Raises TimeoutError when it does not come within `seconds`."""
+    async def next(self, batches: AsyncGenerator[ChatEvents, None], seconds: float) -> ChatEvents | None:
+        """The next events, None at the end. Raises TimeoutError when it does not come within `seconds`."""
         task = self._task = asyncio.current_task()
         cancelling = task.cancelling() if task else 0
         self._deadline = self._loop.time() + seconds
         if self._timer is None or self._timer.when() > self._deadline:
             self._arm()
         try:
-            return await anext(events, None)
+            return await anext(batches, None)
         except asyncio.CancelledError:
             # Ours, unless somebody else has cancelled the task as well.
             if self._is_expired and task is not None and task.uncancel() <= cancelling:

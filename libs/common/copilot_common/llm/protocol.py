@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from copilot_common.llm.types import ChatEvent, ChatRequest, Completion
+from copilot_common.llm.types import ChatEvents, ChatRequest, Completion
 
 
 class ChatModel(Protocol):
@@ -18,8 +18,8 @@ class ChatModel(Protocol):
 
     async def complete(self, request: ChatRequest) -> Completion: ...
 
-    def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
-        """Yield text and tool calls as they come, then exactly one Finished.
+    def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvents, None]:
+        """Yield text and tool calls as they come; the very last event is a Finished, the only one.
 
         Whoever stops early calls `aclose()`: that is what closes the provider's connection.
         """

@@ -82,11 +82,6 @@ class ModelRegistry:
         name = profile.alias if profile else f"{provider}/{model_id}"
         return ResolvedModel(name, provider, model_id, profile, self._chat(provider))
 
-    @property
-    def widest_window(self) -> int:
-        """Tokens: no model of this process reads more."""
-        return max(_UNLISTED_WINDOW, *(profile.context_window for profile in self._profiles))
-
     def models(self) -> list[tuple[ModelProfile, bool]]:
         """Every listed model, and whether its provider is configured."""
         return [(profile, profile.provider in self.configured_providers) for profile in self._profiles]

@@ -12,7 +12,7 @@ from copilot_common.base.errors import ProviderError, ProviderTimeout
 from copilot_common.llm.collecting import collect
 from copilot_common.llm.patience import Patience
 from copilot_common.llm.protocol import ChatModel
-from copilot_common.llm.types import ChatEvent, ChatRequest, Completion
+from copilot_common.llm.types import ChatEvents, ChatRequest, Completion
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 8.0
@@ -52,14 +52,14 @@ class Retrying:
     async def complete(self, request: ChatRequest) -> Completion:
         return await collect(self.stream(request))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvents, None]:
         patience = Patience()
         try:
-            event, events = await self._begin(request, patience)
-            async with aclosing(events):
-                while event is not None:
-                    yield event
-                    event = await self._next(events, patience)
+            batch, batches = await self._begin(request, patience)
+            async with aclosing(batches):
+                while batch is not None:
+                    yield batch
+                    batch = await self._next(batches, patience)
         finally:
             patience.close()
 
@@ -68,14 +68,14 @@ class Retrying:
 
     async def _begin(
         self, request: ChatRequest, patience: Patience
-    ) -> tuple[ChatEvent | None, AsyncGenerator[ChatEvent, None]]:
-        """The first event of the first attempt that has one, and the rest of that attempt."""
+    ) -> tuple[ChatEvents | None, AsyncGenerator[ChatEvents, None]]:
+        """The first events of the first attempt that has some, and the rest of that attempt."""
         deadline = self._clock() + self._policy.timeout_seconds
         failures = 0
         while True:
-            events = self._model.stream(request)
+            batches = self._model.stream(request)
             try:
-                return await patience.next(events, max(0.0, deadline - self._clock())), events
+                return await patience.next(batches, max(0.0, deadline - self._clock())), batches
             except ProviderError as error:
                 await self._pause(error, failures, deadline)
                 failures += 1
@@ -93,9 +93,9 @@ class Retrying:
             raise error
         await self._sleep(delay)
 
-    async def _next(self, events: AsyncGenerator[ChatEvent, None], patience: Patience) -> ChatEvent | None:
+    async def _next(self, batches: AsyncGenerator[ChatEvents, None], patience: Patience) -> ChatEvents | None:
         try:
-            return await patience.next(events, self._policy.stall_seconds)
+            return await patience.next(batches, self._policy.stall_seconds)
         except TimeoutError:
             raise self._timeout("fell silent", self._policy.stall_seconds) from None
 

@@ -103,6 +103,9 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
 ChatEvent = TextDelta | ToolCallReady | Finished
 
+ChatEvents = list[ChatEvent]
+"""What came together: a provider's fast answer arrives many events a read, a slow one token by token. Never empty."""
+
 
 class Prices(msgspec.Struct, frozen=True):
     """USD per million tokens, valid from `as_of` (ISO date)."""

@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+import msgspec
 from psycopg.types.json import Jsonb
 
 from copilot_common.base.ids import new_id
@@ -36,5 +37,5 @@ def audit_columns(
         "resource_type": action.partition(".")[0],
         "resource_id": resource_id,
         "address": principal.address,
-        "details": Jsonb(details or {}),
+        "details": Jsonb(details or {}, dumps=msgspec.json.encode),
     }

@@ -72,17 +72,14 @@ RETURNING id, user_id, tenant_id, title_sealed, system_prompt_sealed, metadata_s
 -- Gone with its messages and their feedback.
 DELETE FROM conversations WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 
--- name: read_turn
--- What an answer starts from: the conversation, and the newest messages that fit.
-SELECT message_count, model, system_prompt_sealed, is_generating, ids, roles, contents
-FROM turn.read(%(tenant_id)s, %(user_id)s, %(conversation_id)s, %(max_messages)s, %(max_bytes)s)
-
 -- name: begin_turn
--- The user's message, the answer that is now being generated, owned by this process, and the audit row. Null where the
--- conversation has moved on since it was read.
-SELECT turn.begin(
+-- The user's message, the answer that is now being generated, owned by this process, and the audit row; returns what the
+-- model is asked. A null `created_at`: nothing was written, because the conversation is not as assumed.
+SELECT created_at, conversation_model AS model, system_prompt_sealed, ids, roles, contents
+FROM turn.begin(
     p_tenant => %(tenant_id)s, p_user => %(user_id)s, p_conversation => %(conversation_id)s,
-    p_message_count => %(message_count)s,
+    p_is_model_given => %(is_model_given)s, p_conversation_model => %(conversation_model)s,
+    p_max_system_bytes => %(max_system_bytes)s, p_max_messages => %(max_messages)s, p_max_bytes => %(max_bytes)s,
     p_question => %(user_message_id)s, p_content_sealed => %(content_sealed)s,
     p_metadata_sealed => %(metadata_sealed)s, p_documents_sealed => %(documents_sealed)s,
     p_answer => %(answer_id)s, p_empty_sealed => %(empty_sealed)s, p_model => %(model)s,

@@ -18,7 +18,7 @@ from copilot_common.llm.adapters.failures import (
 from copilot_common.llm.adapters.sse import SseDecoder
 from copilot_common.llm.adapters.transport import Answer, Body, LeanClient, Template, template_of
 from copilot_common.llm.collecting import collect
-from copilot_common.llm.types import ChatEvent, ChatRequest, Completion, Finished
+from copilot_common.llm.types import ChatEvent, ChatEvents, ChatRequest, Completion, Finished
 
 _MAX_TEMPLATES: Final = 256  # by model id, which callers choose
 _REFUSED: Final = 300  # redirects are not followed
@@ -69,11 +69,11 @@ class RemoteModel(ABC):
     async def complete(self, request: ChatRequest) -> Completion:
         return await collect(self.stream(request))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvents, None]:
         body = await self._open(request)
         try:
-            async for event in self._events(body, self._decoder(request)):
-                yield event
+            async for batch in self._batches(body, self._decoder(request)):
+                yield batch
         except httpx2.TransportError:
             raise connection_failure(self.provider) from None
         except (msgspec.DecodeError, ValueError):
@@ -114,20 +114,35 @@ class RemoteModel(ABC):
         """`text` is the provider's own, to be read for what it says of when to come back, and not to be passed on."""
         return status_failure(self.provider, answer.status, answer.headers)
 
-    async def _events(self, body: Body, decoder: StreamDecoder) -> AsyncGenerator[ChatEvent, None]:
+    async def _batches(self, body: Body, decoder: StreamDecoder) -> AsyncGenerator[ChatEvents, None]:
         sse = SseDecoder()
         async for data in body:
-            for payload in sse.feed(data):
-                for event in decoder.feed(payload):
-                    yield event
+            events, fault = _decode(sse.feed(data), decoder)
+            if events:
+                yield events
+            if fault is not None:
+                raise fault
             if decoder.is_done:
                 await body.settle()
                 break
         else:
-            for payload in sse.finish():
-                for event in decoder.feed(payload):
-                    yield event
+            events, fault = _decode(sse.finish(), decoder)
+            if events:
+                yield events
+            if fault is not None:
+                raise fault
         finished = decoder.finish()
         if finished is None:
             raise broken_stream(self.provider)
-        yield finished
+        yield [finished]
+
+
+def _decode(payloads: list[bytes], decoder: StreamDecoder) -> tuple[ChatEvents, Exception | None]:
+    """The events of what came together, and the fault that ended them: what came before it counts."""
+    events: list[ChatEvent] = []
+    try:
+        for payload in payloads:
+            events += decoder.feed(payload)
+    except Exception as error:  # raised by the caller, after the events
+        return events, error
+    return events, None

@@ -8,7 +8,7 @@ from typing import Final
 from copilot_common.llm.collecting import collect
 from copilot_common.llm.estimates import estimate_tokens, estimate_usage
 from copilot_common.llm.ranking import rank_passages
-from copilot_common.llm.types import ChatEvent, ChatRequest, Completion, Finished, FinishReason, Passage, TextDelta
+from copilot_common.llm.types import ChatEvents, ChatRequest, Completion, Finished, FinishReason, Passage, TextDelta
 
 _FOUND: Final = "No language model is configured; these are the passages of your documents that match best.\n\n"
 _NOT_FOUND: Final = (
@@ -38,7 +38,7 @@ class ExtractiveModel:
     async def complete(self, request: ChatRequest) -> Completion:
         return await collect(self.stream(request))
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvent, None]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ChatEvents, None]:
         if sum(len(passage.text) for passage in request.passages) > _INLINE_CHARS:
             answer = await asyncio.to_thread(_answer, request)
         else:
@@ -52,10 +52,10 @@ class ExtractiveModel:
                 reason = "length"
                 break
             said.append(word)
-            yield TextDelta(word)
+            yield [TextDelta(word)]
             if index % _WORDS_PER_TURN == 0:
                 await asyncio.sleep(0)
-        yield Finished(reason, estimate_usage(request, "".join(said)))
+        yield [Finished(reason, estimate_usage(request, "".join(said)))]
 
     async def aclose(self) -> None:
         """Nothing is open."""

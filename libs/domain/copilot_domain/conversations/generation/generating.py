@@ -72,13 +72,14 @@ class Generator:
             generation.usage = completion.usage
             self._add_text(generation, collector, completion.text)
             return completion.finish_reason
-        async with aclosing(generation.model.chat.stream(generation.request)) as events:
-            async for event in events:
-                if isinstance(event, TextDelta):
-                    self._add_text(generation, collector, event.text)
-                elif isinstance(event, Finished):
-                    generation.usage = event.usage
-                    return event.finish_reason
+        async with aclosing(generation.model.chat.stream(generation.request)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    if isinstance(event, TextDelta):
+                        self._add_text(generation, collector, event.text)
+                    elif isinstance(event, Finished):
+                        generation.usage = event.usage
+                        return event.finish_reason
         raise ProviderError("The provider's stream ended early.", provider=generation.model.provider, retryable=False)
 
     def _add_text(self, generation: RunningGeneration, collector: CitationCollector, text: str) -> None:

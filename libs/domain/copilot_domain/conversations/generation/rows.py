@@ -1,34 +1,41 @@
 """The rows a generation writes: its turn, its checkpoints, its end. Every write after the first checks the fence."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 from msgspec import structs
 
-from copilot_common.base.errors import Conflict, NotFound
 from copilot_common.base.ids import ProcessId
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.llm.types import ChatMessage, FinishReason, TokenUsage
-from copilot_common.tenancy import Principal, TenantDatabase, Transaction
+from copilot_common.tenancy import Principal, Transaction
 from copilot_common.tenancy.audit import audit_columns
 from copilot_domain.conversations.repository import encode_json, sql
 from copilot_domain.conversations.types import Ask, Citation, EndStatus
 
-_BYTES_PER_TOKEN = 8  # generous: what is read for history may only be too much, never too little
-
 
 @dataclass(frozen=True, slots=True)
-class OpenTurn:
-    """What an answer starts from. `history` is newest first, without answers that never got a word."""
+class Begun:
+    """What `begin_turn` found. `created_at` is None where it wrote nothing: `model` (the conversation's own) or the
+    system prompt are not as assumed. The history is newest first."""
 
-    message_count: int
+    created_at: datetime | None
     model: str | None
     system_prompt_sealed: bytes | None
-    history: list[ChatMessage]
+    ids: list[UUID]
+    roles: list[Literal["user", "assistant"]]
+    contents: list[bytes]
+
+    def history(self, cipher: TenantCipher) -> list[ChatMessage]:
+        """Without answers that never got a word."""
+        texts = map(partial(cipher.open_text, Purpose.MESSAGE_CONTENT), self.ids, self.contents)
+        return [ChatMessage(role, text) for role, text in zip(self.roles, texts, strict=True) if text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +74,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
-class LlmCall:
+class LlmCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call to a provider, as it stands on the bill: `call_id` is there once, however often it is written. Times are
     whole milliseconds from its begin."""
 
@@ -81,68 +87,29 @@ class LlmCall:
     total_ms: int
 
 
-async def read_turn(
-    db: TenantDatabase,
-    principal: Principal,
-    cipher: TenantCipher,
-    conversation_id: UUID,
-    *,
-    max_messages: int,
-    max_tokens: int,
-) -> OpenTurn:
-    """Raises NotFound where the principal may not see the conversation, GENERATION_IN_PROGRESS while it is answered."""
-    params = {
-        "tenant_id": principal.tenant_id,
-        "user_id": principal.acting_user,
-        "conversation_id": conversation_id,
-        "max_messages": max_messages,
-        "max_bytes": max_tokens * _BYTES_PER_TOKEN,
-    }
-    row = await db.call(sql["read_turn"], params)
-    if row is None:
-        raise NotFound("conversation")
-    message_count, model, system_prompt_sealed, is_generating, ids, roles, contents = row
-    if is_generating:
-        raise generation_in_progress()
-    texts = map(partial(cipher.open_text, Purpose.MESSAGE_CONTENT), ids, contents)
-    history = [ChatMessage(role, text) for role, text in zip(roles, texts, strict=True) if text]
-    return OpenTurn(message_count, model, system_prompt_sealed, history)
-
-
 def turn_params(
     principal: Principal,
     cipher: TenantCipher,
     *,
     conversation_id: UUID,
-    message_count: int,
     user_message_id: UUID,
     answer_id: UUID,
     ask: Ask,
-    model: str,
-    input_tokens: int,
     process_id: ProcessId,
 ) -> dict[str, object]:
-    """Of `begin_turn`."""
+    """Of `begin_turn`, without what depends on the model."""
     details = {"conversation_id": str(conversation_id)}
     audit = audit_columns(principal, "message.created", answer_id, details=dict(details))
     return {
         **audit,
         "audit_id": audit["id"],
         "conversation_id": conversation_id,
-        "message_count": message_count,
         "user_message_id": user_message_id,
         "answer_id": answer_id,
-        "model": model,
-        "input_tokens": input_tokens,
         "process_id": process_id,
         "empty_sealed": cipher.seal(Purpose.MESSAGE_CONTENT, answer_id, b""),
         **_sealed_ask(cipher, user_message_id, ask),
     }
-
-
-def generation_in_progress() -> Conflict:
-    message = "An answer is being generated in this conversation; wait for it or cancel it."
-    return Conflict(message, code="GENERATION_IN_PROGRESS")
 
 
 async def write_checkpoints(
@@ -195,7 +162,7 @@ def _bill(principal: Principal, ending: Ending, call: LlmCall) -> dict[str, obje
         "api_key_id": principal.api_key_id,
         "cost_usd": ending.cost_usd,
         **structs.asdict(ending.usage),
-        **asdict(call),
+        **structs.asdict(call),
     }
 
 

@@ -1,4 +1,9 @@
-"""The first half of a message: what the model is asked, and the transaction that makes the turn."""
+"""The first half of a message: what the model is asked, and the transaction that makes the turn.
+
+The turn begins in one round trip, so its model and how much history fits are decided before the conversation is seen:
+on the assumption that it has no model of its own, as most. Where that is wrong nothing is written, and the second try
+knows.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,15 +11,15 @@ from uuid import UUID
 
 import psycopg.errors
 
-from copilot_common.base.errors import InvalidInput
+from copilot_common.base.errors import Conflict, InvalidInput, NotFound
 from copilot_common.base.ids import MessageId, ProcessId, new_id
-from copilot_common.encryption import Purpose, TenantCipher
-from copilot_common.llm.estimates import estimate_tokens, estimate_usage
+from copilot_common.encryption import SEAL_OVERHEAD_BYTES, Purpose, TenantCipher
+from copilot_common.llm.estimates import BYTES_PER_TOKEN, estimate_tokens
 from copilot_common.llm.registry import ModelRegistry, ResolvedModel
-from copilot_common.llm.types import ChatMessage, ChatRequest
+from copilot_common.llm.types import ChatMessage, ChatRequest, Passage
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain import idempotency
-from copilot_domain.conversations.generation.rows import OpenTurn, generation_in_progress, read_turn, turn_params
+from copilot_domain.conversations.generation.rows import Begun, turn_params
 from copilot_domain.conversations.grounding import select_passages
 from copilot_domain.conversations.repository import open_optional, sql
 from copilot_domain.conversations.types import Ask
@@ -22,7 +27,8 @@ from copilot_domain.conversations.types import Ask
 _ANSWER_TOKENS = 16_384  # kept free for the answer where the request names no maximum
 _DOCUMENT_SHARE = 2  # documents may fill at most half of the window
 _DOCUMENT_CHARACTERS = 1_000_000
-_ATTEMPTS = 3  # a conversation that two others got ahead in meanwhile is a busy one: 409
+_ATTEMPTS = 3  # a conversation that is changed between two tries, twice, is a busy one: 409
+_SYSTEM_ONLY_LOOK = -1  # no system prompt is that short: nothing is begun, only told
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +42,35 @@ class StartedTurn:
     cipher: TenantCipher
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a turn stands on. `own_model` is what the conversation is assumed to name; `room` are the tokens left for
+    its system prompt and history, None where the conversation must be looked at first."""
+
+    model: ResolvedModel
+    own_model: str | None
+    passages: tuple[Passage, ...]
+    room: int | None
+
+    def params(self, ask: Ask, *, max_messages: int) -> dict[str, object]:
+        known = [ask.content, *(passage.text for passage in self.passages)]
+        room_bytes = (self.room or 0) * BYTES_PER_TOKEN
+        return {
+            "model": self.model.name,
+            "is_model_given": ask.model is not None,
+            "conversation_model": self.own_model,
+            "max_system_bytes": _SYSTEM_ONLY_LOOK if self.room is None else room_bytes + SEAL_OVERHEAD_BYTES,
+            "max_messages": max_messages,
+            # Twice as much as fits by our count, for the seals: what is cut off here is never missed.
+            "max_bytes": room_bytes * 2,
+            "input_tokens": sum(map(estimate_tokens, known)),
+        }
+
+
 class TurnStarter:
     """Turns an Ask into rows and a request to a model."""
 
-    def __init__(
-        self,
-        db: TenantDatabase,
-        models: ModelRegistry,
-        *,
-        process_id: ProcessId,
-        max_messages: int,
-    ) -> None:
+    def __init__(self, db: TenantDatabase, models: ModelRegistry, *, process_id: ProcessId, max_messages: int) -> None:
         self._db = db
         self._models = models
         self._process_id = process_id
@@ -61,75 +85,82 @@ class TurnStarter:
         claim: idempotency.Claim | None,
     ) -> StartedTurn:
         """Raises NotFound, InvalidInput, or Conflict (GENERATION_IN_PROGRESS)."""
-        explicit = self._models.resolve(ask.model) if ask.model else None
         _check_documents(ask)
         cipher = await self._db.cipher(principal)
+        fixed = turn_params(
+            principal,
+            cipher,
+            conversation_id=conversation_id,
+            user_message_id=new_id(),
+            answer_id=answer_id,
+            ask=ask,
+            process_id=self._process_id,
+        )
+        plan = await self._guess(ask)
         for _ in range(_ATTEMPTS):
-            # No lock from here to the begin: it finds out if another turn came between, and then nothing was written.
-            turn = await read_turn(
-                self._db,
-                principal,
-                cipher,
-                conversation_id,
-                max_messages=self._max_messages,
-                max_tokens=self._models.widest_window,
-            )
-            model = explicit or self._models.resolve(turn.model)
-            _check_parameters(ask, model)
-            request = await self._request(cipher, conversation_id, turn, model, ask)
-            params = turn_params(
-                principal,
-                cipher,
-                conversation_id=conversation_id,
-                message_count=turn.message_count,
-                user_message_id=new_id(),
-                answer_id=answer_id,
-                ask=ask,
-                model=model.name,
-                input_tokens=estimate_usage(request, "").input_tokens,
-                process_id=self._process_id,
-            )
-            created_at = await self._begin(principal, params, answer_id, claim)
-            if created_at is not None:
-                return StartedTurn(answer_id, created_at, model, request, cipher)
-        raise generation_in_progress()
+            params = fixed | plan.params(ask, max_messages=self._max_messages)
+            begun = await self._begin(principal, params, answer_id, claim)
+            prompt = begun.system_prompt_sealed
+            system = open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, conversation_id, prompt)
+            if begun.created_at is not None:
+                request = _request(ask, plan, system, begun.history(cipher))
+                return StartedTurn(answer_id, begun.created_at, plan.model, request, cipher)
+            plan = await _plan(ask, self._models.resolve(ask.model or begun.model), begun.model, system)
+        raise _in_progress()
+
+    async def _guess(self, ask: Ask) -> _Plan:
+        """What would be a 422 for the assumed model may be none for the conversation's own."""
+        model = self._models.resolve(ask.model)
+        try:
+            return await _plan(ask, model, None, None)
+        except InvalidInput:
+            if ask.model is not None:
+                raise
+            return _Plan(model, None, (), None)
 
     async def _begin(
         self, principal: Principal, params: dict[str, object], answer_id: MessageId, claim: idempotency.Claim | None
-    ) -> datetime | None:
-        """When the turn began; None where the conversation has moved on since it was read."""
+    ) -> Begun:
         try:
             if claim is None:
                 row = await self._db.call(sql["begin_turn"], params)
-                return row[0] if row else None
-            async with self._db.transaction(principal) as tx:
-                created_at = await tx.fetch_value(sql["begin_turn"], params)
-                if not isinstance(created_at, datetime):
-                    return None
-                await idempotency.finish(tx, claim, status=201, body=None, resource_id=answer_id)
-                return created_at
-        except psycopg.errors.UniqueViolation:  # messages_one_generation: the last word on two at once
-            raise generation_in_progress() from None
+                begun = Begun(*row) if row else None
+            else:
+                async with self._db.transaction(principal) as tx:
+                    begun = await tx.fetch_one(Begun, sql["begin_turn"], params)
+                    if begun is not None and begun.created_at is not None:
+                        await idempotency.finish(tx, claim, status=201, body=None, resource_id=answer_id)
+        except psycopg.errors.UniqueViolation:  # messages_one_generation
+            raise _in_progress() from None
+        if begun is None:
+            raise NotFound("conversation")
+        return begun
 
-    async def _request(
-        self, cipher: TenantCipher, conversation_id: UUID, turn: OpenTurn, model: ResolvedModel, ask: Ask
-    ) -> ChatRequest:
-        usable = _usable_tokens(model)
-        passages = await select_passages(ask.content, ask.documents, max_tokens=usable // _DOCUMENT_SHARE)
-        system = open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, conversation_id, turn.system_prompt_sealed)
-        fixed = [system or "", ask.content, *(passage.text for passage in passages)]
-        left = usable - _answer_tokens(ask, model) - sum(map(estimate_tokens, fixed))
-        if left < 0:
-            field = "max_tokens" if left + (ask.max_tokens or 0) >= 0 else "content"
-            raise InvalidInput({field: f"does not fit the window of {model.name} ({model.context_window} tokens)"})
-        return ChatRequest(
-            model=model.model,
-            messages=(*_fitting(turn.history, left), ChatMessage("user", ask.content)),
-            system=system,
-            passages=passages,
-            temperature=ask.temperature,
-            max_tokens=ask.max_tokens,
-        )
+
+async def _plan(ask: Ask, model: ResolvedModel, own_model: str | None, system: str | None) -> _Plan:
+    """Raises InvalidInput for what `model` cannot be asked."""
+    _check_parameters(ask, model)
+    usable = _usable_tokens(model)
+    passages = await select_passages(ask.content, ask.documents, max_tokens=usable // _DOCUMENT_SHARE)
+    fixed = estimate_tokens(ask.content) + sum(estimate_tokens(passage.text) for passage in passages)
+    room = usable - _answer_tokens(ask, model) - fixed
+    left = room - estimate_tokens(system or "")
+    if left < 0:
+        field = "max_tokens" if left + (ask.max_tokens or 0) >= 0 else "content"
+        raise InvalidInput({field: f"does not fit the window of {model.name} ({model.context_window} tokens)"})
+    return _Plan(model, own_model, passages, room)
+
+
+def _request(ask: Ask, plan: _Plan, system: str | None, newest_first: list[ChatMessage]) -> ChatRequest:
+    left = (plan.room or 0) - estimate_tokens(system or "")
+    return ChatRequest(
+        model=plan.model.model,
+        messages=(*_fitting(newest_first, left), ChatMessage("user", ask.content)),
+        system=system,
+        passages=plan.passages,
+        temperature=ask.temperature,
+        max_tokens=ask.max_tokens,
+    )
 
 
 def _usable_tokens(model: ResolvedModel) -> int:
@@ -167,3 +198,8 @@ def _check_parameters(ask: Ask, model: ResolvedModel) -> None:
 def _check_documents(ask: Ask) -> None:
     if sum(len(document.text) for document in ask.documents) > _DOCUMENT_CHARACTERS:
         raise InvalidInput({"documents": f"may have {_DOCUMENT_CHARACTERS} characters together"})
+
+
+def _in_progress() -> Conflict:
+    message = "An answer is being generated in this conversation; wait for it or cancel it."
+    return Conflict(message, code="GENERATION_IN_PROGRESS")
