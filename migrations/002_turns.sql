@@ -48,7 +48,13 @@ BEGIN
     WHERE c.tenant_id = p_tenant AND c.id = p_conversation AND (c.user_id = p_user OR c.visibility = 'tenant')
         AND (p_is_model_given OR c.model IS NOT DISTINCT FROM p_conversation_model)
         AND coalesce(octet_length(c.system_prompt_sealed), 0) <= p_max_system_bytes
-        AND NOT EXISTS (SELECT FROM public.messages m WHERE m.tenant_id = p_tenant AND m.id = p_answer)
+        -- Not a repeat: then the newest message would be this answer. (By its position and not by its id alone: a plan
+        -- made while the table was empty might scan the tenant for it.)
+        AND NOT EXISTS (
+            SELECT FROM public.messages m
+            WHERE m.tenant_id = p_tenant AND m.conversation_id = p_conversation AND m.position = c.message_count
+                AND m.id = p_answer
+        )
     RETURNING c.message_count, c.model, c.system_prompt_sealed
     INTO v_position, conversation_model, system_prompt_sealed;
     v_is_new := FOUND;
@@ -56,7 +62,9 @@ BEGIN
         SELECT m.position, m.created_at, c.model, c.system_prompt_sealed
         INTO v_position, created_at, conversation_model, system_prompt_sealed
         FROM public.conversations c
-        LEFT JOIN public.messages m ON m.tenant_id = c.tenant_id AND m.id = p_answer
+        LEFT JOIN public.messages m
+            ON m.tenant_id = c.tenant_id AND m.conversation_id = c.id AND m.position = c.message_count
+            AND m.id = p_answer
         WHERE c.tenant_id = p_tenant AND c.id = p_conversation AND (c.user_id = p_user OR c.visibility = 'tenant');
         IF NOT FOUND THEN
             RETURN;
