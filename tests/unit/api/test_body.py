@@ -52,6 +52,23 @@ def test_a_good_body_is_decoded() -> None:
     assert (body.number, body.items[0].name, body.free) == (5, "ä", {"a": None})
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 5_000])
+@pytest.mark.parametrize(
+    ("template", "field"), [('{"number": %s}', "number"), ('{"number": 1, "free": {"a": [%s]}}', "free.a[0]")]
+)
+def test_a_number_out_of_range_is_named_by_its_path(template: str, number: str, field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decode_strict((template % number).encode(), Body)
+    assert refused.value.fields == {field: "is a number out of range"}
+
+
+@pytest.mark.parametrize("raw", [b"{", b'{"number": NaN}', b'{"number": Infinity}', b'{"number": 1e}', b"\xff"])
+def test_what_is_no_json_is_a_bad_request(raw: bytes) -> None:
+    with pytest.raises(CopilotError) as refused:
+        decode_strict(raw, Body)
+    assert refused.value.code == "BAD_REQUEST"
+
+
 def test_a_refusal_does_not_repeat_what_was_sent() -> None:
     with pytest.raises(InvalidInput) as refused:
         decode_strict(b'{"number": "hunter2-hunter2"}', Body)

@@ -1,6 +1,8 @@
 """Strict JSON bodies: unknown fields, wrong types, NUL characters and non-JSON are refused, each named by its path."""
 
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import msgspec
@@ -13,6 +15,8 @@ from copilot_api.http.lingering import has_body
 from copilot_common.base.errors import CopilotError, InvalidInput
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+_LONGEST_INTEGER = 4_000  # digits: Python itself refuses more than 4 300, which nobody means
 
 
 class RequestBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -42,7 +46,7 @@ def decode_strict(raw: bytes, model: type[T]) -> T:
     except msgspec.ValidationError:
         raise InvalidInput(_faults(raw, model)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _not_json() from None
+        raise _undecodable(raw) from None
     if b"\\u0000" in raw:
         try:
             _refuse_nul(msgspec.json.decode(raw))
@@ -60,6 +64,29 @@ def check_media_type(headers: dict[bytes, bytes]) -> None:
         raise error
 
 
+def _undecodable(raw: bytes) -> CopilotError:
+    """What msgspec cannot decode may still be JSON: with a number beyond what 64 bits hold, which has a place."""
+    try:
+        body = json.loads(raw, parse_int=_parse_integer, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return _not_json()
+    faults = dict.fromkeys(_paths_with(_is_out_of_range, body, ""), "is a number out of range")
+    return InvalidInput(faults) if faults else _not_json()
+
+
+def _parse_integer(text: str) -> int | float:
+    return int(text) if len(text) <= _LONGEST_INTEGER else math.inf
+
+
+def _refuse_constant(name: str) -> None:
+    """Python's json knows NaN and Infinity, JSON does not."""
+    raise ValueError(name)
+
+
+def _is_out_of_range(value: object) -> bool:
+    return isinstance(value, float) and math.isinf(value)
+
+
 def _not_json() -> CopilotError:
     error = CopilotError("The body is not valid JSON in UTF-8, or nested too deeply.")
     error.code = "BAD_REQUEST"
@@ -67,23 +94,27 @@ def _not_json() -> CopilotError:
 
 
 def _refuse_nul(value: object) -> None:
-    faults = dict.fromkeys(_paths_with_nul(value, ""), "must not contain NUL characters")
+    faults = dict.fromkeys(_paths_with(_has_nul, value, ""), "must not contain NUL characters")
     if faults:
         raise InvalidInput(faults)
 
 
-def _paths_with_nul(value: object, path: str) -> Iterator[str]:
+def _has_nul(value: object) -> bool:
+    return isinstance(value, str) and "\0" in value
+
+
+def _paths_with(is_wrong: Callable[[object], bool], value: object, path: str) -> Iterator[str]:
     match value:
-        case str() if "\0" in value:
-            yield path
         case dict():
             for key, item in value.items():
-                if "\0" in key:
+                if is_wrong(key):
                     yield path or "body"
-                yield from _paths_with_nul(item, f"{path}.{key}" if path else str(key))
+                yield from _paths_with(is_wrong, item, f"{path}.{key}" if path else str(key))
         case list():
             for index, item in enumerate(value):
-                yield from _paths_with_nul(item, f"{path}[{index}]")
+                yield from _paths_with(is_wrong, item, f"{path}[{index}]")
+        case _ if is_wrong(value):
+            yield path or "body"
         case _:
             pass
 
@@ -93,7 +124,7 @@ def _faults(raw: bytes, model: type[msgspec.Struct]) -> dict[str, str]:
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _not_json() from None
+        raise _undecodable(raw) from None
     if not isinstance(body, dict):
         return {"body": "must be an object"}
     fields = {field.encode_name: field for field in msgspec.structs.fields(model)}
