@@ -83,6 +83,14 @@ class Database:
         finally:
             await self._pool.putconn(connection)
 
+    async def fetch_rows(self, query: LiteralString, params: Params) -> list[TupleRow]:
+        """All rows of a statement that is a transaction of its own. Raises Unavailable."""
+        connection, cursor = await self._first_statement(query, params)
+        try:
+            return await cursor.fetchall()
+        finally:
+            await self._pool.putconn(connection)
+
     async def _first_statement(
         self, query: LiteralString | bytes, params: Params | None = None
     ) -> tuple[Connection, AsyncCursor[TupleRow]]:
