@@ -13,7 +13,7 @@ from support.api import Site
 from support.stack import Database
 
 # Tables without a tenant, and why copilot_app may read them or not at all.
-NOT_OF_A_TENANT = {"schema_migrations": "read", "platform_keys": None, "processes", "job_cursors": None}
+NOT_OF_A_TENANT = {"schema_migrations": "read", "platform_keys": None, "processes": None, "job_cursors": None}
 Table = tuple[str, str]
 
 
@@ -136,6 +136,8 @@ FILL = """
     INSERT INTO job_signals (tenant_id, id, job_id, name) VALUES (%(tenant)s, %(id)s, %(id)s, 'cancel');
     INSERT INTO context_embeddings (tenant_id, chunk_id, model, embedding)
         VALUES (%(tenant)s, %(id)s, 'm', array_fill(0.1, ARRAY[256])::vector);
+    INSERT INTO blobs (tenant_id, id) VALUES (%(tenant)s, %(id)s);
+    INSERT INTO blob_pieces (tenant_id, blob_id, number, content_sealed) VALUES (%(tenant)s, %(id)s, 0, '');
 """
 
 
@@ -220,6 +222,7 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     ]
     forbidden += [f"SELECT * FROM {table}" for table, right in NOT_OF_A_TENANT.items() if right is None]
     forbidden += ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "DELETE FROM llm_calls"]
+    forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]
     forbidden += [f"SET ROLE {role}" for role in ("copilot_owner", "copilot_dispatch", "copilot_backup", "copilot")]
     forbidden += ["ALTER TABLE conversations DISABLE ROW LEVEL SECURITY", "DROP POLICY own_row_users ON users"]

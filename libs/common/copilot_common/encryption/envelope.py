@@ -52,6 +52,8 @@ class Purpose(StrEnum):
     FEEDBACK_COMMENT = "feedback.comment"
     STREAM_EVENT = "stream.event"
     IDEMPOTENT_ANSWER = "idempotency.answer"
+    BLOB_MANIFEST = "blob.manifest"
+    BLOB_PIECE = "blob.piece"
 
 
 _PREFIXES = {purpose: b"copilot-seal-1\x00" + purpose.value.encode() + b"\x00" for purpose in Purpose}
