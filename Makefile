@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := libs/common libs/domain libs/cli libs/devstack services/api
+PACKAGES := libs/common libs/domain libs/cli libs/devstack services/api services/workflow_engine services/context_service
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup up down demo test check format bench lock clean

@@ -47,11 +47,11 @@ BEGIN
     WHERE c.tenant_id = p_tenant AND c.id = p_conversation AND (c.user_id = p_user OR c.visibility = 'tenant')
         AND (p_is_model_given OR c.model IS NOT DISTINCT FROM p_conversation_model)
         AND coalesce(octet_length(c.system_prompt_sealed), 0) <= p_max_system_bytes
-        -- Not a repeat: then the newest message would be this answer.
+        -- Not a repeat: then the newest message would be this answer. Nor while background answers wait their turn.
         AND NOT EXISTS (
             SELECT FROM public.messages m
             WHERE m.tenant_id = p_tenant AND m.conversation_id = p_conversation AND m.position = c.message_count
-                AND m.id = p_answer
+                AND (m.id = p_answer OR m.status = 'pending')
         )
     RETURNING c.message_count, c.model, c.system_prompt_sealed
     INTO answer_position, conversation_model, system_prompt_sealed;
@@ -122,7 +122,7 @@ CREATE FUNCTION turn.finish(
     p_tenant uuid, p_user uuid, p_conversation uuid, p_position integer, p_answer uuid, p_process uuid,
     p_fence integer,
     p_status text, p_content_sealed bytea, p_events_sealed bytea, p_citations_sealed bytea,
-    p_finish_reason text, p_error_code text,
+    p_finish_reason text, p_error_code text, p_degraded boolean,
     p_call uuid, p_api_key uuid, p_provider text, p_model text, p_input_tokens integer, p_output_tokens integer,
     p_cached_tokens integer, p_reasoning_tokens integer, p_cost_usd numeric, p_estimated boolean,
     p_first_token_ms integer, p_total_ms integer
@@ -143,7 +143,8 @@ BEGIN
     SET status = p_status, content_sealed = p_content_sealed, events_sealed = p_events_sealed,
         citations_sealed = p_citations_sealed, finish_reason = p_finish_reason, error_code = p_error_code,
         input_tokens = p_input_tokens, output_tokens = p_output_tokens, cached_tokens = p_cached_tokens,
-        cost_usd = p_cost_usd, usage_estimated = p_estimated, completed_at = now(), process_id = NULL
+        cost_usd = p_cost_usd, usage_estimated = p_estimated, degraded = p_degraded, completed_at = now(),
+        process_id = NULL
     -- Not `status = 'generating'`: that would invite the small indexes of what is being generated, and N answers at
     -- once would each read N rows.
     WHERE tenant_id = p_tenant AND conversation_id = p_conversation AND position = p_position AND id = p_answer

@@ -23,7 +23,7 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return when it is ready; `copilot down` ends it.")
     ] = False,
 ) -> None:
-    """Start PostgreSQL, Redis and the API, all embedded. Starts only what is missing; Ctrl-C ends all of it."""
+    """Start the whole stack, all embedded. Starts only what is missing; Ctrl-C ends all of it."""
     from copilot_devstack.terminal import bring_up, reporting, stay
 
     with reporting():
@@ -52,7 +52,9 @@ def status(
 
 
 def logs(
-    service: Annotated[str | None, typer.Argument(help="postgres, redis or api; all of them if left out.")] = None,
+    service: Annotated[
+        str | None, typer.Argument(help="postgres, redis, api or a worker's name; all of them if left out.")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
 ) -> None:

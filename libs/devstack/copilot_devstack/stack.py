@@ -13,6 +13,9 @@ from copilot_devstack.progress import Progress
 from copilot_devstack.redis import EmbeddedRedis
 from copilot_devstack.server import Server
 from copilot_devstack.state import DevState, Secrets, load_dev_state, load_secrets, save_dev_state, save_secrets
+from copilot_devstack.worker_server import WorkerServer, WorkflowEngineServer
+
+WORKERS: tuple[type[WorkerServer], ...] = (WorkflowEngineServer,)
 
 OWNER = "copilot_owner"
 APP = "copilot_app"
@@ -53,10 +56,22 @@ class Stack:
             self.home, environ=self._environ, connections=self._connections, ends_with_parent=self._ends_with_parent
         )
 
+    @cached_property
+    def workers(self) -> tuple[WorkerServer, ...]:
+        return tuple(
+            kind(
+                self.home,
+                environ=self._environ,
+                connections=self._connections,
+                ends_with_parent=self._ends_with_parent,
+            )
+            for kind in WORKERS
+        )
+
     @property
     def servers(self) -> tuple[Server, ...]:
         """In the order they start."""
-        return (self.postgres, self.redis, self.api)
+        return (self.postgres, self.redis, self.api, *self.workers)
 
     def running(self) -> list[Server]:
         return [server for server in self.servers if server.is_running]
@@ -108,13 +123,18 @@ class Stack:
         return load_secrets(self.home)
 
     def _up(self, progress: Progress) -> DevState:
-        if self._start_stores(progress) and self.api.is_running:
-            self.api.stop()  # it was told ports that are no longer theirs
+        services = (self.api, *self.workers)
+        if self._start_stores(progress):
+            for service in services:
+                if service.is_running:
+                    service.stop()  # it was told ports that are no longer theirs
         self._prepare_database(progress)
-        with progress.step(self.api.title) as step:
-            fresh = self.api.launch()
-            self.api.wait_ready()
-            step.note = _note(self.api, fresh, self.api.base_url)
+        fresh = {service.name: service.launch() for service in services}  # they start side by side
+        for service in services:
+            with progress.step(service.title) as step:
+                service.wait_ready()
+                place = self.api.base_url if service is self.api else f"probes on 127.0.0.1:{service.port}"
+                step.note = _note(service, fresh[service.name], place)
         state = self._describe()
         save_dev_state(self.home, state)
         return state

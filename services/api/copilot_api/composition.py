@@ -1,18 +1,15 @@
 """The composition root: everything this process is made of is put together here, and nowhere else."""
 
 import asyncio
-import gc
 from importlib.metadata import version
 from typing import Any
 
-import psycopg
 from litestar import Litestar, Request
 from litestar.di import NamedDependency, Provide
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 from loguru import logger
 
-from copilot_api.health import Health
 from copilot_api.http.access import AccessMiddleware, check_authority
 from copilot_api.http.context import request_context
 from copilot_api.http.docs import docs_router, openapi_config
@@ -21,7 +18,7 @@ from copilot_api.http.errors import handle_exception
 from copilot_api.http.json import JsonResponse
 from copilot_api.http.parameters import wanted_page
 from copilot_api.resources import ROUTE_HANDLERS
-from copilot_api.server import install_stop_signals, serve
+from copilot_api.server import serve
 from copilot_api.services import Services
 from copilot_common.auth.authenticate import Authenticator
 from copilot_common.auth.tokens import AccessTokens
@@ -29,12 +26,15 @@ from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.encryption import KeyRing
 from copilot_common.limits import Limit, Limiter, RequestLimits
 from copilot_common.llm.registry import ModelRegistry
-from copilot_common.platform.db import Database, refuse_powerful_role
+from copilot_common.platform.booting import calm_garbage_collector, install_stop_signals, until_database_fits
+from copilot_common.platform.db import Database
+from copilot_common.platform.health import Health
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.logs import configure_logs
 from copilot_common.platform.metrics import HttpMetrics, new_registry
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
+from copilot_common.queue import ArqLine, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.conversations import ConversationRepository, ConversationService
 from copilot_domain.conversations.generation import GenerationService, StreamLog
@@ -42,8 +42,6 @@ from copilot_domain.tenants import TenantServices
 
 SERVICE = "api-server"
 _MAX_BODY_BYTES = 10_000_000
-_LOOK_AGAIN_SECONDS = 1.0
-_GC_THRESHOLD = 20_000  # a request makes a few hundred objects that live until its answer; 700 would stop each one
 
 
 def build_services(settings: Settings) -> Services:
@@ -57,10 +55,14 @@ def build_services(settings: Settings) -> Services:
     lease = ProcessLease(settings.database_url, process_id, SERVICE)
     models = ModelRegistry(settings, registry)
     limiter = Limiter(redis, registry)
+    line = ArqLine(settings.redis_url)
+    ringer = Ringer(line)
+    ledger = Ledger(ringer.ring)
+    dispatcher = Dispatcher(database, process_id)
     access_tokens = AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
     return Services(
         settings=settings,
-        health=Health(database, redis, lease, models, version=version("copilot-api")),
+        health=Health(database, redis, lease, version=version("copilot-api"), has_llm=models.has_provider),
         process_id=process_id,
         registry=registry,
         metrics=metrics,
@@ -68,6 +70,10 @@ def build_services(settings: Settings) -> Services:
         tenants_db=tenants_db,
         redis=redis,
         lease=lease,
+        line=line,
+        ringer=ringer,
+        ledger=ledger,
+        sweeper=JobSweeper(dispatcher, ringer.ring, keep_ended=settings.keep_ended_jobs),
         authenticator=Authenticator(database, access_tokens),
         limits=RequestLimits(limiter, Limit(settings.rate_limit_requests, settings.rate_limit_window_ms)),
         models=models,
@@ -81,6 +87,7 @@ def build_services(settings: Settings) -> Services:
             max_messages=settings.max_conversation_messages,
             max_running=settings.max_concurrent_generations,
             active=metrics.active_conversations,
+            ledger=ledger,
         ),
     )
 
@@ -131,33 +138,15 @@ async def _boot(services: Services) -> None:
     for warning in services.models.warnings:
         logger.bind(hint=warning).warning("Model settings")
     await services.models.prepare()
-    await _until_role_checked(services.settings.database_url)
-    await services.database.open()
-    while (reason := await services.health.schema_fault()) is not None:
-        logger.bind(reason=reason).warning("Not ready")
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    await until_database_fits(services.settings.database_url, services.database, services.health)
     await services.lease.start()
+    services.ringer.start()
+    services.loops = [asyncio.create_task(services.sweeper.run_forever(), name="job sweeper")]
     services.generations.start()
-    _calm_garbage_collector()
+    calm_garbage_collector()
     services.health.is_booted = True
     settings = services.settings
     logger.bind(port=settings.port, environment=settings.node_env, process_id=str(services.process_id)).info("Serving")
-
-
-def _calm_garbage_collector() -> None:
-    """What is loaded by now stays for good: the collector need not look at it again and again under load."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
-
-
-async def _until_role_checked(database_url: str) -> None:
-    while True:
-        try:
-            return await refuse_powerful_role(database_url)
-        except psycopg.OperationalError as error:
-            logger.bind(error_type=type(error).__name__).warning("Database not reachable yet")
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
 async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
@@ -165,7 +154,11 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     boot.cancel()
     result = (await asyncio.gather(boot, return_exceptions=True))[0]
     await services.generations.stop()
+    for loop in services.loops:
+        loop.cancel()
+    await services.ringer.stop()
     await services.lease.stop()
+    await services.line.aclose()
     await services.models.aclose()
     await services.redis.aclose()
     await services.database.close()

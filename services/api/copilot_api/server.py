@@ -5,7 +5,6 @@ left is interrupted. Granian's `serve` returns when the last response has been s
 """
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,15 +13,6 @@ from granian.server.embed import Server
 
 _BACKLOG = 1_024
 _LAST_RESPONSES_SECONDS = 3.0
-
-
-def install_stop_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
 
 
 async def serve(

@@ -1,26 +1,28 @@
 """What the routes stand on, wired together once in `composition`."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from copilot_api.health import Health
 from copilot_common.auth.authenticate import Authenticator
 from copilot_common.base.ids import ProcessId
 from copilot_common.limits import RequestLimits
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.db import Database
+from copilot_common.platform.health import Health
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.metrics import HttpMetrics
 from copilot_common.platform.settings import Settings
+from copilot_common.queue import ArqLine, JobSweeper, Ledger, Ringer
 from copilot_common.tenancy import TenantDatabase
 from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
 
 
-@dataclass(frozen=True)
+@dataclass
 class Services:
     settings: Settings
     health: Health
@@ -31,9 +33,14 @@ class Services:
     tenants_db: TenantDatabase
     redis: Redis
     lease: ProcessLease
+    line: ArqLine
+    ringer: Ringer
+    ledger: Ledger
+    sweeper: JobSweeper
     authenticator: Authenticator
     limits: RequestLimits
     models: ModelRegistry
     tenants: TenantServices
     conversations: ConversationService
     generations: GenerationService
+    loops: list[asyncio.Task[None]] = field(default_factory=list)

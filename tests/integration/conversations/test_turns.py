@@ -12,6 +12,7 @@ from copilot_common.base.errors import Conflict, InvalidInput, NotFound, Unavail
 from copilot_common.base.ids import MessageId, ProcessId, UserId, new_id
 from copilot_common.encryption import DecryptionError
 from copilot_common.llm.estimates import estimate_usage
+from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.conversations import Ask, ConversationRepository, Document, NewConversation
 from copilot_domain.conversations.generation.finishing import Finisher
@@ -49,7 +50,9 @@ def running(ground: Ground, where: UUID, turn: StartedTurn) -> RunningGeneration
 async def end(ground: Ground, where: UUID, turn: StartedTurn, text: str = "An answer.") -> RunningGeneration:
     generation = running(ground, where, turn)
     generation.record.add_text(text)
-    await Finisher(ground.db, ground.log, PROCESS).finish(generation, Outcome("completed", "stop"))
+    await Finisher(ground.db, ground.log, Ledger(lambda _: None), PROCESS).finish(
+        generation, Outcome("completed", "stop")
+    )
     return generation
 
 
@@ -203,7 +206,7 @@ async def test_history_that_cannot_be_opened_fails_the_answer_and_frees_the_conv
     assert turn.fault is not None
     generation = running(ground, where, turn)
     outcome = await Generator(ground.log).run(generation)
-    await Finisher(ground.db, ground.log, PROCESS).finish(generation, outcome)
+    await Finisher(ground.db, ground.log, Ledger(lambda _: None), PROCESS).finish(generation, outcome)
     with pytest.raises(DecryptionError):
         await generation.wait()
     assert ground.status(turn.answer_id) == "failed"

@@ -82,6 +82,11 @@ class ModelRegistry:
         name = profile.alias if profile else f"{provider}/{model_id}"
         return ResolvedModel(name, provider, model_id, profile, self._chat(provider))
 
+    @property
+    def has_provider(self) -> bool:
+        """Somebody else than `local` answers."""
+        return self.configured_providers != ("local",)
+
     def models(self) -> list[tuple[ModelProfile, bool]]:
         """Every listed model, and whether its provider is configured."""
         return [(profile, profile.provider in self.configured_providers) for profile in self._profiles]

@@ -9,6 +9,7 @@ import binascii
 import ipaddress
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     node_env: str = "production"
     host: str = "0.0.0.0"  # noqa: S104 — a pod listens on all its addresses
     port: Port = 8080
+    probe_port: Annotated[Port | None, _doc("of a worker: health and metrics; by default 8081 and 8082")] = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"
     rate_limit_requests: Positive = 100
@@ -62,6 +64,9 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     registration: Literal["closed", "invite", "open"] = "invite"
     trusted_proxies: Annotated[str, _doc("CIDR blocks, comma-separated, whose X-Forwarded-For is believed")] = ""
     egress_allow: Annotated[str, _doc("hosts and CIDR blocks that tenants' URLs may name though not public")] = ""
+    keep_ended_jobs_hours: Annotated[Positive, _doc("how long completed and cancelled jobs can be looked at")] = 72
+    job_slots: Annotated[Positive, _doc("jobs a worker process runs at once")] = 16
+    tenant_job_limit: Annotated[Positive, _doc("jobs of one tenant at once, in all workers of a queue")] = 50
     # 20 pods share PostgreSQL's default 100 connections.
     database_pool_max: Positive = 4
     access_token_ttl_seconds: Positive = 900
@@ -84,6 +89,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     def trusted_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         blocks = [block.strip() for block in self.trusted_proxies.split(",")]
         return tuple(ipaddress.ip_network(block, strict=False) for block in blocks if block)
+
+    @property
+    def keep_ended_jobs(self) -> timedelta:
+        return timedelta(hours=self.keep_ended_jobs_hours)
 
     @property
     def egress_exemptions(self) -> Exemptions:

@@ -16,6 +16,7 @@ from copilot_domain.conversations.types import (
     AnswerUsage,
     Citation,
     Conversation,
+    Document,
     Feedback,
     Message,
     MessageStatus,
@@ -27,6 +28,7 @@ sql = Queries(__package__)
 
 _decode_metadata = msgspec.json.Decoder(dict[str, object]).decode
 _decode_citations = msgspec.json.Decoder(list[Citation]).decode
+decode_documents = msgspec.json.Decoder(tuple[Document, ...]).decode
 encode_json = msgspec.json.encode
 
 BEFORE_ALL = (datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1))

@@ -7,6 +7,7 @@ from copilot_api.resources.auth.routes import auth_router
 from copilot_api.resources.conversations.messages import MessageController
 from copilot_api.resources.conversations.routes import ConversationController
 from copilot_api.resources.health.routes import health_router
+from copilot_api.resources.jobs.routes import JobController
 from copilot_api.resources.models.routes import models_router
 from copilot_api.resources.tenants.routes import tenants_router
 from copilot_api.resources.usage.routes import usage_router
@@ -20,4 +21,5 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     models_router,
     ConversationController,
     MessageController,
+    JobController,
 ]

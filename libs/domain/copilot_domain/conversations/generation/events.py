@@ -48,6 +48,12 @@ class MessageEnd(msgspec.Struct, tag_field="type", tag="message_end"):
     usage: AnswerUsage
 
 
+class Restart(msgspec.Struct, tag_field="type", tag="restart"):
+    """The text begins again."""
+
+    reason: str
+
+
 class StreamError(msgspec.Struct, tag_field="type", tag="error"):
     code: ErrorCode
     error: str
@@ -66,6 +72,7 @@ class EventRecord:
         self.has_ended = False
         self._texts: list[str] = []
         self._bounds: list[Boundary] = []
+        self._began = 0  # the first event of the text that counts
 
     def __len__(self) -> int:
         return len(self.payloads)
@@ -83,6 +90,13 @@ class EventRecord:
 
     def add(self, event: MessageStart | MessageEnd | StreamError | Citation) -> None:
         self._add_json(event_json(event))
+
+    def restart(self, reason: str) -> None:
+        """The text so far counts no more. Its events stay in the stream: as themselves, since the content, from which
+        deltas are otherwise rebuilt, is the new one's."""
+        self._bounds = [payload.decode() for payload in self.payloads]
+        self._texts = []
+        self._add_json(_encode(Restart(reason)))
 
     def boundaries(self, ending: MessageEnd | StreamError | None = None) -> bytes:
         """To be sealed and stored beside the content; with the event that will be the last one."""
@@ -116,13 +130,15 @@ class EventRecord:
         return list(enumerate(self.payloads[number:], number + 1))
 
     def citations(self) -> Iterator[Citation]:
-        for bound in self._bounds:
+        for bound in self._bounds[self._began :]:
             if isinstance(bound, str) and bound.startswith('{"type":"citation"'):
                 yield msgspec.json.decode(bound, type=Citation)
 
     def _add_json(self, payload: bytes) -> None:
         self._bounds.append(payload.decode())
         self.payloads.append(payload)
+        if payload.startswith(b'{"type":"restart"'):
+            self._texts, self._began = [], len(self._bounds)
         self.has_ended = is_last(payload)
 
 

@@ -2,31 +2,39 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from time import monotonic
+from uuid import UUID
 
 import psycopg
 from loguru import logger
 
 from copilot_common.base.errors import Conflict, CopilotError, ProviderError, Unavailable
 from copilot_common.base.ids import ProcessId, new_id
-from copilot_common.tenancy import TenantDatabase
+from copilot_common.queue import JobLost, Ledger, NewJob, complete, hold
+from copilot_common.tenancy import TenantDatabase, Transaction
 from copilot_domain import idempotency
 from copilot_domain.conversations.generation.generating import Outcome, answer_usage, conclude
 from copilot_domain.conversations.generation.log import StreamLog
 from copilot_domain.conversations.generation.rows import Ending, LlmCall, bill_deleted, ending_params
 from copilot_domain.conversations.generation.running import RunningGeneration
+from copilot_domain.conversations.jobs import TITLE_CONVERSATION, TitleConversation
 from copilot_domain.conversations.repository import sql
 from copilot_domain.conversations.types import Message
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 5.0
+_FIRST_ANSWER = 2  # its position
+
+FollowUp = Callable[[Transaction], Awaitable[object]]
 
 
 class Finisher:
     """Stores endings. While PostgreSQL is away it keeps trying: the answer is paid for, and nobody else has it."""
 
-    def __init__(self, db: TenantDatabase, log: StreamLog, process_id: ProcessId) -> None:
+    def __init__(self, db: TenantDatabase, log: StreamLog, ledger: Ledger, process_id: ProcessId) -> None:
         self._db = db
+        self._ledger = ledger
         self._log = log
         self._process_id = process_id
 
@@ -54,6 +62,8 @@ class Finisher:
         while True:
             try:
                 return await self._store(generation, ending, call)
+            except JobLost:
+                return Unavailable("This answer was taken over by another process.")
             except (Unavailable, psycopg.OperationalError):
                 logger.bind(message_id=str(generation.message_id)).warning("Answer not stored yet")
                 await asyncio.sleep(random.uniform(0, wait))
@@ -77,14 +87,37 @@ class Finisher:
             ending=ending,
             call=call,
         )
-        if ending.status != "failed" or generation.claim is None:
+        follow_ups = self._follow_ups(generation, ending)
+        if not follow_ups:
             row = await self._db.call(sql["finish_turn"], params)
             return row is not None and bool(row[0])
         async with self._db.transaction(generation.principal) as tx:
+            if generation.job is not None:
+                await hold(tx, generation.job)
             is_ours = bool(await tx.fetch_value(sql["finish_turn"], params))
-            if is_ours:
-                await idempotency.discard(tx, generation.claim)
+            for follow_up in follow_ups if is_ours else ():
+                await follow_up(tx)
             return is_ours
+
+    def _follow_ups(self, generation: RunningGeneration, ending: Ending) -> list[FollowUp]:
+        """What belongs into the same transaction as the end. Most answers have none, and end in one round trip."""
+        claim, job = generation.claim, generation.job
+        found: list[FollowUp] = []
+        if claim is not None and ending.status == "failed":
+            found.append(lambda tx: idempotency.discard(tx, claim))
+        if job is not None:
+            found.append(lambda tx: complete(tx, job))
+        if generation.position == _FIRST_ANSWER and ending.status == "completed":
+            found.append(lambda tx: self._ask_for_title(tx, generation.conversation_id))
+        return found
+
+    async def _ask_for_title(self, tx: Transaction, conversation_id: UUID) -> None:
+        new = NewJob(
+            type=TITLE_CONVERSATION,
+            payload=TitleConversation(conversation_id),
+            dedupe_key=f"title:{conversation_id}",
+        )
+        await self._ledger.enqueue(tx, new)
 
 
 def _call(generation: RunningGeneration) -> LlmCall:
@@ -114,7 +147,7 @@ def answer_message(generation: RunningGeneration, ending: Ending) -> Message:
         model=generation.model.name,
         citations=ending.citations,
         finish_reason=ending.finish_reason,
-        degraded=False,
+        degraded=ending.degraded,
         metadata=None,
         created_at=generation.created_at,
     )

@@ -69,7 +69,7 @@ class Follower:
             if batch := record.beyond(number):
                 yield batch
                 number, ping_due = _last_number(batch, number), monotonic() + PING_SECONDS
-            if row.status != "generating":
+            if row.status not in {"pending", "generating"}:
                 if number > len(record) or (was_local and not batch):
                     # Its process had shown as much as was kept, or more, when it was lost: the end still follows.
                     yield [(number + 1, record.payloads[-1])]

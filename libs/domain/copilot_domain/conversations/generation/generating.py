@@ -46,7 +46,10 @@ class Generator:
 
     async def run(self, generation: RunningGeneration) -> Outcome:
         """A provider's failure and a stop are outcomes, not exceptions."""
-        generation.record.add(MessageStart(generation.message_id))
+        if len(generation.record) == 0:
+            generation.record.add(MessageStart(generation.message_id))
+        else:
+            generation.record.restart("The worker was lost; the answer begins again.")
         if generation.streamed:
             self._log.append(generation, urgent=True)
         if generation.fault is not None:  # the turn was stored, but what was there before it cannot be read
@@ -122,6 +125,7 @@ def conclude(generation: RunningGeneration, outcome: Outcome) -> tuple[Ending, M
         citations=list(generation.record.citations()),
         finish_reason=outcome.finish_reason,
         error_code=outcome.code,
+        degraded=generation.degraded,
         usage=usage,
         cost_usd=cost,
     )

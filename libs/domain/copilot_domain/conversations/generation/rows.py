@@ -71,6 +71,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     citations: list[Citation]
     finish_reason: FinishReason | None
     error_code: str | None
+    degraded: bool
     usage: TokenUsage
     cost_usd: Decimal | None
 
@@ -106,9 +107,16 @@ def turn_params(
         **audit,
         "audit_id": audit["id"],
         "conversation_id": conversation_id,
+        "process_id": process_id,
+        **sealed_turn(cipher, user_message_id=user_message_id, answer_id=answer_id, ask=ask),
+    }
+
+
+def sealed_turn(cipher: TenantCipher, *, user_message_id: UUID, answer_id: UUID, ask: Ask) -> dict[str, object]:
+    """The two messages of a turn, as far as they are sealed."""
+    return {
         "user_message_id": user_message_id,
         "answer_id": answer_id,
-        "process_id": process_id,
         "empty_sealed": cipher.seal(Purpose.MESSAGE_CONTENT, answer_id, b""),
         **_sealed_ask(cipher, user_message_id, ask),
     }
@@ -149,6 +157,7 @@ def ending_params(
         "citations_sealed": cipher.seal(Purpose.MESSAGE_CITATIONS, message_id, citations) if citations else None,
         "finish_reason": ending.finish_reason,
         "error_code": ending.error_code,
+        "degraded": ending.degraded,
     }
 
 

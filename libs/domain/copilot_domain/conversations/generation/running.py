@@ -8,13 +8,15 @@ from uuid import UUID
 
 from copilot_common.base.errors import Unavailable
 from copilot_common.llm.types import TokenUsage
+from copilot_common.queue import Job
 from copilot_common.tenancy import Principal
 from copilot_domain.conversations.generation.events import PING_SECONDS, EventBatch, EventRecord
 from copilot_domain.conversations.generation.starting import StartedTurn
+from copilot_domain.conversations.jobs import GenerateMessage
 from copilot_domain.conversations.types import Message
 from copilot_domain.idempotency import Claim
 
-StopReason = Literal["cancelled", "interrupted", "lost"]
+StopReason = Literal["cancelled", "interrupted", "lost", "handed_over"]
 
 
 class RunningGeneration:
@@ -28,19 +30,23 @@ class RunningGeneration:
         turn: StartedTurn,
         streamed: bool,
         claim: Claim | None,
+        job: Job[GenerateMessage] | None = None,
+        record: EventRecord | None = None,
     ) -> None:
         self.principal = principal
         self.conversation_id = conversation_id
         self.message_id = turn.answer_id
         self.position = turn.position
-        self.fence = 1
+        self.fence = turn.fence
         self.created_at = turn.created_at
         self.cipher = turn.cipher
         self.model = turn.model
         self.request = turn.request
         self.streamed = streamed
         self.claim = claim
-        self.record = EventRecord()
+        self.job = job
+        self.degraded = False
+        self.record = record or EventRecord()
         self.fault = turn.fault
         self.usage: TokenUsage | None = None
         self.began_at = monotonic()
@@ -53,8 +59,8 @@ class RunningGeneration:
         self.is_lost = False
         self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
-        self._logged = 0
-        self._published = 0
+        # What another process had made is logged and shown already.
+        self._logged = self._published = len(self.record)
         self._waiters: list[asyncio.Future[bool]] = []
 
     def stop(self, reason: StopReason) -> None:

@@ -10,19 +10,22 @@ from prometheus_client import Gauge
 from copilot_common.base.errors import Conflict, Unavailable
 from copilot_common.base.ids import MessageId, ProcessId, new_id
 from copilot_common.llm.registry import ModelRegistry
+from copilot_common.queue import Job, JobLost, Ledger
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_common.tenancy.audit import record_audit
 from copilot_domain.conversations.generation.checkpointing import Checkpointer
-from copilot_domain.conversations.generation.events import EventBatch
+from copilot_domain.conversations.generation.events import EventBatch, EventRecord
 from copilot_domain.conversations.generation.finishing import Finisher
 from copilot_domain.conversations.generation.following import AnswerRef, Follower
 from copilot_domain.conversations.generation.generating import Generator
 from copilot_domain.conversations.generation.log import StreamLog
+from copilot_domain.conversations.generation.queueing import TurnQueue
 from copilot_domain.conversations.generation.running import RunningGeneration
-from copilot_domain.conversations.generation.starting import TurnStarter
+from copilot_domain.conversations.generation.starting import StartedTurn, TurnStarter
 from copilot_domain.conversations.generation.sweeping import Sweeper
+from copilot_domain.conversations.jobs import GenerateMessage
 from copilot_domain.conversations.repository import ConversationRepository
-from copilot_domain.conversations.types import Ask
+from copilot_domain.conversations.types import Ask, Message
 from copilot_domain.idempotency import Claim
 
 _STOP_SECONDS = 5.0  # for interrupted answers to be stored; what is not, the next sweep ends
@@ -41,6 +44,7 @@ class GenerationService:
         max_messages: int,
         max_running: int,
         active: Gauge,
+        ledger: Ledger,
     ) -> None:
         repository = ConversationRepository()
         self._repository = repository
@@ -52,8 +56,9 @@ class GenerationService:
         self._loops: list[asyncio.Task[None]] = []
         self._is_draining = False
         self._starter = TurnStarter(db, models, process_id=process_id, max_messages=max_messages)
+        self._queue = TurnQueue(db, models, ledger)
         self._generator = Generator(log)
-        self._finisher = Finisher(db, log, process_id)
+        self._finisher = Finisher(db, log, ledger, process_id)
         self._checkpointer = Checkpointer(db, self._running.values(), process_id)
         self._sweeper = Sweeper(db, log, repository, models, process_id, self._known)
         self._follower = Follower(db, log, repository)
@@ -118,6 +123,38 @@ class GenerationService:
             generation.stop("interrupted")
         return generation
 
+    async def ask_later(
+        self, principal: Principal, conversation_id: UUID, ask: Ask, *, claim: Claim | None = None
+    ) -> Message:
+        """Store the turn and have it answered in the background; the pending answer. Raises NotFound, InvalidInput."""
+        return await self._queue.queue(principal, conversation_id, ask, claim)
+
+    async def run_job(
+        self, job: Job[GenerateMessage], conversation_id: UUID, turn: StartedTurn, record: EventRecord
+    ) -> None:
+        """Make a background answer, to its end. Cancelled, it leaves the answer to whoever takes the job over. Raises
+        JobLost."""
+        generation = RunningGeneration(
+            principal=job.principal,
+            conversation_id=conversation_id,
+            turn=turn,
+            streamed=True,
+            claim=None,
+            job=job,
+            record=record,
+        )
+        self._running[turn.answer_id] = generation
+        self._active.set(len(self._running))
+        task = generation.task = asyncio.create_task(self._generate(generation), name="generation")
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            generation.stop("handed_over")
+            await asyncio.wait({task})
+            raise
+        if generation.is_lost:
+            raise JobLost
+
     def follow(
         self, principal: Principal, conversation_id: UUID, message_id: UUID, *, after: int = 0
     ) -> AsyncIterator[EventBatch]:
@@ -152,6 +189,8 @@ class GenerationService:
     async def _generate(self, generation: RunningGeneration) -> None:
         try:
             outcome = await self._generator.run(generation)
+            if generation.stop_reason == "handed_over":
+                return
             await self._finisher.finish(generation, outcome)
         finally:
             self._running.pop(generation.message_id, None)

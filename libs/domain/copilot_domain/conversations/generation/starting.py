@@ -43,10 +43,11 @@ class StartedTurn:
     request: ChatRequest
     cipher: TenantCipher
     fault: CopilotError | None = None
+    fence: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """What a turn stands on. `own_model` is what the conversation is assumed to name; `room` are the tokens left for
     its system prompt and history, None where the conversation must be looked at first."""
 
@@ -108,18 +109,18 @@ class TurnStarter:
                     answer_id, begun.answer_position, begun.created_at, plan.model, request, cipher, fault
                 )
             system = _system_prompt(begun, cipher, conversation_id)
-            plan = await _plan(ask, self._models.resolve(ask.model or begun.model), begun.model, system)
+            plan = await plan_turn(ask, self._models.resolve(ask.model or begun.model), begun.model, system)
         raise _in_progress()
 
-    async def _guess(self, ask: Ask) -> _Plan:
+    async def _guess(self, ask: Ask) -> Plan:
         """What would be a 422 for the assumed model may be none for the conversation's own."""
         model = self._models.resolve(ask.model)
         try:
-            return await _plan(ask, model, None, None)
+            return await plan_turn(ask, model, None, None)
         except InvalidInput:
             if ask.model is not None:
                 raise
-            return _Plan(model, None, (), None)
+            return Plan(model, None, (), None)
 
     async def _begin(
         self, principal: Principal, params: dict[str, object], answer_id: MessageId, claim: idempotency.Claim | None
@@ -148,7 +149,7 @@ class TurnStarter:
             return begun
 
 
-async def _plan(ask: Ask, model: ResolvedModel, own_model: str | None, system: str | None) -> _Plan:
+async def plan_turn(ask: Ask, model: ResolvedModel, own_model: str | None, system: str | None) -> Plan:
     """Raises InvalidInput for what `model` cannot be asked."""
     _check_parameters(ask, model)
     usable = _usable_tokens(model)
@@ -159,24 +160,24 @@ async def _plan(ask: Ask, model: ResolvedModel, own_model: str | None, system: s
     if left < 0:
         field = "max_tokens" if left + (ask.max_tokens or 0) >= 0 else "content"
         raise InvalidInput({field: f"does not fit the window of {model.name} ({model.context_window} tokens)"})
-    return _Plan(model, own_model, passages, room)
+    return Plan(model, own_model, passages, room)
 
 
 def _opened(
-    ask: Ask, plan: _Plan, begun: Begun, cipher: TenantCipher, conversation_id: UUID
+    ask: Ask, plan: Plan, begun: Begun, cipher: TenantCipher, conversation_id: UUID
 ) -> tuple[ChatRequest, CopilotError | None]:
     """What the model is asked. The turn is stored: where what came before it does not open, its answer must fail."""
     try:
-        return _request(ask, plan, _system_prompt(begun, cipher, conversation_id), begun.history(cipher)), None
+        return build_request(ask, plan, _system_prompt(begun, cipher, conversation_id), begun.history(cipher)), None
     except DecryptionError as error:
-        return _request(ask, plan, None, []), error
+        return build_request(ask, plan, None, []), error
 
 
 def _system_prompt(begun: Begun, cipher: TenantCipher, conversation_id: UUID) -> str | None:
     return open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, conversation_id, begun.system_prompt_sealed)
 
 
-def _request(ask: Ask, plan: _Plan, system: str | None, newest_first: list[ChatMessage]) -> ChatRequest:
+def build_request(ask: Ask, plan: Plan, system: str | None, newest_first: list[ChatMessage]) -> ChatRequest:
     left = (plan.room or 0) - estimate_tokens(system or "")
     return ChatRequest(
         model=plan.model.model,
@@ -218,6 +219,12 @@ def _check_parameters(ask: Ask, model: ResolvedModel) -> None:
         raise InvalidInput({"temperature": f"{model.name} takes none; leave it out"})
     if ask.max_tokens is not None and ask.max_tokens > model.max_output_tokens:
         raise InvalidInput({"max_tokens": f"{model.name} gives at most {model.max_output_tokens}"})
+
+
+async def check_ask(ask: Ask, model: ResolvedModel, system: str | None) -> None:
+    """Raises InvalidInput for what `model` cannot be asked."""
+    _check_documents(ask)
+    await plan_turn(ask, model, None, system)
 
 
 def _check_documents(ask: Ask) -> None:

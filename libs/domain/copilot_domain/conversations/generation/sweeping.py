@@ -138,6 +138,7 @@ class Sweeper:
             citations=list(record.citations()),
             finish_reason="cancelled",
             error_code="INTERRUPTED",
+            degraded=row.degraded,
             usage=usage,
             cost_usd=cost_usd(usage, prices),
         )

@@ -21,6 +21,7 @@ from copilot_domain.idempotency import Replay
 from copilot_domain.pagination import Page, PageRequest, page_request
 
 _DEFAULT_LIMIT = 50
+_ACCEPTED = 202
 LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID")]
 
 
@@ -44,7 +45,7 @@ class MessageController(Controller):
         principal: ActingPrincipal,
         services: AppServices,
     ) -> Response[Any] | EventStream:
-        """The answer; with `stream: true` its events."""
+        """The answer; with `stream: true` its events; with `background: true` the answer that is to be made (202)."""
         return await _send(request, conversation_id, data, principal, services, streamed=data.stream)
 
     @post("/stream", dto=StrictBody[SendMessage], return_dto=None, status_code=200)
@@ -135,12 +136,16 @@ async def _send(
     streamed: bool,
 ) -> Response[Any] | EventStream:
     ask = data.to_ask()
+    if data.background and streamed:
+        raise InvalidInput({"background": "cannot be streamed; follow the pending message's stream"})
     async with begin_once(services, request, principal) as outcome:
         if isinstance(outcome, Replay):
             return await _repeat(services, principal, conversation_id, outcome, streamed=streamed)
-        generation = await services.generations.ask(
-            principal, conversation_id, ask, streamed=streamed, claim=outcome.claim if outcome else None
-        )
+        claim = outcome.claim if outcome else None
+        if data.background:
+            pending = await services.generations.ask_later(principal, conversation_id, ask, claim=claim)
+            return JsonResponse(pending, status_code=_ACCEPTED)
+        generation = await services.generations.ask(principal, conversation_id, ask, streamed=streamed, claim=claim)
     if streamed:
         return event_stream(services.generations.events(generation))
     return JsonResponse(await generation.wait(), status_code=201)
@@ -155,6 +160,8 @@ async def _repeat(
     message = await _read(services, principal, conversation_id, replay.resource_id)
     if streamed:
         return event_stream(services.generations.follow(principal, conversation_id, message.id))
+    if replay.status == _ACCEPTED:
+        return JsonResponse(message, status_code=_ACCEPTED)
     if message.status == "generating":
         raise Conflict("The first request with this Idempotency-Key still runs.", code="IDEMPOTENCY_IN_PROGRESS")
     return JsonResponse(message, status_code=201)

@@ -71,7 +71,7 @@ class SendMessage(RequestBody):
     tools: list[str] | UnsetType = UNSET
 
     def to_ask(self) -> Ask:
-        _refuse_unbuilt(context=self.context, tools=self.tools, background=self.background or UNSET)
+        _refuse_unbuilt(context=self.context, tools=self.tools)
         if self.metadata is not None:
             check_metadata(self.metadata)
         return Ask(

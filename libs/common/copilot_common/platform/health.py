@@ -10,7 +10,6 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from copilot_common.base.errors import Unavailable
-from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.db import Database
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
@@ -34,12 +33,13 @@ class Health:
     """Answers probes. Liveness looks at this process alone, readiness at what it needs."""
 
     def __init__(
-        self, database: Database, redis: Redis, lease: ProcessLease, models: ModelRegistry, *, version: str
+        self, database: Database, redis: Redis, lease: ProcessLease, *, version: str, has_llm: bool | None = None
     ) -> None:
+        """`has_llm`: whether a provider is configured; None where the process asks none."""
         self._database = database
         self._redis = redis
         self._lease = lease
-        self._models = models
+        self._has_llm = has_llm
         self._version = version
         self._started_at = monotonic()
         self.is_booted = False
@@ -67,8 +67,9 @@ class Health:
             "database": "healthy" if schema == "ok" else "unhealthy",
             "cache": redis,
             "queue": redis,
-            "llm": "healthy" if self._models.configured_providers != ("local",) else "degraded",
         }
+        if self._has_llm is not None:
+            components["llm"] = "healthy" if self._has_llm else "degraded"
         return HealthReport(
             status=_overall(components),
             version=self._version,

@@ -1,0 +1,49 @@
+"""What every service does between its start and its first piece of work."""
+
+import asyncio
+import gc
+import signal
+
+import psycopg
+from loguru import logger
+
+from copilot_common.platform.db import Database, refuse_powerful_role
+from copilot_common.platform.health import Health
+
+_LOOK_AGAIN_SECONDS = 1.0
+_GC_THRESHOLD = 20_000  # a request makes a few hundred objects that live until its answer; 700 would stop each one
+
+
+def install_stop_signals() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def until_database_fits(database_url: str, database: Database, health: Health) -> None:
+    """Wait until the database is there with a schema this build works on; opens the pool. Raises SettingsError where
+    the role could get around row-level security."""
+    await _until_role_checked(database_url)
+    await database.open()
+    while (reason := await health.schema_fault()) is not None:
+        logger.bind(reason=reason).warning("Not ready")
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def calm_garbage_collector() -> None:
+    """What is loaded by now stays for good: the collector need not look at it again and again under load."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+
+
+async def _until_role_checked(database_url: str) -> None:
+    while True:
+        try:
+            return await refuse_powerful_role(database_url)
+        except psycopg.OperationalError as error:
+            logger.bind(error_type=type(error).__name__).warning("Database not reachable yet")
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)

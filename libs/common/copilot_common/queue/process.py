@@ -1,0 +1,208 @@
+"""A worker process, from its start to its end: what the workflow engine and the context service have in common.
+
+A service's composition root builds a Backbone, its handlers over it, and calls `run_worker`.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from loguru import logger
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
+
+from copilot_common.base.errors import CopilotError
+from copilot_common.base.ids import ProcessId, new_id
+from copilot_common.encryption import KeyRing
+from copilot_common.platform.booting import calm_garbage_collector, install_stop_signals, until_database_fits
+from copilot_common.platform.db import Database
+from copilot_common.platform.health import Health
+from copilot_common.platform.lease import ProcessLease
+from copilot_common.platform.logs import configure_logs
+from copilot_common.platform.metrics import new_registry
+from copilot_common.platform.probes import ProbeServer
+from copilot_common.platform.redis import connect_redis
+from copilot_common.platform.settings import Settings
+from copilot_common.queue.arq_adapter import ArqLine, RequestHandler
+from copilot_common.queue.dispatching import Dispatcher
+from copilot_common.queue.jobs import JobType, Queue
+from copilot_common.queue.ledger import Ledger
+from copilot_common.queue.metrics import QueueMetrics
+from copilot_common.queue.ringing import Ringer
+from copilot_common.queue.sweeping import JobSweeper
+from copilot_common.queue.worker import Handler, Worker
+from copilot_common.tenancy import TenantDatabase
+
+_DEPTH_CAP = 10_000
+
+
+class Companion(Protocol):
+    """What else lives as long as the process: started once the database is there, stopped after the last job."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What every worker stands on. Connects nothing yet."""
+
+    service: str
+    settings: Settings
+    process_id: ProcessId
+    registry: CollectorRegistry
+    database: Database
+    tenants_db: TenantDatabase
+    redis: Redis
+    lease: ProcessLease
+    line: ArqLine
+    ringer: Ringer
+    ledger: Ledger
+    dispatcher: Dispatcher
+    health: Health
+
+
+def build_backbone(service: str, settings: Settings, *, version: str, has_llm: bool | None = None) -> Backbone:
+    process_id = ProcessId(new_id())
+    database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=service)
+    redis = connect_redis(settings.redis_url)
+    lease = ProcessLease(settings.database_url, process_id, service)
+    line = ArqLine(settings.redis_url)
+    ringer = Ringer(line)
+    return Backbone(
+        service=service,
+        settings=settings,
+        process_id=process_id,
+        registry=new_registry(),
+        database=database,
+        tenants_db=TenantDatabase(database, KeyRing(settings.encryption_key_bytes)),
+        redis=redis,
+        lease=lease,
+        line=line,
+        ringer=ringer,
+        ledger=Ledger(ringer.ring),
+        dispatcher=Dispatcher(database, process_id),
+        health=Health(database, redis, lease, version=version, has_llm=has_llm),
+    )
+
+
+async def run_worker(
+    backbone: Backbone,
+    queue: Queue,
+    handlers: Mapping[JobType[Any], Handler],
+    *,
+    probe_port: int,
+    companions: Sequence[Companion] = (),
+    on_request: RequestHandler | None = None,
+) -> None:
+    """The whole life of the process. Raises SettingsError where it must not work."""
+    settings = backbone.settings
+    configure_logs(backbone.service, level=settings.log_level, style=settings.log_format)
+    process = _Process(backbone, queue, handlers, companions, on_request)
+    stop = install_stop_signals()
+    port = probe_port if settings.probe_port is None else settings.probe_port
+    await process.probes.start(settings.host, port)
+    boot = asyncio.create_task(process.boot())
+    boot.add_done_callback(lambda task: stop.set() if not task.cancelled() and task.exception() else None)
+    try:
+        await stop.wait()
+        backbone.health.is_draining = True
+        await process.drain(settings.drain_seconds)
+    finally:
+        boot.cancel()
+        result = (await asyncio.gather(boot, return_exceptions=True))[0]
+        await process.stop()
+    if isinstance(result, Exception):
+        raise result
+    logger.info("Stopped")
+
+
+class _Process:
+    def __init__(
+        self,
+        backbone: Backbone,
+        queue: Queue,
+        handlers: Mapping[JobType[Any], Handler],
+        companions: Sequence[Companion],
+        on_request: RequestHandler | None,
+    ) -> None:
+        self._backbone = backbone
+        self._queue = queue
+        self._companions = companions
+        self._on_request = on_request
+        self._metrics = QueueMetrics(backbone.registry)
+        settings = backbone.settings
+        self._worker = Worker(
+            backbone.dispatcher,
+            queue,
+            handlers,
+            slots=settings.job_slots,
+            tenant_limit=settings.tenant_job_limit,
+            metrics=self._metrics,
+        )
+        self._sweeper = JobSweeper(backbone.dispatcher, self._ring, keep_ended=settings.keep_ended_jobs)
+        self._loops: list[asyncio.Task[None]] = []
+        self._started: list[Companion] = []
+        self.probes = ProbeServer(backbone.health, backbone.registry, self._refresh_depth)
+
+    async def boot(self) -> None:
+        """Probes are answered from the start, jobs are claimed once the database is there."""
+        backbone = self._backbone
+        await until_database_fits(backbone.settings.database_url, backbone.database, backbone.health)
+        await backbone.lease.start()
+        for companion in self._companions:
+            await companion.start()
+            self._started.append(companion)
+        backbone.ringer.start()
+        self._worker.start()
+        self._loops = [
+            asyncio.create_task(self._sweeper.run_forever(), name="job sweeper"),
+            asyncio.create_task(self._listen(), name="listener"),
+        ]
+        calm_garbage_collector()
+        backbone.health.is_booted = True
+        logger.bind(queue=self._queue, process_id=str(backbone.process_id)).info("Working")
+
+    async def drain(self, seconds: float) -> None:
+        """Answer no more doorbells, let running jobs end, hand back the rest."""
+        await self._worker.drain(seconds)
+
+    async def stop(self) -> None:
+        """What is not reached in order here, the lease's lapse settles."""
+        backbone = self._backbone
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._worker.stop()
+        for companion in reversed(self._started):
+            await companion.stop()
+        await backbone.ringer.stop()
+        await backbone.lease.stop()
+        await self.probes.stop()
+        await backbone.line.aclose()
+        await backbone.redis.aclose()
+        await backbone.database.close()
+
+    async def _listen(self) -> None:
+        await self._backbone.line.listen(
+            self._queue,
+            on_ring=self._worker.wake,
+            on_request=self._on_request,
+            on_connection=self._worker.note_bell,
+        )
+
+    def _ring(self, queue: str) -> None:
+        """The sweep has found work: this process need not be rung for it."""
+        if queue == self._queue:
+            self._worker.wake()
+        self._backbone.ringer.ring(queue)
+
+    async def _refresh_depth(self) -> None:
+        try:
+            depth = await self._backbone.dispatcher.depth(self._queue, cap=_DEPTH_CAP)
+        except CopilotError:
+            return  # the last known value stays; that the database is away, /health tells
+        self._metrics.depth.labels(self._queue).set(depth.due)
+        self._metrics.oldest.labels(self._queue).set(depth.oldest_due_seconds)

@@ -1,0 +1,98 @@
+"""The composition root: everything the workflow engine is made of is put together here, and nowhere else."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from loguru import logger
+from prometheus_client import Gauge
+
+from copilot_common.llm.registry import ModelRegistry
+from copilot_common.platform.settings import Settings
+from copilot_common.queue import WORKFLOW_QUEUE, Handler, JobType
+from copilot_common.queue.process import Backbone, build_backbone, run_worker
+from copilot_domain.conversations.generation import BackgroundGenerator, GenerationService, StreamLog
+from copilot_domain.conversations.jobs import GENERATE_MESSAGE, TITLE_CONVERSATION
+from copilot_domain.conversations.titling import ConversationTitler
+
+SERVICE = "workflow-engine"
+PROBE_PORT = 8081
+
+
+async def run(settings: Settings) -> None:
+    """The whole life of the process. Raises SettingsError where it must not work."""
+    backbone = build_backbone(SERVICE, settings, version=version("copilot-workflow-engine"))
+    models = ModelRegistry(settings, backbone.registry)
+    log = StreamLog(backbone.redis, ttl_seconds=settings.stream_log_ttl_seconds)
+    generations = _generations(backbone, models, log)
+    await run_worker(
+        backbone,
+        WORKFLOW_QUEUE,
+        _handlers(backbone, models, log, generations),
+        probe_port=PROBE_PORT,
+        companions=[_Models(models), _Generations(generations)],
+    )
+
+
+def _handlers(
+    backbone: Backbone, models: ModelRegistry, log: StreamLog, generations: GenerationService
+) -> Mapping[JobType[Any], Handler]:
+    """Which job is whose. A new one is a line here."""
+    settings = backbone.settings
+    return {
+        GENERATE_MESSAGE: BackgroundGenerator(
+            backbone.tenants_db,
+            models,
+            log,
+            generations,
+            process_id=backbone.process_id,
+            max_messages=settings.max_conversation_messages,
+        ),
+        TITLE_CONVERSATION: ConversationTitler(backbone.tenants_db, models),
+    }
+
+
+def _generations(backbone: Backbone, models: ModelRegistry, log: StreamLog) -> GenerationService:
+    settings = backbone.settings
+    active = Gauge(
+        "active_conversations",
+        "Conversations with a generation in flight in this process",
+        registry=backbone.registry,
+    )
+    return GenerationService(
+        backbone.tenants_db,
+        models,
+        log,
+        process_id=backbone.process_id,
+        max_messages=settings.max_conversation_messages,
+        max_running=settings.max_concurrent_generations,
+        active=active,
+        ledger=backbone.ledger,
+    )
+
+
+class _Models:
+    """Adapters are made on first use; here they are closed."""
+
+    def __init__(self, models: ModelRegistry) -> None:
+        self._models = models
+
+    async def start(self) -> None:
+        for warning in self._models.warnings:
+            logger.bind(hint=warning).warning("Model settings")
+
+    async def stop(self) -> None:
+        await self._models.aclose()
+
+
+class _Generations:
+    """Checkpoints, the stream log and the sweep of answers that nobody makes any more."""
+
+    def __init__(self, generations: GenerationService) -> None:
+        self._generations = generations
+
+    async def start(self) -> None:
+        self._generations.start()
+
+    async def stop(self) -> None:
+        await self._generations.stop()
