@@ -132,6 +132,8 @@ FILL = """
         VALUES (%(tenant)s, %(user)s, 'POST', '/', 'k', %(id)s, '', %(id)s);
     INSERT INTO context_embeddings (tenant_id, chunk_id, model, embedding)
         VALUES (%(tenant)s, %(id)s, 'm', array_fill(0.1, ARRAY[256])::vector);
+    INSERT INTO blobs (tenant_id, id) VALUES (%(tenant)s, %(id)s);
+    INSERT INTO blob_pieces (tenant_id, blob_id, number, content_sealed) VALUES (%(tenant)s, %(id)s, 0, '');
 """
 
 
@@ -216,6 +218,7 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     ]
     forbidden += [f"SELECT * FROM {table}" for table, right in NOT_OF_A_TENANT.items() if right is None]
     forbidden += ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "DELETE FROM llm_calls"]
+    forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]
     forbidden += [f"SET ROLE {role}" for role in ("copilot_owner", "copilot_dispatch", "copilot_backup", "copilot")]
     forbidden += ["ALTER TABLE conversations DISABLE ROW LEVEL SECURITY", "DROP POLICY own_row_users ON users"]

@@ -6,6 +6,7 @@
     ├── Forbidden               a valid credential without the needed scope or role
     ├── NotFound                absent, or not visible to this principal (another tenant's id looks the same)
     ├── Conflict                true at another time; `code` may be a named one
+    ├── TooLarge                more bytes than allowed here; carries the bound
     ├── RateLimited             carries when to come back
     ├── Unavailable             this process cannot serve it now
     ├── ProviderError           an LLM provider failed
@@ -83,6 +84,14 @@ class Conflict(CopilotError):
     def __init__(self, message: str, *, code: ErrorCode = "CONFLICT", details: dict[str, object] | None = None) -> None:
         super().__init__(message, details=details)
         self.code = code
+
+
+class TooLarge(CopilotError):
+    code: ErrorCode = "PAYLOAD_TOO_LARGE"
+
+    def __init__(self, resource: str, *, max_bytes: int) -> None:
+        super().__init__(f"The {resource} is larger than {max_bytes} bytes.", details={"max_bytes": max_bytes})
+        self.max_bytes = max_bytes
 
 
 class RateLimited(CopilotError):

@@ -1,0 +1,54 @@
+"""What every blob store does, wherever it keeps the bytes."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+from copilot_common.tenancy import Principal, Transaction
+
+
+@dataclass(frozen=True)
+class BlobInfo:
+    """`sha256` is the content's digest. It tells equal contents apart from others: keep it sealed, like the content."""
+
+    blob_id: UUID
+    size_bytes: int
+    sha256: bytes
+
+
+class BlobStore(Protocol):
+    """Blobs belong to the principal's tenant; who within it may read one is the caller's to know.
+
+    An id is used once, also after its blob was deleted; a second blob of the same id is a Conflict. What reads raises
+    NotFound where the blob is absent, another tenant's or not finished, and DecryptionError where what is stored is not
+    what was written: content is never silently short.
+    """
+
+    async def put(self, tx: Transaction, blob_id: UUID, data: bytes) -> BlobInfo:
+        """Small content, in the caller's transaction. Raises TooLarge, Conflict."""
+        ...
+
+    async def write(
+        self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], *, max_bytes: int
+    ) -> BlobInfo:
+        """Content from a client of any speed: nothing is held while the next chunk is waited for. Readable once this
+        returns; must be done within 23 hours. Raises TooLarge, Conflict, NotFound where it was deleted meanwhile, and
+        what `chunks` raises; what was written until then is discarded or pruned."""
+        ...
+
+    async def find(self, principal: Principal, blob_id: UUID) -> BlobInfo:
+        """What is known of it without reading its content."""
+        ...
+
+    def read(self, principal: Principal, blob_id: UUID) -> AsyncIterator[bytes]:
+        """Piece by piece, one in memory at a time, nothing held in between. Deleted on the way, it is NotFound."""
+        ...
+
+    async def read_all(self, principal: Principal, blob_id: UUID, *, max_bytes: int) -> bytes:
+        """Raises TooLarge before anything is read."""
+        ...
+
+    async def delete(self, tx: Transaction, blob_id: UUID) -> None:
+        """Finished or not. Where there is none, nothing happens."""
+        ...

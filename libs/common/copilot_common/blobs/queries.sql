@@ -1,0 +1,39 @@
+-- name: insert_blob
+-- Begin a blob; no row where the id is taken.
+INSERT INTO blobs (tenant_id, id) VALUES (%(tenant_id)s, %(blob_id)s)
+ON CONFLICT DO NOTHING
+
+-- name: insert_piece
+-- The next piece of a blob that is still being written. An hour before it may be pruned, writing ends. The lock waits for
+-- who is deleting it, instead of failing on the foreign key.
+INSERT INTO blob_pieces (tenant_id, blob_id, number, content_sealed)
+SELECT tenant_id, id, %(number)s::integer, %(content_sealed)s::bytea
+FROM blobs
+WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s AND piece_count IS NULL
+    AND created_at > now() - interval '23 hours'
+FOR KEY SHARE
+
+-- name: finish_blob
+-- From now on it can be read.
+UPDATE blobs
+SET size_bytes = %(size_bytes)s, piece_count = %(piece_count)s, manifest_sealed = %(manifest_sealed)s
+WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s AND piece_count IS NULL
+    AND created_at > now() - interval '23 hours'
+
+-- name: find_manifest
+-- Of a finished blob.
+SELECT manifest_sealed FROM blobs
+WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s AND manifest_sealed IS NOT NULL
+
+-- name: find_piece
+-- One piece.
+SELECT content_sealed FROM blob_pieces
+WHERE tenant_id = %(tenant_id)s AND blob_id = %(blob_id)s AND number = %(number)s
+
+-- name: delete_blob
+-- A blob with its pieces.
+DELETE FROM blobs WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s
+
+-- name: prune_blobs
+-- Delete unfinished blobs past their day, at most this many pieces.
+SELECT dispatch.prune_blobs(%(limit)s)
