@@ -26,7 +26,7 @@ CREATE TABLE context_items (
     acl text[] NOT NULL DEFAULT '{}',
     content_id uuid,       -- the blob; null until there is one
     content_hash bytea,
-    generation integer NOT NULL DEFAULT 1,
+    generation integer NOT NULL DEFAULT 0,  -- 0: nobody has been asked to ingest it yet
     chunk_count integer NOT NULL DEFAULT 0,
     token_count integer NOT NULL DEFAULT 0,
     term_count integer NOT NULL DEFAULT 0,
