@@ -130,6 +130,12 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, %(user)s, '', '', 'completed', 1, 1, 0, 0, false, 1);
     INSERT INTO idempotency_keys (tenant_id, principal_id, method, path, key, id, request_hash, process_id)
         VALUES (%(tenant)s, %(user)s, 'POST', '/', 'k', %(id)s, '', %(id)s);
+    INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type)
+        VALUES (%(tenant)s, %(id)s, %(user)s, '', 'text');
+    INSERT INTO context_chunks (tenant_id, id, item_id, number, start_offset, end_offset, token_count, text_sealed)
+        VALUES (%(tenant)s, %(id)s, %(id)s, 1, 0, 1, 1, '');
+    INSERT INTO context_postings (tenant_id, chunk_id, tf, length, term) VALUES (%(tenant)s, %(id)s, 1, 1, '');
+    INSERT INTO context_statistics (tenant_id, chunk_count, term_count) VALUES (%(tenant)s, 1, 1);
     INSERT INTO context_embeddings (tenant_id, chunk_id, model, embedding)
         VALUES (%(tenant)s, %(id)s, 'm', array_fill(0.1, ARRAY[256])::vector);
     INSERT INTO blobs (tenant_id, id) VALUES (%(tenant)s, %(id)s);

@@ -15,6 +15,7 @@ from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.metrics import HttpMetrics
 from copilot_common.platform.settings import Settings
 from copilot_common.tenancy import TenantDatabase
+from copilot_domain.context import ContextService
 from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
@@ -37,3 +38,4 @@ class Services:
     tenants: TenantServices
     conversations: ConversationService
     generations: GenerationService
+    context: ContextService

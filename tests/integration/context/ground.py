@@ -26,7 +26,8 @@ from copilot_domain.context import (
 from copilot_domain.context.indexing import Ingestion, Outcome
 from copilot_domain.context.searching import ContextSearch
 from copilot_domain.context.types import SearchMode
-from support.api import ENCRYPTION_KEY, Credentials, Site
+from support.api import ENCRYPTION_KEY, Site
+from support.clients import Credentials
 
 
 @dataclass

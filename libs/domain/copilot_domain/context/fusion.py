@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
-VECTOR_WEIGHT: Final = 0.5
+VECTOR_WEIGHT: Final = 0.3  # measured with WordLlama on Cranfield (docs/adr/0014): best from 0.2 to 0.4
 
 Scores = Mapping[UUID, float]
 
