@@ -16,7 +16,7 @@ TERM_BYTES: Final = 8
 
 _WORD: Final = re.compile(r"\w+")
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")  # of getUserName, HTTPServer, max_batch_2
-_IS_COMPOUND: Final = re.compile(r"[a-z][A-Z]|[A-Za-z]_+[A-Za-z0-9]")
+_IS_COMPOUND: Final = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]{2}|[A-Za-z]_+[A-Za-z0-9]")
 
 
 def count_terms(text: str) -> Counter[str]:
