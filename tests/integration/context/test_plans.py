@@ -53,7 +53,7 @@ def app(site: Site) -> Iterator[psycopg.Connection]:
 def asked(site: Site, **more: object) -> dict[str, object]:
     user = site.acme.user_id
     own = {"tenant_id": UUID(site.acme.tenant_id), "user_id": UUID(user), "identities": [f"user:{user}"]}
-    return {**own, "item_ids": None, "type": None, "metadata": "{}", "limit": 200, **more}
+    return {**own, "item_ids": None, "type": None, "metadata": None, "limit": 200, **more}
 
 
 def of_large(site: Site, app: psycopg.Connection) -> dict[str, object]:

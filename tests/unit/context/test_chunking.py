@@ -90,4 +90,4 @@ def test_a_chunk_knows_the_headings_it_stands_under() -> None:
 
 def test_only_a_document_has_headings() -> None:
     for kind in ("text", "code"):
-        assert {chunk.heading for chunk in split_chunks(MARKDOWN, kind)} == {()}  # type: ignore[arg-type]
+        assert {chunk.heading for chunk in split_chunks(MARKDOWN, kind)} == {()}

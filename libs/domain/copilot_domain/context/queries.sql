@@ -35,7 +35,7 @@ FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id < %(before)s
     AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
     AND (%(type)s::text IS NULL OR type = %(type)s) AND (%(status)s::text IS NULL OR status = %(status)s)
-    AND metadata @> %(metadata)s
+    AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
 ORDER BY id DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
@@ -46,7 +46,7 @@ SELECT count(*)::integer FROM (
     WHERE tenant_id = %(tenant_id)s
         AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
         AND (%(type)s::text IS NULL OR type = %(type)s) AND (%(status)s::text IS NULL OR status = %(status)s)
-        AND metadata @> %(metadata)s
+        AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
     LIMIT %(count_limit)s
 ) AS visible
 
@@ -174,7 +174,7 @@ JOIN context_chunks c ON c.tenant_id = %(tenant_id)s AND c.id = s.chunk_id
 JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = c.item_id
 WHERE (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
     AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s)) AND (%(type)s::text IS NULL OR i.type = %(type)s)
-    AND i.metadata @> %(metadata)s
+    AND (%(metadata)s::jsonb IS NULL OR i.metadata @> %(metadata)s)
 ORDER BY s.score DESC, c.id
 LIMIT %(limit)s
 
@@ -190,7 +190,7 @@ WITH candidates AS MATERIALIZED (
         AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
         AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s))
         AND (%(type)s::text IS NULL OR i.type = %(type)s)
-        AND i.metadata @> %(metadata)s
+        AND (%(metadata)s::jsonb IS NULL OR i.metadata @> %(metadata)s)
 )
 SELECT id, score FROM candidates ORDER BY score DESC, id LIMIT %(limit)s
 

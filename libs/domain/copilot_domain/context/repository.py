@@ -128,8 +128,13 @@ def to_jsonb(metadata: dict[str, object]) -> Jsonb:
     return Jsonb(metadata, dumps=msgspec.json.encode)
 
 
+def wanted_metadata(metadata: dict[str, object]) -> Jsonb | None:
+    """None where any will do: PostgreSQL would take even `@> '{}'` for something that few rows pass."""
+    return to_jsonb(metadata) if metadata else None
+
+
 def _filter(chosen: ItemFilter) -> dict[str, object]:
-    return {"type": chosen.type, "status": chosen.status, "metadata": to_jsonb(chosen.metadata)}
+    return {"type": chosen.type, "status": chosen.status, "metadata": wanted_metadata(chosen.metadata)}
 
 
 def _present(row: ItemRow | None) -> ItemRow:

@@ -13,7 +13,7 @@ from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.fusion import best, fuse
 from copilot_domain.context.indexing import accept_vectors
-from copilot_domain.context.repository import seen_by, sql, to_jsonb
+from copilot_domain.context.repository import seen_by, sql, wanted_metadata
 from copilot_domain.context.terms import TermHasher, count_terms
 from copilot_domain.context.types import MAX_RESULTS, SearchHit, SearchRequest, SearchResult
 from copilot_domain.metadata import check_metadata
@@ -136,7 +136,7 @@ def _filter(principal: Principal, request: SearchRequest) -> dict[str, object]:
     return {
         "item_ids": None if chosen.item_ids is None else list(chosen.item_ids),
         "type": chosen.type,
-        "metadata": to_jsonb(chosen.metadata),
+        "metadata": wanted_metadata(chosen.metadata),
         "limit": max(_CANDIDATES, request.limit),
         **seen_by(principal),
     }
