@@ -101,6 +101,17 @@ async def test_an_ingestion_overtaken_by_an_edit_changes_nothing(site: Site) -> 
         assert statistics(context) == counted(context)
 
 
+async def test_an_ingestion_overtaken_by_an_edit_that_waits_changes_nothing(site: Site) -> None:
+    embedder = MeanwhileEmbedder()
+    async with open_context(site, embedder) as context:
+        item = await context.add(LONG, ingest=False)
+        embedder.meanwhile = lambda: context.change(item.id, content="Only the heron is left.")
+        assert await context.ingest(item.id, generation=1) == "stale"
+        await context.ingestion.fail(context.acme, item.id, 1, IngestionError("LATE", "too late"))
+        assert (await context.get(item.id)).status == "pending"
+        assert context.count("context_chunks") == 0
+
+
 async def test_two_ingestions_of_one_generation_leave_one_set_of_chunks(site: Site) -> None:
     embedder = MeanwhileEmbedder()
     async with open_context(site, embedder) as context:
