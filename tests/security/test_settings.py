@@ -43,6 +43,7 @@ BAD = [
     ("DRAIN_SECONDS", "99999999999999999999"),
     ("REGISTRATION", "everybody"),
     ("TRUSTED_PROXIES", "10.0.0.0/99"),
+    ("EGRESS_ALLOW", "hooks.internal,*.everything-17"),
     ("DEFAULT_MODEL", "no-such-model-17"),
     ("MODELS_FILE", "/nowhere/models-17.toml"),
 ]

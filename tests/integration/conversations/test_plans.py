@@ -82,7 +82,7 @@ def test_the_start_of_a_turn_reads_only_the_newest_messages(site: Site, app: psy
         turn = app.execute(sql["begin_turn"], params).fetchone()
         rows = {name: (scans, fetched) for name, scans, fetched in app.execute(touched).fetchall()}
     assert turn is not None
-    assert len(turn[3]) == 100
+    assert len(turn[4]) == 100
     assert rows.keys() == {"conversations", "messages"}
     assert [scans for scans, _ in rows.values()] == [0, 0]
     assert rows["messages"][1] <= 110

@@ -1,19 +1,27 @@
 """How a turn begins and ends, each in one statement: assumed, resent, raced."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
-from copilot_common.base.errors import Conflict, InvalidInput, NotFound
+from copilot_common.base.errors import Conflict, InvalidInput, NotFound, Unavailable
 from copilot_common.base.ids import MessageId, ProcessId, UserId, new_id
-from copilot_common.tenancy import Principal
+from copilot_common.encryption import DecryptionError
+from copilot_common.llm.estimates import estimate_usage
+from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.conversations import Ask, ConversationRepository, Document, NewConversation
 from copilot_domain.conversations.generation.finishing import Finisher
-from copilot_domain.conversations.generation.generating import Outcome
+from copilot_domain.conversations.generation.generating import Generator, Outcome, conclude
+from copilot_domain.conversations.generation.rows import LlmCall, ending_params
 from copilot_domain.conversations.generation.running import RunningGeneration
 from copilot_domain.conversations.generation.starting import StartedTurn, TurnStarter
 from copilot_domain.conversations.repository import sql
 from integration.conversations.ground import Ground
+from support.clients import eventually
 
 PROCESS = ProcessId(new_id())
 
@@ -34,10 +42,12 @@ async def begin(ground: Ground, starter: TurnStarter, where: UUID, ask: Ask) -> 
     return await starter.start(ground.principal, where, MessageId(new_id()), ask, None)
 
 
+def running(ground: Ground, where: UUID, turn: StartedTurn) -> RunningGeneration:
+    return RunningGeneration(principal=ground.principal, conversation_id=where, turn=turn, streamed=False, claim=None)
+
+
 async def end(ground: Ground, where: UUID, turn: StartedTurn, text: str = "An answer.") -> RunningGeneration:
-    generation = RunningGeneration(
-        principal=ground.principal, conversation_id=where, turn=turn, streamed=False, claim=None
-    )
+    generation = running(ground, where, turn)
     generation.record.add_text(text)
     await Finisher(ground.db, ground.log, PROCESS).finish(generation, Outcome("completed", "stop"))
     return generation
@@ -148,6 +158,127 @@ async def test_an_answer_that_was_taken_over_is_not_ended_here(ground: Ground, s
     generation = await end(ground, where, turn)
     assert generation.is_lost
     assert ground.status(turn.answer_id) == "generating"
+
+
+async def test_a_begin_sent_again_while_the_first_still_waits_is_the_same_turn(
+    ground: Ground, starter: TurnStarter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client has given its connection up, the server has not: both wait for the conversation's lock."""
+    where = await conversation(ground)
+    call = ground.db.call
+
+    async def both(query: str, params: dict[str, object]) -> object:
+        monkeypatch.setattr(ground.db, "call", call)
+        with psycopg.connect(ground.site.database.admin_url) as holder:
+            holder.execute("SELECT FROM conversations WHERE id = %s FOR UPDATE", [where])
+            sendings = [asyncio.create_task(call(query, params)) for _ in range(2)]
+            await eventually(lambda: _waiting(ground, 2), what="both waiting for the lock")
+        results = await asyncio.gather(*sendings, return_exceptions=True)
+        return next((each for each in results if isinstance(each, Exception)), None) or results[0]
+
+    async def raising(query: str, params: dict[str, object]) -> object:
+        result = await both(query, params)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(ground.db, "call", raising)
+    turn = await begin(ground, starter, where, Ask(content="One?"))
+    assert ground.site.rows("SELECT id FROM messages WHERE role = 'assistant'") == [(turn.answer_id,)]
+    assert ground.site.rows("SELECT message_count FROM conversations WHERE id = %s", where) == [(2,)]
+
+
+async def _waiting(ground: Ground, count: int) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+    return bool(ground.site.rows(query, ground.site.database.name)[0][0] >= count)
+
+
+async def test_history_that_cannot_be_opened_fails_the_answer_and_frees_the_conversation(
+    ground: Ground, starter: TurnStarter
+) -> None:
+    where = await conversation(ground)
+    await end(ground, where, await begin(ground, starter, where, Ask(content="One?")))
+    ground.site.rows("UPDATE messages SET content_sealed = 'garbage' WHERE conversation_id = %s", where)
+    turn = await begin(ground, starter, where, Ask(content="Two?"))
+    assert turn.fault is not None
+    generation = running(ground, where, turn)
+    outcome = await Generator(ground.log).run(generation)
+    await Finisher(ground.db, ground.log, PROCESS).finish(generation, outcome)
+    with pytest.raises(DecryptionError):
+        await generation.wait()
+    assert ground.status(turn.answer_id) == "failed"
+    assert ground.site.rows("SELECT input_tokens FROM llm_calls WHERE message_id = %s", turn.answer_id) == [(0,)]
+
+
+async def test_the_estimate_kept_for_a_lost_answer_counts_no_more_than_there_is_room_for(
+    ground: Ground, starter: TurnStarter
+) -> None:
+    where = await conversation(ground, model="openai/own")
+    for _ in range(4):
+        await end(ground, where, await begin(ground, starter, where, Ask(content="word " * 4_000)), "word " * 4_000)
+    turn = await begin(ground, starter, where, Ask(content="Two?"))
+    sent = estimate_usage(turn.request, "").input_tokens
+    rows = ground.site.rows("SELECT input_tokens FROM messages WHERE id = %s", turn.answer_id)
+    assert sent <= rows[0][0] <= turn.model.context_window * 3 // 4
+
+
+async def test_an_end_looks_at_its_own_answer_however_many_others_are_being_made(
+    ground: Ground, starter: TurnStarter
+) -> None:
+    where = await conversation(ground)
+    turn = await begin(ground, starter, where, Ask(content="One?"))
+    for _ in range(60):
+        await begin(ground, starter, await conversation(ground), Ask(content="Other?"))
+    call = LlmCall(
+        call_id=new_id(),
+        conversation_id=where,
+        position=turn.position,
+        message_id=turn.answer_id,
+        provider="openai",
+        model="openai/sim",
+        first_token_ms=None,
+        total_ms=1,
+    )
+    ending, _ = conclude(running(ground, where, turn), Outcome("completed", "stop"))
+    params = ending_params(ground.principal, turn.cipher, fence=1, process_id=PROCESS, ending=ending, call=call)
+    touched = "SELECT idx_tup_fetch + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'messages'"
+    async with ground.db.transaction(ground.principal) as tx:
+        assert await tx.fetch_value(sql["finish_turn"], params) is True
+        rows = await tx.fetch_value(touched)
+    assert isinstance(rows, int)
+    assert rows <= 10
+
+
+async def test_the_bill_of_a_deleted_conversation_is_no_end_of_its_answer(
+    ground: Ground, starter: TurnStarter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bill is committed, but the acknowledgement is lost: the second try finds it."""
+    where = await conversation(ground)
+    turn = await begin(ground, starter, where, Ask(content="One?"))
+    ground.site.rows("DELETE FROM conversations WHERE id = %s", where)
+    transaction, losses = ground.db.transaction, [Unavailable("lost")]
+
+    @asynccontextmanager
+    async def losing(principal: Principal) -> AsyncIterator[Transaction]:
+        async with transaction(principal) as tx:
+            yield tx
+        if losses:
+            raise losses.pop()
+
+    monkeypatch.setattr(ground.db, "transaction", losing)
+    generation = await end(ground, where, turn)
+    with pytest.raises(Conflict):
+        await generation.wait()
+    assert len(ground.site.rows("SELECT 1 FROM llm_calls WHERE message_id = %s", turn.answer_id)) == 1
+
+
+async def test_a_statement_that_ran_out_of_time_is_not_sent_again(ground: Ground) -> None:
+    ground.site.rows("CREATE SEQUENCE sendings")
+    ground.site.rows("GRANT ALL ON sendings TO copilot_app")
+    await ground.db.call("SELECT set_config('statement_timeout', '100', false)", ())
+    with pytest.raises(Unavailable):
+        await ground.db.call("SELECT nextval('sendings'), pg_sleep(20)", ())
+    assert ground.site.rows("SELECT last_value FROM sendings") == [(1,)]
 
 
 def test_the_statements_name_no_table() -> None:

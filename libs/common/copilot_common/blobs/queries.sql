@@ -21,9 +21,8 @@ WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s AND piece_count IS NULL
     AND created_at > now() - interval '23 hours'
 
 -- name: find_manifest
--- Of a finished blob.
-SELECT manifest_sealed FROM blobs
-WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s AND manifest_sealed IS NOT NULL
+-- Null while the blob is being written.
+SELECT manifest_sealed FROM blobs WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s
 
 -- name: find_piece
 -- One piece.

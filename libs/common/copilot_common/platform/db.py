@@ -17,6 +17,8 @@ Params = Mapping[str, object] | Sequence[object]
 
 _CHECKOUT_SECONDS = 10.0  # a PostgreSQL restart takes about two; a request may wait that long rather than fail
 _STATEMENT_TIMEOUT: LiteralString = "SET statement_timeout = '30s'"  # no query of ours takes a tenth of it
+# The server goes or comes, or gave this statement up for a deadlock's sake: the same statement may be sent again.
+_LOST = ("08", "57P", "40P01")
 _MAX_WAITING = 2_000  # requests queued for a connection; beyond it 503 at once
 
 
@@ -81,6 +83,14 @@ class Database:
         finally:
             await self._pool.putconn(connection)
 
+    async def fetch_rows(self, query: LiteralString, params: Params) -> list[TupleRow]:
+        """All rows of a statement that is a transaction of its own. Raises Unavailable."""
+        connection, cursor = await self._first_statement(query, params)
+        try:
+            return await cursor.fetchall()
+        finally:
+            await self._pool.putconn(connection)
+
     async def _first_statement(
         self, query: LiteralString | bytes, params: Params | None = None
     ) -> tuple[Connection, AsyncCursor[TupleRow]]:
@@ -92,8 +102,11 @@ class Database:
                 # Several statements in one text need the simple protocol, which knows no binary results.
                 cursor = connection.cursor(binary=params is not None)
                 return connection, await cursor.execute(query, params)
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                is_lost = connection.closed or (error.sqlstate or "").startswith(_LOST)
                 await self._pool.putconn(connection)
+                if not is_lost:
+                    raise Unavailable("The database could not do it in time; try again.") from None
             except BaseException:
                 await self._pool.putconn(connection)
                 raise

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from copilot_common.base.errors import SettingsError
+from copilot_common.platform.egress.exemptions import Exemptions, parse_exemptions
 
 _GUIDE_JWT_SECRET = "your-secure-jwt-secret-minimum-32-chars"  # noqa: S105 — the guide's example, refused
 _GUIDE_ENCRYPTION_KEY = "your-32-byte-encryption-key-here"
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     max_concurrent_generations: Annotated[Positive, _doc("per process; beyond it 503")] = 1_000
     registration: Literal["closed", "invite", "open"] = "invite"
     trusted_proxies: Annotated[str, _doc("CIDR blocks, comma-separated, whose X-Forwarded-For is believed")] = ""
+    egress_allow: Annotated[str, _doc("hosts and CIDR blocks that tenants' URLs may name though not public")] = ""
     # 20 pods share PostgreSQL's default 100 connections.
     database_pool_max: Positive = 4
     access_token_ttl_seconds: Positive = 900
@@ -82,6 +84,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     def trusted_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         blocks = [block.strip() for block in self.trusted_proxies.split(",")]
         return tuple(ipaddress.ip_network(block, strict=False) for block in blocks if block)
+
+    @property
+    def egress_exemptions(self) -> Exemptions:
+        return parse_exemptions(self.egress_allow)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -125,6 +131,12 @@ def _check_strength(settings: Settings) -> None:
         _ = settings.trusted_networks
     except ValueError:
         raise _fault("TRUSTED_PROXIES", "must be CIDR blocks, comma-separated, like 10.0.0.0/8") from None
+    try:
+        _ = settings.egress_exemptions
+    except ValueError:
+        raise _fault(
+            "EGRESS_ALLOW", "must be hosts or CIDR blocks, comma-separated, like hooks.internal,10.1.0.0/16"
+        ) from None
     if settings.models_file and not Path(settings.models_file).is_file():
         raise _fault("MODELS_FILE", "names a file that does not exist")
 

@@ -5,7 +5,7 @@ with SET LOCAL semantics, so they end with the transaction whatever happens; wit
 null and no row is visible. What SQL injection could still do is set another tenant: hence parameters only.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import LiteralString, TypeVar
@@ -31,6 +31,15 @@ class Transaction:
         self.connection = connection
         self.principal = principal
         self.keyring = keyring
+        self._after_commit: list[Callable[[], None]] = []
+
+    def after_commit(self, action: Callable[[], None]) -> None:
+        """Run `action` once this transaction is committed, and only then. It must neither block nor fail."""
+        self._after_commit.append(action)
+
+    def committed(self) -> None:
+        for action in self._after_commit:
+            action()
 
     async def cipher(self) -> TenantCipher:
         """The keys of the principal's tenant. Raises DecryptionError where it has none."""
@@ -78,7 +87,9 @@ class TenantDatabase:
     async def transaction(self, principal: Principal) -> AsyncIterator[Transaction]:
         """Committed when the block ends, rolled back on any exception. Never hold it open across a network call."""
         async with self.database.connection(_begin(principal.tenant_id, principal.user_id, principal.is_platform)) as c:
-            yield Transaction(c, principal, self.keyring)
+            tx = Transaction(c, principal, self.keyring)
+            yield tx
+        tx.committed()
 
     async def call(self, query: LiteralString, params: Params) -> TupleRow | None:
         """The first row of a statement that is a transaction of its own and takes one round trip: a call of a function

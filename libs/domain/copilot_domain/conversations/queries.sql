@@ -75,7 +75,7 @@ DELETE FROM conversations WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 -- name: begin_turn
 -- The user's message, the answer that is now being generated, owned by this process, and the audit row; returns what the
 -- model is asked. A null `created_at`: nothing was written, because the conversation is not as assumed.
-SELECT created_at, conversation_model AS model, system_prompt_sealed, ids, roles, contents
+SELECT created_at, answer_position, conversation_model AS model, system_prompt_sealed, ids, roles, contents
 FROM turn.begin(
     p_tenant => %(tenant_id)s, p_user => %(user_id)s, p_conversation => %(conversation_id)s,
     p_is_model_given => %(is_model_given)s, p_conversation_model => %(conversation_model)s,
@@ -102,7 +102,7 @@ RETURNING m.id, m.cancel_requested
 -- name: finish_turn
 -- The end of an answer, whatever it is, and its line on the bill. False when the answer has passed to another process.
 SELECT turn.finish(
-    p_tenant => %(tenant_id)s, p_user => %(user_id)s, p_conversation => %(conversation_id)s,
+    p_tenant => %(tenant_id)s, p_user => %(user_id)s, p_conversation => %(conversation_id)s, p_position => %(position)s,
     p_answer => %(message_id)s, p_process => %(process_id)s, p_fence => %(fence)s,
     p_status => %(status)s, p_content_sealed => %(content_sealed)s, p_events_sealed => %(events_sealed)s,
     p_citations_sealed => %(citations_sealed)s, p_finish_reason => %(finish_reason)s, p_error_code => %(error_code)s,
@@ -113,17 +113,22 @@ SELECT turn.finish(
 )
 
 -- name: bill_deleted_generation
--- The line on the bill of an answer whose conversation was deleted meanwhile; nothing where the answer is still there.
-INSERT INTO llm_calls (
-    tenant_id, id, user_id, api_key_id, conversation_id, message_id, provider, model, outcome, finish_reason,
-    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd, estimated, first_token_ms, total_ms
+-- Whether an answer is gone, its conversation deleted meanwhile; then its line on the bill is written, once.
+WITH gone AS (
+    SELECT WHERE NOT EXISTS (SELECT FROM messages WHERE tenant_id = %(tenant_id)s AND id = %(message_id)s)
+), billed AS (
+    INSERT INTO llm_calls (
+        tenant_id, id, user_id, api_key_id, conversation_id, message_id, provider, model, outcome, finish_reason,
+        input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost_usd, estimated, first_token_ms, total_ms
+    )
+    SELECT
+        %(tenant_id)s, %(call_id)s, %(user_id)s, %(api_key_id)s, %(conversation_id)s, %(message_id)s, %(provider)s,
+        %(model)s, 'cancelled', 'cancelled', %(input_tokens)s, %(output_tokens)s, %(cached_tokens)s,
+        %(reasoning_tokens)s, %(cost_usd)s, %(estimated)s, %(first_token_ms)s, %(total_ms)s
+    FROM gone
+    ON CONFLICT (tenant_id, id) DO NOTHING
 )
-SELECT
-    %(tenant_id)s, %(call_id)s, %(user_id)s, %(api_key_id)s, %(conversation_id)s, %(message_id)s, %(provider)s,
-    %(model)s, 'cancelled', 'cancelled', %(input_tokens)s, %(output_tokens)s, %(cached_tokens)s, %(reasoning_tokens)s,
-    %(cost_usd)s, %(estimated)s, %(first_token_ms)s, %(total_ms)s
-WHERE NOT EXISTS (SELECT FROM messages WHERE tenant_id = %(tenant_id)s AND id = %(message_id)s)
-RETURNING message_id
+SELECT EXISTS (SELECT FROM gone)
 
 -- name: get_message
 -- One message of a conversation (whose visibility the caller has checked).

@@ -43,6 +43,8 @@ STATUS: dict[ErrorCode, int] = {
     "PROVIDER_ERROR": 502,
     "UNAVAILABLE": 503,
     "PROVIDER_TIMEOUT": 504,
+    "EGRESS_REFUSED": 422,
+    "EGRESS_FAILED": 502,
     # An answer that ended early, asked for plainly: the client may read what there is of it.
     "INTERRUPTED": 503,
     "CANCELLED": 409,

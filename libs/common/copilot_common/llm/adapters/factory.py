@@ -16,7 +16,7 @@ _KEYLESS = "none"
 def check_installed(provider: Provider) -> None:
     """Raises SettingsError for a provider that is configured, but whose SDK this image lacks. Imports nothing."""
     module = _SDK_MODULES.get(provider)
-    if module and (not _is_found(module) or not _is_found("aiohttp")):
+    if module and not _is_found(module):
         raise SettingsError(f"{provider} is configured, but its SDK is not: install copilot-common[{provider}]")
 
 

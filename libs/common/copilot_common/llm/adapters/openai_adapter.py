@@ -32,10 +32,11 @@ class OpenAIModel(RemoteModel):
         return self._body(request, asks_for_usage=self._asks_for_usage)
 
     async def _open(self, request: ChatRequest) -> Body:
+        has_asked_for_usage = self._asks_for_usage
         try:
             return await super()._open(request)
         except ProviderError as error:
-            if error.status in {400, 422} and self._is_compatible_server and self._asks_for_usage:
+            if error.status in {400, 422} and self._is_compatible_server and has_asked_for_usage:
                 return await self._open_without_usage(request)
             raise
 

@@ -10,7 +10,7 @@ is redirects (one that leads a POST with a key elsewhere is not to be followed),
 import asyncio
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import aiohttp
@@ -24,8 +24,10 @@ _KEEPALIVE_SECONDS: Final = 60.0
 _CONNECT_SECONDS: Final = 10.0
 # A provider's last bytes follow its last event at once; waiting this long for them keeps the connection reusable.
 _SETTLE_SECONDS: Final = 0.1
+_REFUSAL_SECONDS: Final = 1.0
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
-_LEFT_OUT: Final = frozenset({"content-length", "host"})  # of a repeated request: aiohttp adds its own
+# Of a repeated request: what aiohttp adds itself, and what belongs to the first one alone.
+_LEFT_OUT: Final = frozenset({"content-length", "host", "traceparent", "tracestate", "baggage"})
 
 
 class Body(httpx2.AsyncByteStream):
@@ -53,13 +55,16 @@ class Body(httpx2.AsyncByteStream):
 
     async def read_refusal(self) -> bytes:
         """What a provider says about a refused request, or nothing where it takes its time; ends the body."""
+        text = b""
         try:
-            async with asyncio.timeout(_SETTLE_SECONDS):
-                return await self._answer.content.read(_MAX_REFUSAL_BYTES)
+            async with asyncio.timeout(_REFUSAL_SECONDS):
+                while len(text) < _MAX_REFUSAL_BYTES and (piece := await self._answer.content.readany()):
+                    text += piece
         except (aiohttp.ClientError, OSError, TimeoutError):
-            return b""
+            pass
         finally:
             self._answer.close()
+        return text
 
     async def aclose(self) -> None:
         """Close the connection, unless the answer was read to its end."""
@@ -71,7 +76,7 @@ class Template:
     """What an SDK has sent once: where to, and with which headers."""
 
     target: yarl.URL
-    headers: CIMultiDict[str]
+    headers: CIMultiDict[str] = field(repr=False)  # they hold the key
 
 
 @dataclass(frozen=True, slots=True)

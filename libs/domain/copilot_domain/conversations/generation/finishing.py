@@ -92,6 +92,7 @@ def _call(generation: RunningGeneration) -> LlmCall:
     return LlmCall(
         call_id=new_id(),
         conversation_id=generation.conversation_id,
+        position=generation.position,
         message_id=generation.message_id,
         provider=generation.model.provider,
         model=generation.model.name,

@@ -49,6 +49,9 @@ class Generator:
         generation.record.add(MessageStart(generation.message_id))
         if generation.streamed:
             self._log.append(generation, urgent=True)
+        if generation.fault is not None:  # the turn was stored, but what was there before it cannot be read
+            generation.usage = TokenUsage()
+            return _failed(generation.fault)
         if generation.is_stopped():  # stopped before this task had its first turn
             return _stopped(generation)
         generation.is_asking = True

@@ -26,6 +26,7 @@ class Begun:
     system prompt are not as assumed. The history is newest first."""
 
     created_at: datetime | None
+    answer_position: int | None
     model: str | None
     system_prompt_sealed: bytes | None
     ids: list[UUID]
@@ -76,10 +77,11 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 class LlmCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call to a provider, as it stands on the bill: `call_id` is there once, however often it is written. Times are
-    whole milliseconds from its begin."""
+    whole milliseconds from its begin; `position` is its answer's."""
 
     call_id: UUID
     conversation_id: UUID
+    position: int
     message_id: UUID
     provider: str
     model: str
@@ -152,7 +154,7 @@ def ending_params(
 
 async def bill_deleted(tx: Transaction, *, ending: Ending, call: LlmCall) -> bool:
     """After `finish_turn` found nothing: whether the conversation was deleted. Then at least the bill is written."""
-    return await tx.fetch_value(sql["bill_deleted_generation"], _bill(tx.principal, ending, call)) is not None
+    return bool(await tx.fetch_value(sql["bill_deleted_generation"], _bill(tx.principal, ending, call)))
 
 
 def _bill(principal: Principal, ending: Ending, call: LlmCall) -> dict[str, object]:

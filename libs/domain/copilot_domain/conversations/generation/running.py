@@ -32,6 +32,7 @@ class RunningGeneration:
         self.principal = principal
         self.conversation_id = conversation_id
         self.message_id = turn.answer_id
+        self.position = turn.position
         self.fence = 1
         self.created_at = turn.created_at
         self.cipher = turn.cipher
@@ -40,6 +41,7 @@ class RunningGeneration:
         self.streamed = streamed
         self.claim = claim
         self.record = EventRecord()
+        self.fault = turn.fault
         self.usage: TokenUsage | None = None
         self.began_at = monotonic()
         self.first_token_at: float | None = None

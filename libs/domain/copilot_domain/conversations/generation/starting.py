@@ -11,9 +11,9 @@ from uuid import UUID
 
 import psycopg.errors
 
-from copilot_common.base.errors import Conflict, InvalidInput, NotFound
+from copilot_common.base.errors import Conflict, CopilotError, InvalidInput, NotFound
 from copilot_common.base.ids import MessageId, ProcessId, new_id
-from copilot_common.encryption import SEAL_OVERHEAD_BYTES, Purpose, TenantCipher
+from copilot_common.encryption import SEAL_OVERHEAD_BYTES, DecryptionError, Purpose, TenantCipher
 from copilot_common.llm.estimates import BYTES_PER_TOKEN, estimate_tokens
 from copilot_common.llm.registry import ModelRegistry, ResolvedModel
 from copilot_common.llm.types import ChatMessage, ChatRequest, Passage
@@ -28,18 +28,21 @@ _ANSWER_TOKENS = 16_384  # kept free for the answer where the request names no m
 _DOCUMENT_SHARE = 2  # documents may fill at most half of the window
 _DOCUMENT_CHARACTERS = 1_000_000
 _ATTEMPTS = 3  # a conversation that is changed between two tries, twice, is a busy one: 409
+_OWN_ANSWER = "messages_pkey"
 _SYSTEM_ONLY_LOOK = -1  # no system prompt is that short: nothing is begun, only told
 
 
 @dataclass(frozen=True, slots=True)
 class StartedTurn:
-    """What the starting transaction made."""
+    """What the starting transaction made. With a `fault` the model must not be asked: the answer fails with it."""
 
     answer_id: UUID
+    position: int
     created_at: datetime
     model: ResolvedModel
     request: ChatRequest
     cipher: TenantCipher
+    fault: CopilotError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,7 @@ class _Plan:
             "conversation_model": self.own_model,
             "max_system_bytes": _SYSTEM_ONLY_LOOK if self.room is None else room_bytes + SEAL_OVERHEAD_BYTES,
             "max_messages": max_messages,
-            # Twice as much as fits by our count, for the seals: what is cut off here is never missed.
-            "max_bytes": room_bytes * 2,
+            "max_bytes": room_bytes + max_messages * SEAL_OVERHEAD_BYTES,
             "input_tokens": sum(map(estimate_tokens, known)),
         }
 
@@ -100,11 +102,12 @@ class TurnStarter:
         for _ in range(_ATTEMPTS):
             params = fixed | plan.params(ask, max_messages=self._max_messages)
             begun = await self._begin(principal, params, answer_id, claim)
-            prompt = begun.system_prompt_sealed
-            system = open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, conversation_id, prompt)
-            if begun.created_at is not None:
-                request = _request(ask, plan, system, begun.history(cipher))
-                return StartedTurn(answer_id, begun.created_at, plan.model, request, cipher)
+            if begun.created_at is not None and begun.answer_position is not None:
+                request, fault = _opened(ask, plan, begun, cipher, conversation_id)
+                return StartedTurn(
+                    answer_id, begun.answer_position, begun.created_at, plan.model, request, cipher, fault
+                )
+            system = _system_prompt(begun, cipher, conversation_id)
             plan = await _plan(ask, self._models.resolve(ask.model or begun.model), begun.model, system)
         raise _in_progress()
 
@@ -122,19 +125,27 @@ class TurnStarter:
         self, principal: Principal, params: dict[str, object], answer_id: MessageId, claim: idempotency.Claim | None
     ) -> Begun:
         try:
-            if claim is None:
-                row = await self._db.call(sql["begin_turn"], params)
-                begun = Begun(*row) if row else None
-            else:
-                async with self._db.transaction(principal) as tx:
-                    begun = await tx.fetch_one(Begun, sql["begin_turn"], params)
-                    if begun is not None and begun.created_at is not None:
-                        await idempotency.finish(tx, claim, status=201, body=None, resource_id=answer_id)
-        except psycopg.errors.UniqueViolation:  # messages_one_generation
-            raise _in_progress() from None
+            begun = await self._send_begin(principal, params, answer_id, claim)
+        except psycopg.errors.UniqueViolation as error:
+            if error.diag.constraint_name != _OWN_ANSWER:
+                raise _in_progress() from None
+            # Sent twice, and the first one was still under way: now it is there to be found.
+            begun = await self._send_begin(principal, params, answer_id, claim)
         if begun is None:
             raise NotFound("conversation")
         return begun
+
+    async def _send_begin(
+        self, principal: Principal, params: dict[str, object], answer_id: MessageId, claim: idempotency.Claim | None
+    ) -> Begun | None:
+        if claim is None:
+            row = await self._db.call(sql["begin_turn"], params)
+            return Begun(*row) if row else None
+        async with self._db.transaction(principal) as tx:
+            begun = await tx.fetch_one(Begun, sql["begin_turn"], params)
+            if begun is not None and begun.created_at is not None:
+                await idempotency.finish(tx, claim, status=201, body=None, resource_id=answer_id)
+            return begun
 
 
 async def _plan(ask: Ask, model: ResolvedModel, own_model: str | None, system: str | None) -> _Plan:
@@ -149,6 +160,20 @@ async def _plan(ask: Ask, model: ResolvedModel, own_model: str | None, system: s
         field = "max_tokens" if left + (ask.max_tokens or 0) >= 0 else "content"
         raise InvalidInput({field: f"does not fit the window of {model.name} ({model.context_window} tokens)"})
     return _Plan(model, own_model, passages, room)
+
+
+def _opened(
+    ask: Ask, plan: _Plan, begun: Begun, cipher: TenantCipher, conversation_id: UUID
+) -> tuple[ChatRequest, CopilotError | None]:
+    """What the model is asked. The turn is stored: where what came before it does not open, its answer must fail."""
+    try:
+        return _request(ask, plan, _system_prompt(begun, cipher, conversation_id), begun.history(cipher)), None
+    except DecryptionError as error:
+        return _request(ask, plan, None, []), error
+
+
+def _system_prompt(begun: Begun, cipher: TenantCipher, conversation_id: UUID) -> str | None:
+    return open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, conversation_id, begun.system_prompt_sealed)
 
 
 def _request(ask: Ask, plan: _Plan, system: str | None, newest_first: list[ChatMessage]) -> ChatRequest:

@@ -146,6 +146,7 @@ class Sweeper:
         return LlmCall(
             call_id=new_id(),
             conversation_id=row.conversation_id,
+            position=row.position,
             message_id=row.id,
             provider=self._models.describe(row.model or "")[0],
             model=row.model or "",

@@ -1,0 +1,137 @@
+"""The client that carries every call to an address a tenant chose. The package's docstring has the threat model."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from copilot_common.base.errors import EgressFailed
+from copilot_common.platform.egress.calls import Call, prepare_call, redirect_call
+from copilot_common.platform.egress.failures import classify_failure
+from copilot_common.platform.egress.lookup import Lookup, SystemLookup
+from copilot_common.platform.egress.pinning import Pin
+from copilot_common.platform.egress.rules import EgressRules
+
+_USER_AGENT: Final = "llm-copilot-agent"
+_MAX_HEADER_BYTES: Final = 8_190  # of one line; aiohttp takes 128 of them
+_DEFAULT_MAX_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EgressResponse:
+    """`headers` ignores the case of names; `content` is decompressed; `url` is where the last redirect led."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+    url: str
+
+
+class Egress:
+    """Made in a composition root, once per process; `aclose` at its end.
+
+    `tls` replaces the system's certificate authorities; `lookup` the system's resolver.
+    """
+
+    def __init__(
+        self,
+        rules: EgressRules,
+        *,
+        max_connections: int = 64,
+        connect_seconds: float = 5.0,
+        tls: ssl.SSLContext | None = None,
+        lookup: Lookup | None = None,
+    ) -> None:
+        self.rules = rules
+        self._lookup: Lookup = lookup or SystemLookup()
+        self._slots = asyncio.Semaphore(max_connections)
+        self._connect_seconds = connect_seconds
+        self._tls: ssl.SSLContext | bool = tls or True
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        max_bytes: int = _DEFAULT_MAX_BYTES,
+        timeout_seconds: float = 30.0,
+        redirects: int = 0,
+    ) -> EgressResponse:
+        """Send once, never again on its own; any status is an answer, also a redirect beyond `redirects`.
+
+        `timeout_seconds` holds for all of it: a free connection, the name, every hop, the body. Raises EgressRefused
+        for what the rules forbid, EgressFailed for what went wrong or is larger than `max_bytes`.
+        """
+        call = prepare_call(method, self.rules.admit(url), headers or {}, content)
+        try:
+            async with asyncio.timeout(timeout_seconds), self._slots:
+                return await self._follow(call, max_bytes, redirects)
+        except TimeoutError:
+            raise EgressFailed("timeout", f"No complete answer within {timeout_seconds:g} s.") from None
+
+    async def aclose(self) -> None:
+        if isinstance(self._lookup, SystemLookup):
+            self._lookup.close()
+
+    async def _follow(self, call: Call, max_bytes: int, redirects: int) -> EgressResponse:
+        response = await self._exchange(call, max_bytes)
+        for _ in range(redirects):
+            following = redirect_call(call, response.status, response.headers.get("Location"), self.rules)
+            if following is None:
+                break
+            call = following
+            response = await self._exchange(call, max_bytes)
+        return response
+
+    async def _exchange(self, call: Call, max_bytes: int) -> EgressResponse:
+        url = call.to.url
+        try:
+            async with (
+                self._open_session(call) as session,
+                session.request(
+                    call.method, url, headers=call.headers, data=call.content or None, allow_redirects=False
+                ) as answer,
+            ):
+                return EgressResponse(answer.status, answer.headers, await _read(answer, max_bytes), str(url))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise classify_failure(error) from None
+
+    def _open_session(self, call: Call) -> aiohttp.ClientSession:
+        """A session for one exchange: with it go its connection, its resolver and what it knows of names."""
+        pin = Pin(call.to, self.rules, self._lookup)
+        connector = aiohttp.TCPConnector(
+            resolver=pin, use_dns_cache=False, socket_factory=pin.open_socket, force_close=True, ssl=self._tls
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_seconds),
+            headers={"User-Agent": _USER_AGENT},
+            skip_auto_headers=("Content-Type",),
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+            middlewares=(_send_once,),
+            trust_env=False,
+        )
+
+
+async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """aiohttp repeats a GET, PUT or DELETE whose connection broke, unless the error is none of its own."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise classify_failure(error) from None
+
+
+async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    content = bytearray()
+    async for piece in answer.content.iter_any():
+        content += piece
+        if len(content) > max_bytes:
+            raise EgressFailed("too_large", f"The answer has more than {max_bytes} bytes.")
+    return bytes(content)

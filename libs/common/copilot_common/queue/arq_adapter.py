@@ -1,0 +1,191 @@
+"""arq, and all that this product uses of it. No other module imports it (ADR 15).
+
+arq carries doorbells ("there is work in this queue") and short requests that nobody misses when they are lost. Its own
+idea of reliability (in-progress keys, retries, results, time-outs) decides nothing: a doorbell's function returns at
+once, and a request has a deadline after which its caller has gone on without it.
+
+Stock arq looks for jobs every 0.5 s. Our worker waits on a list that is pushed to with every doorbell, with a slow look
+behind it; and where stock arq's main loop ends on a Redis error, ours begins anew.
+
+Every key carries its queue as a hash tag, so that all keys of a queue live in one slot of a Redis Cluster. (The one
+exception is arq's own `arq:abort`, which it touches whenever a job finishes.)
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, cast
+from uuid import uuid4
+
+import msgspec
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+from loguru import logger
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
+
+_CONNECTIONS = 64
+_MAX_DOORBELLS = 100  # in one queue: so many unanswered ones say all there is to say
+_EXPIRES_SECONDS = 60
+_LOOK_SECONDS = 5  # how long a wake-up may be lost before the queue is looked at anyway
+_AGAIN_SECONDS = 1.0
+_CONCURRENT = 64  # doorbells and requests at once; both are short
+_MAX_WAKES = 16
+
+RedisFault = (RedisError, OSError, TimeoutError)
+
+RequestHandler = Callable[[str, str, bytes, float], Awaitable[None]]
+"""`(method, reply key, sealed body, deadline)`; replies by itself. The deadline is Redis's clock in epoch seconds."""
+
+
+class ArqLine:
+    """This process's connection to the queues. Connects lazily."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._pool = ConnectionPool.from_url(
+            redis_url,
+            max_connections=_CONNECTIONS,
+            socket_timeout=None,
+            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._arq = ArqRedis(self._pool, job_serializer=msgspec.msgpack.encode, job_deserializer=msgspec.msgpack.decode)
+        # Its lines show arguments and exceptions' texts.
+        logging.getLogger("arq").setLevel(logging.CRITICAL)
+
+    async def ring(self, queue: str) -> None:
+        """Raises what redis raises."""
+        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            # Skipping is safe: at least one of so many has not been answered yet, and will look later than now.
+            if await self._arq.zcard(_queue_key(queue)) < _MAX_DOORBELLS:
+                await self._enqueue(queue, "ring")
+
+    async def request(self, queue: str, method: str, *, reply_key: str, body: bytes, deadline: float) -> None:
+        """Ask whichever worker of the queue comes first. Raises what redis raises."""
+        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            await self._enqueue(queue, "request", method, reply_key, body, deadline)
+
+    async def reply(self, reply_key: str, body: bytes) -> None:
+        """Raises what redis raises."""
+        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            pipeline = self._arq.pipeline(transaction=False)
+            pipeline.lpush(reply_key, body)
+            pipeline.expire(reply_key, _EXPIRES_SECONDS)
+            await pipeline.execute()
+
+    async def take_reply(self, reply_key: str) -> bytes | None:
+        """Wait some seconds for the next reply. Raises what redis raises."""
+        return await _pop(self._arq, reply_key)
+
+    async def now(self) -> float:
+        """Redis's clock, epoch seconds: the one that all processes share."""
+        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            seconds, microseconds = await self._arq.time()
+        return float(seconds) + float(microseconds) / 1e6
+
+    async def listen(
+        self,
+        queue: str,
+        *,
+        on_ring: Callable[[], None],
+        on_request: RequestHandler | None,
+        on_connection: Callable[[bool], None],
+    ) -> None:
+        """Answer a queue's doorbells and requests until cancelled, through every fault of Redis. `on_connection` is
+        told whenever the queue could be looked at, and whenever it could not."""
+        while True:
+            # A worker of its own after each fault: arq loses count of its slots when Redis fails in between.
+            worker = _Listener(self._arq, queue, on_ring, on_request, on_connection)
+            try:
+                await worker.main()
+            except RedisFault as error:
+                logger.bind(queue=queue, error_type=type(error).__name__).warning("Queue not connected")
+                on_connection(False)
+            finally:
+                await worker.stop()
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def aclose(self) -> None:
+        await self._arq.aclose()
+        await self._pool.aclose()
+
+    async def _enqueue(self, queue: str, function: str, *args: Any) -> None:
+        job_id = f"{{{queue}}}{uuid4().hex}"
+        await self._arq.enqueue_job(
+            function, *args, _queue_name=_queue_key(queue), _job_id=job_id, _expires=_EXPIRES_SECONDS
+        )
+        pipeline = self._arq.pipeline(transaction=False)
+        pipeline.lpush(_wake_key(queue), b"")
+        pipeline.ltrim(_wake_key(queue), 0, _MAX_WAKES - 1)
+        await pipeline.execute()
+
+
+class _Listener(Worker):
+    """arq's worker with a main loop that waits instead of polling."""
+
+    def __init__(
+        self,
+        redis: ArqRedis,
+        queue: str,
+        on_ring: Callable[[], None],
+        on_request: RequestHandler | None,
+        on_connection: Callable[[bool], None],
+    ) -> None:
+        async def ring(_: dict[Any, Any]) -> None:
+            on_ring()
+
+        async def request(_: dict[Any, Any], method: str, reply_key: str, body: bytes, deadline: float) -> None:
+            if on_request is not None:
+                await on_request(method, reply_key, body, deadline)
+
+        super().__init__(
+            [func(cast(Any, ring), name="ring"), func(cast(Any, request), name="request")],
+            redis_pool=redis,
+            queue_name=_queue_key(queue),
+            handle_signals=False,
+            max_jobs=_CONCURRENT,
+            max_tries=1,
+            keep_result=0,
+            job_timeout=30,
+            log_results=False,
+            health_check_interval=3_600,
+            health_check_key=f"{_queue_key(queue)}:{uuid4().hex}",
+            job_serializer=msgspec.msgpack.encode,
+            job_deserializer=msgspec.msgpack.decode,
+        )
+        self._wake_key = _wake_key(queue)
+        self._on_connection = on_connection
+
+    async def main(self) -> None:
+        while True:
+            await self._poll_iteration()
+            self._on_connection(True)
+            await _pop(self.pool, self._wake_key)
+
+    async def heart_beat(self) -> None:
+        """No health key: whether this process lives is what its lease and its probes say."""
+
+    async def stop(self) -> None:
+        for task in [*self.tasks.values(), *self.job_tasks.values()]:
+            task.cancel()
+        with suppress(Exception):
+            await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+
+async def _pop(redis: ArqRedis, key: str) -> bytes | None:
+    """Wait some seconds for the oldest element of a list."""
+    found = await cast(Awaitable[list[bytes] | None], redis.brpop([key], timeout=_LOOK_SECONDS))
+    return found[1] if found else None
+
+
+def _queue_key(queue: str) -> str:
+    return f"arq:{{{queue}}}"
+
+
+def _wake_key(queue: str) -> str:
+    return f"copilot:{{{queue}}}:wake"

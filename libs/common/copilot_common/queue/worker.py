@@ -1,0 +1,293 @@
+"""The worker base: claims due jobs of one queue, runs each in a task of its own, and writes how it ended.
+
+    bell, freed slot, or a slow look → claim (one statement) → task per job → handler → completed, in batches
+                                                                              └▶ failed: again later, or dead
+
+A job lives under this process's lease. Every second the ledger is asked what is still ours: a job that is not is
+cancelled here, one that was asked to stop is stopped, and one that we never heard of is handed back.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from loguru import logger
+
+from copilot_common.auth.authority import ROLE_SCOPES
+from copilot_common.base.errors import CopilotError, Unavailable
+from copilot_common.base.ids import TenantId, UserId
+from copilot_common.platform.trace import begin_trace
+from copilot_common.queue.dispatching import Claim, Dispatcher
+from copilot_common.queue.jobs import ClaimedJob, Job, JobFailed, JobLost, JobType
+from copilot_common.queue.metrics import QueueMetrics
+from copilot_common.queue.running import RunningJob, RunningJobs
+from copilot_common.queue.settling import Settler
+from copilot_common.tenancy import Principal, Role
+
+Handler = Callable[[Job[Any]], Awaitable[None]]
+
+_LOOK_SECONDS = 5.0  # with a bell that works
+_POLL_SECONDS = 1.0  # without one
+_WATCH_SECONDS = 1.0
+_IDLE_WATCH_SECONDS = 10.0
+_AGAIN_SECONDS = 1.0  # after the database could not be asked
+_STRAY_SECONDS = 10.0  # a claim whose answer never came is handed back after this
+
+
+class Worker:
+    """One per process and queue. `slots`: jobs at once; `tenant_limit`: of one tenant at once, in all processes."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        queue: str,
+        handlers: Mapping[JobType[Any], Handler],
+        *,
+        slots: int,
+        tenant_limit: int,
+        metrics: QueueMetrics,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._queue = queue
+        self._types = {job_type.kind: job_type for job_type in handlers}
+        self._handlers = {job_type.kind: handler for job_type, handler in handlers.items()}
+        self._slots = slots
+        self._tenant_limit = tenant_limit
+        self._metrics = metrics
+        self._running = RunningJobs()
+        self._settler = Settler(dispatcher, self._running)
+        self._wake = asyncio.Event()
+        self._has_bell = False
+        self._waits_to_be_alone = False
+        self._is_draining = False
+        self._loops: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._settler.start()
+        self._loops = [
+            asyncio.create_task(self._claim_forever(), name=f"{self._queue} claims"),
+            asyncio.create_task(self._watch_forever(), name=f"{self._queue} watch"),
+        ]
+
+    def wake(self) -> None:
+        """There may be work."""
+        self._wake.set()
+
+    def note_bell(self, is_connected: bool) -> None:
+        """While nobody can ring, this looks more often. Whoever rang in between was not heard."""
+        if is_connected and not self._has_bell:
+            self._wake.set()
+        self._has_bell = is_connected
+
+    async def drain(self, seconds: float) -> None:
+        """Claim nothing more, let running jobs end for this long, then hand back what is left."""
+        self._is_draining = True
+        self._wake.set()
+        if tasks := self._running.tasks():
+            logger.bind(running=len(tasks)).info("Draining jobs")
+            await asyncio.wait(tasks, timeout=seconds)
+        left = self._running.all()
+        for job in left:
+            job.stop("drained")
+        if tasks := self._running.tasks():
+            await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
+        await self._settler.flush()
+
+    async def stop(self) -> None:
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._settler.stop()
+
+    # Claiming
+
+    async def _claim_forever(self) -> None:
+        while not self._is_draining:
+            self._wake.clear()
+            try:
+                while await self._claim():
+                    pass
+            except CopilotError as error:
+                logger.bind(error_type=type(error).__name__).warning("Jobs not claimed")
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Exception as error:  # this loop must outlive any one fault
+                logger.opt(exception=error).error("Claiming failed")
+                await asyncio.sleep(_AGAIN_SECONDS)
+            await self._until_woken()
+
+    async def _claim(self) -> bool:
+        """Whether there may be more for the slots that are left."""
+        free = 0 if self._is_draining else self._slots - len(self._running)
+        if self._waits_to_be_alone and len(self._running):
+            return False
+        if free <= 0:
+            return False
+        claimed = await self._dispatcher.claim(
+            self._queue,
+            known=list(self._types),
+            limit=free,
+            running=len(self._running),
+            tenant_limit=self._tenant_limit,
+        )
+        self._waits_to_be_alone = any(job.fence is None or job.lapses > 1 for job in claimed)
+        for job in claimed:
+            if job.fence is not None:
+                self._start(job, job.fence)
+        return len(claimed) == free and not self._waits_to_be_alone
+
+    async def _until_woken(self) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS if self._has_bell else _POLL_SECONDS):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    # Running
+
+    def _start(self, claimed: ClaimedJob, fence: int) -> None:
+        claim = Claim(claimed.tenant_id, claimed.id, fence)
+        running = RunningJob(claim)
+        self._running.add(running)
+        self._metrics.running.labels(self._queue).set(len(self._running))
+        self._metrics.dispatch.labels(self._queue).observe(
+            max(0.0, (datetime.now(UTC) - claimed.run_after).total_seconds())
+        )
+        running.task = asyncio.create_task(self._run(running, claimed), name=f"job {claimed.kind}")
+        running.task.add_done_callback(lambda _: self._ended(running))
+
+    def _ended(self, running: RunningJob) -> None:
+        """A completed job keeps its slot until that is written."""
+        if not running.is_completing:
+            self._running.remove(running)
+        self._metrics.running.labels(self._queue).set(len(self._running))
+        self._wake.set()
+
+    async def _run(self, running: RunningJob, claimed: ClaimedJob) -> None:
+        job_type = self._types[claimed.kind]
+        began = perf_counter()
+        outcome = "lost"
+        try:
+            outcome = await self._outcome(running, claimed, job_type)
+        except asyncio.CancelledError:
+            outcome = await self._stopped(running)
+        except Exception as error:  # the database was away while the end was written: the lease's lapse settles it
+            logger.opt(exception=error).error("Job's end not written")
+        finally:
+            self._metrics.outcomes.labels(job_type.name, outcome).inc()
+            self._metrics.duration.labels(job_type.name).observe(perf_counter() - began)
+
+    async def _outcome(self, running: RunningJob, claimed: ClaimedJob, job_type: JobType[Any]) -> str:
+        trace = begin_trace(claimed.traceparent)
+        trace.tenant_id, trace.user_id = str(claimed.tenant_id), str(claimed.user_id)
+        try:
+            job = _job(running.claim, claimed, job_type)
+            await self._handlers[claimed.kind](job)
+        except JobLost:
+            return "lost"
+        except Exception as error:
+            return await self._fail(running.claim, claimed, job_type, error)
+        if not job.is_settled:
+            running.is_completing = True
+            self._settler.complete(running)
+        return "completed"
+
+    async def _fail(self, claim: Claim, claimed: ClaimedJob, job_type: JobType[Any], error: Exception) -> str:
+        failure = _as_failure(error)
+        pause = failure.pause or job_type.longest_pause_after(claimed.failures) * random.random()
+        bound = logger.bind(job_id=str(claim.id), kind=claimed.kind, code=failure.code, failures=claimed.failures + 1)
+        status = await self._dispatcher.fail(
+            claim, is_final=failure.is_final, pause=pause, code=failure.code, text=failure.text
+        )
+        if failure.code == "INTERNAL_ERROR":
+            bound.opt(exception=error).error("Job failed")
+        else:
+            bound.bind(status=status).warning("Job failed")
+        return "dead" if status == "dead" else "lost" if status is None else "failed"
+
+    async def _stopped(self, running: RunningJob) -> str:
+        """The task was cancelled: by us, for a reason, or with the whole process."""
+        match running.stop_reason:
+            case "cancelled":
+                await self._dispatcher.cancel(running.claim)
+                return "cancelled"
+            case "drained":
+                await self._dispatcher.release([running.claim])
+                return "released"
+            case _:
+                return "lost"
+
+    # Watching
+
+    async def _watch_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS if len(self._running) else _IDLE_WATCH_SECONDS)
+            try:
+                await self.watch()
+            except Unavailable:
+                pass  # our lease may be lapsing, but nobody else can take anything either
+            except Exception as error:  # this loop must outlive any one fault
+                logger.opt(exception=error).error("Watching jobs failed")
+
+    async def watch(self) -> None:
+        """Compare what we run with what the ledger says is ours."""
+        ours = self._running.all()
+        owned = {job.claim: job for job in await self._dispatcher.owned()}
+        for running in ours:
+            found = owned.pop(running.claim, None)
+            if found is None and not running.is_completing and running in self._running:
+                running.stop("lost")
+            elif found is not None and found.is_cancelled:
+                running.stop("cancelled")
+        strays = [
+            claim
+            for claim, job in owned.items()
+            if job.running_seconds > _STRAY_SECONDS and not self._running.has(claim)
+        ]
+        if strays:
+            logger.bind(jobs=len(strays)).warning("Jobs handed back that were claimed, but never reached us")
+            await self._dispatcher.release(strays)
+
+
+def _job(claim: Claim, claimed: ClaimedJob, job_type: JobType[Any]) -> Job[Any]:
+    """Raises JobFailed, finally, for a payload that does not decode and for a user who may do nothing any more."""
+    try:
+        payload = msgspec.msgpack.decode(claimed.payload, type=job_type.payload)
+    except msgspec.DecodeError:
+        raise JobFailed("PAYLOAD_UNREADABLE", "The job's payload cannot be read.", is_final=True) from None
+    return Job(
+        id=claim.id, fence=claim.fence, payload=payload, principal=_principal(claimed), failures=claimed.failures
+    )
+
+
+def _principal(claimed: ClaimedJob) -> Principal:
+    """Who the job acts as: with the rights it has now, not those it had when it asked."""
+    role = next((role for role in ROLE_SCOPES if role == claimed.role), None)
+    if role is None:
+        raise JobFailed("FORBIDDEN", "The job's user is no longer an active member.", is_final=True)
+    return _with_role(claimed, role)
+
+
+def _with_role(claimed: ClaimedJob, role: Role) -> Principal:
+    return Principal(
+        kind="api_key" if claimed.api_key_id else "user",
+        tenant_id=TenantId(claimed.tenant_id),
+        credential_id=claimed.api_key_id or claimed.user_id,
+        user_id=UserId(claimed.user_id),
+        role=role,
+        scopes=ROLE_SCOPES[role],
+    )
+
+
+def _as_failure(error: Exception) -> JobFailed:
+    """What may be shown of it."""
+    match error:
+        case JobFailed():
+            return error
+        case CopilotError():
+            return JobFailed(error.code, error.message)
+        case _:
+            return JobFailed("INTERNAL_ERROR", f"The job failed with {type(error).__name__}.")

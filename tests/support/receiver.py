@@ -1,0 +1,80 @@
+"""A local HTTP server that says what a test tells it to, byte for byte, and keeps what it was sent."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+Answer = Callable[["Received", asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Received:
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Receiver:
+    port: int = 0
+    requests: list[Received] = field(default_factory=list)
+    connections: int = 0
+
+
+def answer(body: bytes = b"ok", *, status: str = "200 OK", headers: tuple[str, ...] = ()) -> Answer:
+    """A whole answer; the connection stays open for another request."""
+
+    async def write(_: Received, writer: asyncio.StreamWriter) -> None:
+        head = "\r\n".join([f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", ""])
+        writer.write(head.encode() + body)
+
+    return write
+
+
+def redirect(location: str, status: str = "302 Found") -> Answer:
+    return answer(b"", status=status, headers=(f"Location: {location}",))
+
+
+@asynccontextmanager
+async def receiver(
+    *answers: Answer, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Receiver]:
+    """Gives the answers in turn, the last one from then on."""
+    made = Receiver()
+    serving = set[asyncio.Task[None] | None]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        made.connections += 1
+        serving.add(asyncio.current_task())
+        try:
+            while (request := await _read(reader)) is not None:
+                made.requests.append(request)
+                await answers[min(len(made.requests), len(answers)) - 1](request, writer)
+                await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, host, port, ssl=tls)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()
+        # Each ends when it sees that its client has left; cancelled, asyncio would log it as a failure.
+        await asyncio.gather(*filter(None, serving))
+
+
+async def _read(reader: asyncio.StreamReader) -> Received | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    first, *lines = head.decode().rstrip().split("\r\n")
+    method, path, _ = first.split(" ")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    return Received(method, path, headers, await reader.readexactly(int(headers.get("content-length", 0))))
