@@ -30,6 +30,8 @@ BODIES = [
     ("PATCH", "/tenants/current"),
     ("POST", "/tenants/current/invites"),
     ("PATCH", f"/tenants/current/members/{NOWHERE}"),
+    ("POST", "/context"),
+    ("PATCH", f"/context/{NOWHERE}"),
 ]
 NOT_JSON = {
     "half": b'{"title": ',
@@ -174,7 +176,14 @@ async def test_deep_metadata_is_refused(client: Client, depth: int, innermost: b
     refusal(answer, answer.status_code, answer.json()["code"])
 
 
-LISTS = ["/conversations", "/auth/api-keys", "/tenants/current/members", "/tenants/current/invites", "/audit"]
+LISTS = [
+    "/conversations",
+    "/auth/api-keys",
+    "/tenants/current/members",
+    "/tenants/current/invites",
+    "/audit",
+    "/context",
+]
 QUERIES = [
     ("limit=0", "limit"),
     ("limit=101", "limit"),
@@ -334,7 +343,7 @@ json_values = st.recursive(
 )
 FIELDS = [
     *("title", "metadata", "model", "visibility", "content", "documents", "stream", "temperature", "rating", "comment"),
-    *("scopes", "name", "password", "username_or_email", "tenant", "email", "role", "refresh_token"),
+    *("scopes", "name", "password", "username_or_email", "tenant", "email", "role", "refresh_token", "type", "acl"),
 ]
 bodies = json_values | st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=5)
 

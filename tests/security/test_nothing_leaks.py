@@ -20,6 +20,7 @@ PHRASES = {
     for place in (
         "title", "prompt", "metadata", "metadata key", "question", "document", "document name", "comment", "query",
         "bad field", "message metadata", "password typed wrong", "name typed as password", "idempotent title",
+        "item name", "item content", "item content changed", "bad item",
     )
 }  # fmt: skip
 
@@ -41,6 +42,10 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
     await client.call("POST", "/conversations", {"title": say["idempotent title"]}, idempotency_key="once")
     await client.call("GET", f"/conversations?cursor={say['query']}")
     await client.call("POST", "/conversations", {say["bad field"]: say["bad field"], "title": [say["bad field"]]})
+    item = {"name": say["item name"], "type": "document", "content": say["item content"]}
+    made = (await client.call("POST", "/context", item, idempotency_key="once")).json()
+    await client.call("PATCH", f"/context/{made['id']}", {"content": say["item content changed"]})
+    await client.call("POST", "/context", item | {"type": say["bad item"], "acl": [{"role": say["bad item"]}]})
     for name, password in (
         (site.acme.username, say["password typed wrong"]),
         (say["name typed as password"], PASSWORD),

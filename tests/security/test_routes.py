@@ -32,10 +32,13 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/conversations/{{conversation_id}}/messages"): {"content": "x"},
     ("POST", f"{V1}/conversations/{{conversation_id}}/messages/stream"): {"content": "x"},
     ("PUT", f"{V1}/conversations/{{conversation_id}}/messages/{{message_id}}/feedback"): {"rating": 1},
+    ("POST", f"{V1}/context"): {"name": "x", "type": "text", "content": "x"},
+    ("PATCH", f"{V1}/context/{{item_id}}"): {"name": "Taken over"},
 }
 WITHOUT_BODY = {
     ("POST", f"{V1}/auth/logout"),
     ("POST", f"{V1}/conversations/{{conversation_id}}/messages/{{message_id}}/cancel"),
+    ("POST", f"{V1}/context/{{item_id}}/reindex"),
 }
 MARK = "the-phrase-of-acme-that-nobody-else-may-read"
 
@@ -62,11 +65,15 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
         answer = await acme.ask(conversation, MARK, model=f"openai/{scripted('tokens=2')[0]}")
         key = await acme.call("POST", "/auth/api-keys", {"name": MARK, "scopes": ["read"]})
         invite = await acme.call("POST", "/tenants/current/invites", {"email": f"{MARK}@a.example", "role": "viewer"})
+        item = await acme.call(
+            "POST", "/context", {"name": MARK, "type": "text", "content": MARK, "metadata": {"m": MARK}}
+        )
         ids = {
             "conversation_id": conversation,
             "message_id": answer.json()["id"],
             "key_id": key.json()["id"],
             "invite_id": invite.json()["id"],
+            "item_id": item.json()["id"],
             "user_id": shared_api.site.acme.user_id,
             "tenant_id": shared_api.site.acme.tenant_id,
         }
@@ -79,7 +86,7 @@ def test_every_route_has_a_case() -> None:
         method, path = route
         needs_body = method in {"POST", "PUT", "PATCH"}
         assert needs_body == (route in BODIES or route in WITHOUT_BODY), f"{route}: give it a body here"
-        known = {"conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id"}
+        known = {"conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "item_id"}
         assert set(re.findall(r"\{(\w+)\}", path)) <= known, f"{route}: make such a thing in `stage`"
 
 
@@ -136,6 +143,8 @@ async def test_another_tenants_credentials_find_none_of_its_things(stage: Stage)
     async with stage.api.acme as acme:
         kept = await acme.get(f"/conversations/{stage.ids['conversation_id']}")
         assert (kept["title"], kept["message_count"]) == (MARK, 2)
+        item = await acme.get(f"/context/{stage.ids['item_id']}")
+        assert (item["name"], item["metadata"]) == (MARK, {"m": MARK})
         members = await acme.get("/tenants/current/members")
         assert next(one for one in members["items"] if one["user_id"] == stage.ids["user_id"])["role"] == "owner"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from copilot_devstack.home import Home
-from copilot_devstack.ports import LOOPBACK, is_free, next_free_port
+from copilot_devstack.ports import LOOPBACK, free_port, is_free
 from copilot_devstack.server import Server
 
 
@@ -18,7 +18,6 @@ class WorkerServer(Server):
     # Longer than DRAIN_SECONDS, in which running jobs may end.
     stop_steps = ((signal.SIGTERM, 35.0), (signal.SIGKILL, 10.0))
     parent_death_signal = signal.SIGTERM
-    default_port: int
     module: str
 
     def __init__(
@@ -52,9 +51,8 @@ class WorkerServer(Server):
         }
 
     def _choose_port(self, last: int | None) -> int:
-        if last is not None and is_free(last, LOOPBACK):
-            return last
-        return next_free_port(self.default_port, host=LOOPBACK)
+        """Any free one: nobody but `dev.json` needs to know it."""
+        return last if last is not None and is_free(last, LOOPBACK) else free_port()
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=2)
@@ -71,11 +69,9 @@ class WorkflowEngineServer(WorkerServer):
     name = "workflow_engine"
     title = "Workflow Engine"
     module = "copilot_workflow_engine"
-    default_port = 8081
 
 
 class ContextServiceServer(WorkerServer):
     name = "context_service"
     title = "Context Service"
     module = "copilot_context_service"
-    default_port = 8082

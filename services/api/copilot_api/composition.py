@@ -23,6 +23,7 @@ from copilot_api.services import Services
 from copilot_common.auth.authenticate import Authenticator
 from copilot_common.auth.tokens import AccessTokens
 from copilot_common.base.ids import ProcessId, new_id
+from copilot_common.blobs import PostgresBlobStore
 from copilot_common.encryption import KeyRing
 from copilot_common.limits import Limit, Limiter, RequestLimits
 from copilot_common.llm.registry import ModelRegistry
@@ -36,6 +37,7 @@ from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.queue import ArqLine, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_domain.context import ContextRepository, ContextService
 from copilot_domain.conversations import ConversationRepository, ConversationService
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
@@ -89,6 +91,7 @@ def build_services(settings: Settings) -> Services:
             active=metrics.active_conversations,
             ledger=ledger,
         ),
+        context=ContextService(ContextRepository(), PostgresBlobStore(tenants_db)),
     )
 
 

@@ -17,6 +17,7 @@ from copilot_common.platform.metrics import HttpMetrics
 from copilot_common.platform.settings import Settings
 from copilot_common.queue import ArqLine, JobSweeper, Ledger, Ringer
 from copilot_common.tenancy import TenantDatabase
+from copilot_domain.context import ContextService
 from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
@@ -43,4 +44,5 @@ class Services:
     tenants: TenantServices
     conversations: ConversationService
     generations: GenerationService
+    context: ContextService
     loops: list[asyncio.Task[None]] = field(default_factory=list)

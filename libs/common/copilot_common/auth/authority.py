@@ -36,6 +36,7 @@ _ANYONE = Access()
 _READ = Access("read")
 _WRITE = Access("write")
 _CHAT = Access("chat")
+_CONTEXT = Access("context")
 _ADMIN = Access("admin")
 _OWNER = Access("admin", owner_only=True)
 _PLATFORM = Access("platform")
@@ -86,6 +87,13 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("GET", f"{_V1}/conversations/{{conversation_id}}/messages/{{message_id}}/stream"): _READ,
     ("POST", f"{_V1}/conversations/{{conversation_id}}/messages/{{message_id}}/cancel"): _CHAT,
     ("PUT", f"{_V1}/conversations/{{conversation_id}}/messages/{{message_id}}/feedback"): _CHAT,
+    ("POST", f"{_V1}/context"): _CONTEXT,
+    ("GET", f"{_V1}/context"): _READ,
+    ("GET", f"{_V1}/context/{{item_id}}"): _READ,
+    ("GET", f"{_V1}/context/{{item_id}}/content"): _READ,
+    ("PATCH", f"{_V1}/context/{{item_id}}"): _CONTEXT,
+    ("DELETE", f"{_V1}/context/{{item_id}}"): _CONTEXT,
+    ("POST", f"{_V1}/context/{{item_id}}/reindex"): _CONTEXT,
 }
 
 

@@ -54,6 +54,16 @@ class Purpose(StrEnum):
     IDEMPOTENT_ANSWER = "idempotency.answer"
     BLOB_MANIFEST = "blob.manifest"
     BLOB_PIECE = "blob.piece"
+    CONTEXT_NAME = "context.name"
+    CONTEXT_HEADING = "context.heading"
+    CONTEXT_TEXT = "context.text"
+
+
+class HashPurpose(StrEnum):
+    """What a keyed hash is for. Renaming one makes its hashes unfindable."""
+
+    CONTEXT_CONTENT = "context.content"
+    CONTEXT_TERM = "context.term"
 
 
 _PREFIXES = {purpose: b"copilot-seal-1\x00" + purpose.value.encode() + b"\x00" for purpose in Purpose}
@@ -92,6 +102,11 @@ class TenantCipher:
             )
         except InvalidTag:
             raise DecryptionError("A sealed value does not belong where it was found.") from None
+
+    def hash_key(self, purpose: HashPurpose) -> bytes:
+        """A key for HMAC-SHA256 of what must be found again without being readable. Of the tenant's first data key,
+        which rotation keeps: under another one nothing hashed before would be found."""
+        return hmac.digest(self.keys[min(self.keys)], b"copilot-hash-1\x00" + purpose.value.encode(), "sha256")
 
     def seal_text(self, purpose: Purpose, row_id: UUID, text: str) -> bytes:
         return self.seal(purpose, row_id, text.encode())

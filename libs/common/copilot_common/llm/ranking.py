@@ -14,14 +14,14 @@ _B: Final = 0.75
 
 _WORD: Final = re.compile(r"\w+")
 # Scripts written without spaces: their words are not to be seen, pairs of characters serve.
-_UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+UNSPACED: Final = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 _STOPWORDS_TEXT: Final = """
 a about after all also am an and any are as at be because been before being but by can could did do does doing for
 from had has have he her here him his how i if in into is it its me more most my no not of on or our please she
 should so some such tell than that the their them then there these they this those to was we were what when where
 which who whom whose why will with would you your
 """
-_STOPWORDS: Final = frozenset(_STOPWORDS_TEXT.split())
+STOPWORDS: Final = frozenset(_STOPWORDS_TEXT.split())
 _SUFFIXES: Final = (
     ("ations", "at"), ("ation", "at"), ("ities", "ity"), ("sses", "ss"), ("ies", "y"), ("ings", ""), ("edly", ""),
     ("ing", ""), ("ed", ""), ("ly", ""), ("ness", ""), ("ss", "ss"), ("us", "us"), ("is", "is"), ("s", ""),
@@ -55,7 +55,7 @@ def _count(text: str, stems: dict[str, str]) -> Counter[str]:
     """Stem each different word once: `stems` is shared by the texts of one ranking."""
     counted: Counter[str] = Counter()
     for word, times in Counter(_WORD.findall(text.casefold())).items():
-        if word in _STOPWORDS:
+        if word in STOPWORDS:
             continue
         if word.isascii():
             stem = stems.get(word)
@@ -69,8 +69,8 @@ def _count(text: str, stems: dict[str, str]) -> Counter[str]:
 
 
 def _parts(word: str) -> list[str]:
-    parts = [_stem(part) for part in _UNSPACED.sub(" ", word).split()]
-    for run in _UNSPACED.findall(word):
+    parts = [_stem(part) for part in UNSPACED.sub(" ", word).split()]
+    for run in UNSPACED.findall(word):
         parts += [run[index : index + 2] for index in range(max(1, len(run) - 1))]
     return parts
 

@@ -5,7 +5,7 @@ with SET LOCAL semantics, so they end with the transaction whatever happens; wit
 null and no row is visible. What SQL injection could still do is set another tenant: hence parameters only.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import LiteralString, TypeVar
@@ -49,6 +49,11 @@ class Transaction:
         """Run a statement; returns how many rows it touched."""
         cursor = await self.connection.execute(query, params)
         return cursor.rowcount
+
+    async def execute_many(self, query: LiteralString, rows: Sequence[Mapping[str, object]]) -> None:
+        """Run a statement once for each row, in few round trips."""
+        async with self.connection.cursor() as cursor:
+            await cursor.executemany(query, rows)
 
     async def fetch_all(
         self, row: type[Row], query: LiteralString, params: Params = (), *, prepare: bool | None = None

@@ -181,13 +181,13 @@ WITH numbered AS (
         documents_sealed, job_id
     )
     SELECT
-        %(tenant_id)s, %(user_message_id)s, %(conversation_id)s, message_count - 1, 'user', 'completed', %(user_id)s,
-        %(content_sealed)s::bytea, %(metadata_sealed)s::bytea, %(documents_sealed)s::bytea, NULL::uuid
+        %(tenant_id)s::uuid, %(user_message_id)s::uuid, %(conversation_id)s::uuid, message_count - 1, 'user',
+        'completed', %(user_id)s::uuid, %(content_sealed)s::bytea, %(metadata_sealed)s::bytea, %(documents_sealed)s::bytea, NULL::uuid
     FROM numbered
     UNION ALL
     SELECT
         %(tenant_id)s, %(answer_id)s, %(conversation_id)s, message_count, 'assistant', 'pending', %(user_id)s,
-        %(empty_sealed)s::bytea, NULL, NULL, %(job_id)s
+        %(empty_sealed)s::bytea, NULL, NULL, %(job_id)s::uuid
     FROM numbered
 )
 SELECT now() FROM numbered

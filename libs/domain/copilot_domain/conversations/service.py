@@ -4,9 +4,7 @@ Reading is for the owner, and for every member of the tenant once `visibility` i
 of a shared conversation also for the tenant's admins. What may not be seen does not exist (NotFound).
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import cast
 from uuid import UUID
 
 import msgspec
@@ -18,10 +16,8 @@ from copilot_common.tenancy import Principal, Transaction
 from copilot_common.tenancy.audit import record_audit
 from copilot_domain.conversations.repository import ConversationRepository, ConversationRow, MessageRow
 from copilot_domain.conversations.types import Conversation, Feedback, Message, NewConversation
+from copilot_domain.metadata import check_metadata
 from copilot_domain.pagination import EXACT_TOTAL, Page, PageRequest, page
-
-_METADATA_BYTES = 16_384
-_METADATA_LEVELS = 64  # far below where decoding it deep inside a request would meet Python's recursion limit
 
 
 class ConversationService:
@@ -119,23 +115,6 @@ class ConversationService:
         check_metadata(new.metadata)
         if new.model is not None:
             self._models.resolve(new.model)
-
-
-def check_metadata(metadata: dict[str, object]) -> None:
-    """Raises InvalidInput."""
-    levels, inner = 0, [cast(object, metadata)]
-    while inner := [item for value in inner for item in _items(value)]:
-        levels += 1
-        if levels > _METADATA_LEVELS:
-            raise InvalidInput({"metadata": f"must not be nested deeper than {_METADATA_LEVELS} levels"})
-    if len(msgspec.json.encode(metadata)) > _METADATA_BYTES:
-        raise InvalidInput({"metadata": f"must be at most {_METADATA_BYTES} bytes as JSON"})
-
-
-def _items(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def may_change(principal: Principal, row: ConversationRow) -> bool:

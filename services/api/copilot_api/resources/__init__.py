@@ -4,6 +4,7 @@ from litestar.types import ControllerRouterHandler
 
 from copilot_api.resources.audit.routes import audit_router
 from copilot_api.resources.auth.routes import auth_router
+from copilot_api.resources.context.routes import ContextController
 from copilot_api.resources.conversations.messages import MessageController
 from copilot_api.resources.conversations.routes import ConversationController
 from copilot_api.resources.health.routes import health_router
@@ -22,4 +23,5 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     ConversationController,
     MessageController,
     JobController,
+    ContextController,
 ]

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from copilot_api.http.body import RequestBody
 from copilot_common.base.errors import InvalidInput
 from copilot_domain.conversations import Ask, Document, Feedback, NewConversation
-from copilot_domain.conversations.service import check_metadata
+from copilot_domain.metadata import check_metadata
 
 Title = Annotated[str, Meta(max_length=300)]
 Prompt = Annotated[str, Meta(max_length=1_000_000)]

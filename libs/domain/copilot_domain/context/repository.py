@@ -1,0 +1,143 @@
+"""Rows of items, unsealed into the domain's types."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+import msgspec
+from psycopg.types.json import Jsonb
+
+from copilot_common.base.errors import NotFound
+from copilot_common.encryption import Purpose, TenantCipher
+from copilot_common.platform.sql import Queries
+from copilot_common.tenancy import Principal, Transaction
+from copilot_domain.context.access import decode_acl, encode_acl, identities
+from copilot_domain.context.types import Item, ItemError, ItemFilter, ItemStatus, ItemType, NewItem
+
+sql = Queries(__package__)
+
+BEFORE_ALL = UUID(int=2**128 - 1)
+"""The place in a list where it begins, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    id: UUID
+    user_id: UUID
+    name_sealed: bytes
+    type: ItemType
+    status: ItemStatus
+    error_code: str | None
+    error: str | None
+    metadata: dict[str, object]
+    acl: list[str]
+    content_id: UUID | None
+    content_hash: bytes | None
+    generation: int
+    chunk_count: int
+    token_count: int
+    created_at: datetime
+    updated_at: datetime
+
+    def open(self, cipher: TenantCipher) -> Item:
+        return Item(
+            id=self.id,
+            name=cipher.open_text(Purpose.CONTEXT_NAME, self.id, self.name_sealed),
+            type=self.type,
+            status=self.status,
+            user_id=self.user_id,
+            token_count=self.token_count,
+            chunk_count=self.chunk_count,
+            error=ItemError(self.error_code, self.error or "") if self.error_code else None,
+            metadata=self.metadata,
+            acl=decode_acl(self.acl),
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Which blob holds an item's text, and its keyed hash."""
+
+    id: UUID
+    hash: bytes
+
+
+class ContextRepository:
+    """Every method runs in the caller's transaction, as its principal."""
+
+    async def insert(self, tx: Transaction, item_id: UUID, new: NewItem, content: Content) -> ItemRow:
+        columns: dict[str, object] = {"user_id": tx.principal.acting_user, "type": new.type}
+        return await self._write(tx, "insert_item", item_id, new, content, columns)
+
+    async def update(self, tx: Transaction, item_id: UUID, new: NewItem, content: Content) -> ItemRow:
+        """Writes all that may change; `type` stays."""
+        return await self._write(tx, "update_item", item_id, new, content, {})
+
+    async def get(self, tx: Transaction, item_id: UUID, *, for_update: bool = False) -> ItemRow:
+        """Raises NotFound also where it is another tenant's, or not this principal's to see."""
+        query = sql["lock_item"] if for_update else sql["get_item"]
+        return _present(await tx.fetch_one(ItemRow, query, {"id": item_id, **seen_by(tx.principal)}))
+
+    async def page(
+        self, tx: Transaction, chosen: ItemFilter, *, before: UUID | None, offset: int, limit: int
+    ) -> list[ItemRow]:
+        params = {"before": before or BEFORE_ALL, "offset": offset, "limit": limit}
+        return await tx.fetch_all(
+            ItemRow, sql["list_items"], {**params, **_filter(chosen), **seen_by(tx.principal)}, prepare=False
+        )
+
+    async def count(self, tx: Transaction, chosen: ItemFilter, *, up_to: int) -> int:
+        params = {"count_limit": up_to, **_filter(chosen), **seen_by(tx.principal)}
+        return cast(int, await tx.fetch_value(sql["count_items"], params, prepare=False))
+
+    async def request_ingestion(self, tx: Transaction, item_id: UUID) -> ItemRow:
+        params = {"tenant_id": tx.principal.tenant_id, "id": item_id}
+        return _present(await tx.fetch_one(ItemRow, sql["request_ingestion"], params))
+
+    async def delete(self, tx: Transaction, item_id: UUID) -> None:
+        await tx.execute(sql["delete_item"], {"tenant_id": tx.principal.tenant_id, "id": item_id})
+
+    async def _write(
+        self, tx: Transaction, query: str, item_id: UUID, new: NewItem, content: Content, more: dict[str, object]
+    ) -> ItemRow:
+        columns = {
+            "tenant_id": tx.principal.tenant_id,
+            "id": item_id,
+            "name_sealed": (await tx.cipher()).seal_text(Purpose.CONTEXT_NAME, item_id, new.name),
+            "metadata": to_jsonb(new.metadata),
+            "acl": encode_acl(new.acl),
+            "content_id": content.id,
+            "content_hash": content.hash,
+        }
+        return _present(await tx.fetch_one(ItemRow, sql[query], columns | more))
+
+
+def seen_by(principal: Principal) -> dict[str, object]:
+    """What the queries compare an item's creator and access list with."""
+    return {
+        "tenant_id": principal.tenant_id,
+        "user_id": principal.acting_user,
+        "identities": identities(principal),
+    }
+
+
+def to_jsonb(metadata: dict[str, object]) -> Jsonb:
+    return Jsonb(metadata, dumps=msgspec.json.encode)
+
+
+def wanted_metadata(metadata: dict[str, object]) -> Jsonb | None:
+    """None where any will do: PostgreSQL would take even `@> '{}'` for something that few rows pass."""
+    return to_jsonb(metadata) if metadata else None
+
+
+def _filter(chosen: ItemFilter) -> dict[str, object]:
+    return {"type": chosen.type, "status": chosen.status, "metadata": wanted_metadata(chosen.metadata)}
+
+
+def _present(row: ItemRow | None) -> ItemRow:
+    if row is None:
+        raise NotFound("context item")
+    return row

@@ -1,0 +1,127 @@
+"""What a principal can do with items, except searching in them.
+
+Seeing is for the creator and whom the access list names (everybody where it is empty). Changing is for the creator and,
+of what they see, for the tenant's admins. What may not be seen does not exist (NotFound).
+"""
+
+import hmac
+from uuid import UUID
+
+from copilot_common.base.errors import Conflict, Forbidden, InvalidInput
+from copilot_common.base.ids import new_id
+from copilot_common.blobs import BlobStore
+from copilot_common.encryption import HashPurpose
+from copilot_common.tenancy import Principal, Transaction
+from copilot_common.tenancy.audit import record_audit
+from copilot_domain.context.jobs import request_ingestion
+from copilot_domain.context.repository import Content, ContextRepository, ItemRow
+from copilot_domain.context.types import Item, ItemChanges, ItemFilter, NewItem
+from copilot_domain.metadata import check_metadata
+from copilot_domain.pagination import EXACT_TOTAL, Page, PageRequest, page
+
+MAX_CONTENT_BYTES = 4_000_000
+"""A million characters, the longest text a request may bring, in UTF-8."""
+
+
+class ContextService:
+    """Each method that takes a transaction is one step of it; the caller commits."""
+
+    def __init__(self, repository: ContextRepository, blobs: BlobStore) -> None:
+        self._repository = repository
+        self._blobs = blobs
+
+    async def create(self, tx: Transaction, new: NewItem) -> Item:
+        """Stored and to be ingested. Raises InvalidInput."""
+        _check(new)
+        item_id = new_id()
+        content = await self._put_content(tx, new.content)
+        row = await self._repository.insert(tx, item_id, new, content)
+        row = await request_ingestion(tx, row)
+        await record_audit(tx, "context.created", item_id, details={"type": new.type})
+        return row.open(await tx.cipher())
+
+    async def get(self, tx: Transaction, item_id: UUID) -> Item:
+        row = await self._repository.get(tx, item_id)
+        return row.open(await tx.cipher())
+
+    async def list(self, tx: Transaction, chosen: ItemFilter, request: PageRequest) -> Page[Item]:
+        """The newest first."""
+        check_metadata(chosen.metadata)
+        cipher = await tx.cipher()
+        rows = await self._repository.page(
+            tx, chosen, before=request.position(UUID), offset=request.offset, limit=request.fetch
+        )
+        counted = await self._repository.count(tx, chosen, up_to=EXACT_TOTAL + 1)
+        return page(request, rows, key=lambda row: row.id, item=lambda row: row.open(cipher), counted=counted)
+
+    async def content_id(self, tx: Transaction, item_id: UUID) -> UUID:
+        """The blob of its text, for `read_content` after the transaction."""
+        row = await self._repository.get(tx, item_id)
+        if row.content_id is None:
+            raise Conflict("This item has no content yet.")
+        return row.content_id
+
+    async def read_content(self, principal: Principal, content_id: UUID) -> bytes:
+        return await self._blobs.read_all(principal, content_id, max_bytes=MAX_CONTENT_BYTES)
+
+    async def update(self, tx: Transaction, item_id: UUID, changes: ItemChanges) -> Item:
+        """Another content is ingested anew; the same one again is not. Raises InvalidInput, Forbidden."""
+        row = await self._changeable(tx, item_id)
+        old = row.open(await tx.cipher())
+        new = NewItem(
+            name=old.name if changes.name is None else changes.name,
+            type=old.type,
+            content=changes.content or "",
+            metadata=old.metadata if changes.metadata is None else changes.metadata,
+            acl=tuple(old.acl) if changes.acl is None else changes.acl,
+        )
+        _check(new)
+        updated = await self._repository.update(tx, item_id, new, await self._content(tx, row, changes.content))
+        if updated.content_id != row.content_id:
+            updated = await request_ingestion(tx, updated)
+        fields = [name for name in ItemChanges.__struct_fields__ if getattr(changes, name) is not None]
+        await record_audit(tx, "context.updated", item_id, details={"fields": ", ".join(fields)})
+        return updated.open(await tx.cipher())
+
+    async def delete(self, tx: Transaction, item_id: UUID) -> None:
+        row = await self._changeable(tx, item_id)
+        await self._repository.delete(tx, item_id)
+        if row.content_id is not None:
+            await self._blobs.delete(tx, row.content_id)
+        await record_audit(tx, "context.deleted", item_id)
+
+    async def reindex(self, tx: Transaction, item_id: UUID) -> Item:
+        row = await request_ingestion(tx, await self._changeable(tx, item_id))
+        await record_audit(tx, "context.reindexed", item_id)
+        return row.open(await tx.cipher())
+
+    async def _changeable(self, tx: Transaction, item_id: UUID) -> ItemRow:
+        row = await self._repository.get(tx, item_id, for_update=True)
+        if row.user_id != tx.principal.user_id and "admin" not in tx.principal.scopes:
+            raise Forbidden("Only its creator or an admin may change this item.")
+        return row
+
+    async def _content(self, tx: Transaction, row: ItemRow, text: str | None) -> Content:
+        """What the item has from now on: another text takes the place of the one before."""
+        if row.content_id is None or row.content_hash is None:
+            raise Conflict("This item has no content yet.")
+        if text is None or hmac.compare_digest(await _content_hash(tx, text.encode()), row.content_hash):
+            return Content(row.content_id, row.content_hash)
+        await self._blobs.delete(tx, row.content_id)
+        return await self._put_content(tx, text)
+
+    async def _put_content(self, tx: Transaction, text: str) -> Content:
+        data, content_id = text.encode(), new_id()
+        await self._blobs.put(tx, content_id, data)
+        return Content(content_id, await _content_hash(tx, data))
+
+
+async def _content_hash(tx: Transaction, data: bytes) -> bytes:
+    return hmac.digest((await tx.cipher()).hash_key(HashPurpose.CONTEXT_CONTENT), data, "sha256")
+
+
+def _check(new: NewItem) -> None:
+    check_metadata(new.metadata)
+    for number, entry in enumerate(new.acl):
+        if (entry.user_id is None) == (entry.role is None):
+            raise InvalidInput({f"acl[{number}]": "must have either user_id or role"})

@@ -1,0 +1,56 @@
+"""The terms a text is found by, and their keyed hashes: what the database keeps of a word is what it cannot read."""
+
+import hmac
+import re
+import unicodedata
+from collections import Counter
+from typing import Final
+
+import Stemmer
+
+from copilot_common.encryption import HashPurpose, TenantCipher
+from copilot_common.llm.ranking import STOPWORDS, UNSPACED
+
+TERM_BYTES: Final = 8
+"""Of a hash. Two of a tenant's million terms collide with a probability of 3 in 100 million."""
+
+_WORD: Final = re.compile(r"\w+")
+_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")  # of getUserName, HTTPServer, max_batch_2
+_IS_COMPOUND: Final = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]{2}|[A-Za-z]_+[A-Za-z0-9]")
+
+
+def count_terms(text: str) -> Counter[str]:
+    """Stems by how often the text has them; stop words have none. A compound identifier counts whole and in parts."""
+    words = Counter(_WORD.findall(unicodedata.normalize("NFKC", text)))
+    stem = Stemmer.Stemmer("english").stemWord  # a stemmer of its own: it must not be shared by threads
+    counted: Counter[str] = Counter()
+    for word, times in words.items():
+        for part in _parts(word):
+            if part not in STOPWORDS:
+                counted[stem(part)] += times
+    return counted
+
+
+def _parts(word: str) -> list[str]:
+    if _IS_COMPOUND.search(word):
+        return [word.casefold(), *(part.casefold() for part in _PART.findall(word))]
+    word = word.casefold()
+    if word.isascii():
+        return [word]
+    # Scripts written without spaces: their words are not to be seen, pairs of characters serve.
+    pairs = [run[index : index + 2] for run in UNSPACED.findall(word) for index in range(max(1, len(run) - 1))]
+    return UNSPACED.sub(" ", word).split() + pairs
+
+
+class TermHasher:
+    """One tenant's term hashes. Remembers those it has made: make one for each text, not for ever."""
+
+    def __init__(self, cipher: TenantCipher) -> None:
+        self._key = cipher.hash_key(HashPurpose.CONTEXT_TERM)
+        self._known: dict[str, bytes] = {}
+
+    def __call__(self, term: str) -> bytes:
+        known = self._known.get(term)
+        if known is None:
+            known = self._known[term] = hmac.digest(self._key, term.encode(), "sha256")[:TERM_BYTES]
+        return known

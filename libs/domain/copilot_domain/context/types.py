@@ -1,0 +1,122 @@
+"""What the context is made of, as the wire shows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from copilot_common.tenancy import Role
+
+ItemType = Literal["text", "code", "document", "file", "url"]
+ItemStatus = Literal["pending", "processing", "ready", "failed"]
+SearchMode = Literal["hybrid", "vector", "text"]
+
+MAX_RESULTS = 50
+
+
+class AclEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One of the two: a user, or everybody with that role or a higher one."""
+
+    user_id: UUID | None = None
+    role: Role | None = None
+
+
+class ItemError(msgspec.Struct, frozen=True):
+    code: str
+    message: str
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    id: UUID
+    name: str
+    type: ItemType
+    status: ItemStatus
+    user_id: UUID
+    token_count: int
+    chunk_count: int
+    error: ItemError | None
+    metadata: dict[str, object]
+    acl: list[AclEntry]
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewItem(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    type: ItemType
+    content: str
+    metadata: dict[str, object] = {}
+    acl: tuple[AclEntry, ...] = ()
+
+
+class ItemChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """None: stays as it is."""
+
+    name: str | None = None
+    metadata: dict[str, object] | None = None
+    acl: tuple[AclEntry, ...] | None = None
+    content: str | None = None
+
+
+class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """None: any. `metadata` must be contained in the item's, key by key."""
+
+    type: ItemType | None = None
+    status: ItemStatus | None = None
+    metadata: dict[str, object] = {}
+
+
+class SearchFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """As ItemFilter; `item_ids` None for any, empty for none."""
+
+    item_ids: tuple[UUID, ...] | None = None
+    type: ItemType | None = None
+    metadata: dict[str, object] = {}
+
+
+class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """`max_tokens` bounds the estimated tokens of all texts together."""
+
+    query: str
+    limit: int = 10
+    filter: SearchFilter = SearchFilter()
+    mode: SearchMode = "hybrid"
+    max_tokens: int | None = None
+
+
+class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
+    """`start` and `end` are character offsets into the item's text: `content[start:end] == text`.
+
+    `score` compares hits of one search only: from 0 to 1 for hybrid, the cosine for vector, BM25 for text.
+    """
+
+    item_id: UUID
+    chunk_id: UUID
+    name: str
+    text: str
+    score: float
+    start: int
+    end: int
+    heading: list[str]
+    metadata: dict[str, object]
+
+
+class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`degraded`: the embedder was away, so a hybrid search went by words alone."""
+
+    results: list[SearchHit]
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """`text == content[start:end]`; `heading` is the path of headings it stands under, outermost first."""
+
+    number: int
+    start: int
+    end: int
+    text: str
+    token_count: int
+    heading: tuple[str, ...] = ()

@@ -1,0 +1,94 @@
+"""Bodies and filters of /context. Lengths are those of the wire contract."""
+
+from typing import Annotated, cast, get_args
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from copilot_api.http.body import RequestBody
+from copilot_common.base.errors import InvalidInput
+from copilot_common.tenancy import Role
+from copilot_domain.context import AclEntry, ItemChanges, ItemFilter, NewItem
+from copilot_domain.context.types import ItemStatus, ItemType
+
+Name = Annotated[str, Meta(min_length=1, max_length=300)]
+Content = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
+Metadata = dict[str, object]
+
+_UNBUILT = "is not available in this version"
+
+
+class AclEntryBody(RequestBody):
+    user_id: UUID | UnsetType = UNSET
+    role: Role | UnsetType = UNSET
+
+    def to_entry(self) -> AclEntry:
+        return AclEntry(
+            user_id=None if self.user_id is UNSET else self.user_id, role=None if self.role is UNSET else self.role
+        )
+
+
+Acl = Annotated[list[AclEntryBody], Meta(max_length=100)]
+
+
+class CreateItem(RequestBody):
+    name: Name
+    type: ItemType
+    content: Content | UnsetType = UNSET
+    url: str | UnsetType = UNSET
+    metadata: Metadata = {}
+    acl: Acl = []
+
+    def to_new(self) -> NewItem:
+        if self.type in {"file", "url"}:
+            raise InvalidInput({"type": _UNBUILT})
+        if self.url is not UNSET:
+            raise InvalidInput({"url": "goes with the type url only"})
+        if self.content is UNSET:
+            raise InvalidInput({"content": "is required"})
+        return NewItem(
+            name=self.name,
+            type=self.type,
+            content=self.content,
+            metadata=self.metadata,
+            acl=tuple(entry.to_entry() for entry in self.acl),
+        )
+
+
+class UpdateItem(RequestBody):
+    """What is absent stays. Another `content` is ingested anew."""
+
+    name: Name | UnsetType = UNSET
+    metadata: Metadata | UnsetType = UNSET
+    acl: Acl | UnsetType = UNSET
+    content: Content | UnsetType = UNSET
+
+    def to_changes(self) -> ItemChanges:
+        return ItemChanges(
+            name=None if self.name is UNSET else self.name,
+            metadata=None if self.metadata is UNSET else self.metadata,
+            acl=None if self.acl is UNSET else tuple(entry.to_entry() for entry in self.acl),
+            content=None if self.content is UNSET else self.content,
+        )
+
+
+def item_filter(kind: str | None, status: str | None, metadata: str | None) -> ItemFilter:
+    """From a list's query; `metadata` is a JSON object that the item's must contain. Raises InvalidInput."""
+    if metadata is not None and ("\\u0000" in metadata or "\0" in metadata):
+        raise InvalidInput({"metadata": "must not contain NUL characters"})
+    try:
+        wanted = {} if metadata is None else msgspec.json.decode(metadata, type=Metadata)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        raise InvalidInput({"metadata": "must be a JSON object"}) from None
+    return ItemFilter(
+        type=cast(ItemType | None, _one_of(get_args(ItemType), kind, "type")),
+        status=cast(ItemStatus | None, _one_of(get_args(ItemStatus), status, "status")),
+        metadata=wanted,
+    )
+
+
+def _one_of(choices: tuple[str, ...], value: str | None, field: str) -> str | None:
+    if value is not None and value not in choices:
+        raise InvalidInput({field: f"must be one of {', '.join(choices)}"})
+    return value

@@ -1,0 +1,115 @@
+"""What the tests of the context stand on: a database with two tenants, and whoever ingests and searches in it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from copilot_common.base.ids import TenantId, UserId
+from copilot_common.blobs import PostgresBlobStore
+from copilot_common.embedding import Embedder
+from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
+from copilot_common.encryption import KeyRing
+from copilot_common.platform.db import Database
+from copilot_common.tenancy import Principal, Role, TenantDatabase
+from copilot_domain.context import (
+    ContextRepository,
+    ContextService,
+    Item,
+    ItemChanges,
+    NewItem,
+    SearchFilter,
+    SearchHit,
+    SearchRequest,
+)
+from copilot_domain.context.indexing import Ingestion, Outcome
+from copilot_domain.context.searching import ContextSearch
+from copilot_domain.context.types import SearchMode
+from support.api import ENCRYPTION_KEY, Site
+from support.clients import Credentials
+
+
+@dataclass
+class ContextGround:
+    site: Site
+    db: TenantDatabase
+    service: ContextService
+    ingestion: Ingestion
+    searcher: ContextSearch
+    acme: Principal
+    other: Principal
+
+    async def add(self, content: str, *, by: Principal | None = None, ingest: bool = True, **fields: Any) -> Item:
+        principal = by or self.acme
+        new = NewItem(**{"name": "note", "type": "text", **fields, "content": content})
+        async with self.db.transaction(principal) as tx:
+            item = await self.service.create(tx, new)
+        if ingest:
+            assert await self.ingest(item.id, by=principal) == "ready"
+        return await self.get(item.id, by=principal)
+
+    async def get(self, item_id: UUID, *, by: Principal | None = None) -> Item:
+        async with self.db.transaction(by or self.acme) as tx:
+            return await self.service.get(tx, item_id)
+
+    async def change(self, item_id: UUID, *, by: Principal | None = None, **fields: Any) -> Item:
+        async with self.db.transaction(by or self.acme) as tx:
+            return await self.service.update(tx, item_id, ItemChanges(**fields))
+
+    async def delete(self, item_id: UUID) -> None:
+        async with self.db.transaction(self.acme) as tx:
+            await self.service.delete(tx, item_id)
+
+    async def ingest(self, item_id: UUID, *, by: Principal | None = None, generation: int | None = None) -> Outcome:
+        wanted = self.generation(item_id) if generation is None else generation
+        return await self.ingestion.ingest(by or self.acme, item_id, wanted)
+
+    async def search(
+        self,
+        query: str,
+        mode: SearchMode = "hybrid",
+        *,
+        by: Principal | None = None,
+        limit: int = 10,
+        max_tokens: int | None = None,
+        **chosen: Any,
+    ) -> Sequence[SearchHit]:
+        request = SearchRequest(
+            query=query, mode=mode, limit=limit, max_tokens=max_tokens, filter=SearchFilter(**chosen)
+        )
+        return (await self.searcher.search(by or self.acme, request)).results
+
+    def generation(self, item_id: UUID) -> int:
+        return int(self.site.rows("SELECT generation FROM context_items WHERE id = %s", item_id)[0][0])
+
+    def count(self, table: str) -> int:
+        return int(self.site.rows(f"SELECT count(*) FROM {table}")[0][0])
+
+
+def person(tenant: TenantId, role: Role, user_id: UUID | None = None) -> Principal:
+    user = UserId(user_id or uuid4())
+    return Principal(kind="user", tenant_id=tenant, credential_id=user, user_id=user, role=role)
+
+
+def owner_of(credentials: Credentials) -> Principal:
+    return person(TenantId(UUID(credentials.tenant_id)), "owner", UUID(credentials.user_id))
+
+
+@asynccontextmanager
+async def open_context(site: Site, embedder: Embedder | None = None) -> AsyncIterator[ContextGround]:
+    database = Database(site.database.app_url, max_size=2, application_name="tests")
+    await database.open()
+    db = TenantDatabase(database, KeyRing(bytes.fromhex(ENCRYPTION_KEY)))
+    blobs = PostgresBlobStore(db)
+    embedder = embedder or WordLlamaEmbedder()
+    yield ContextGround(
+        site,
+        db,
+        ContextService(ContextRepository(), blobs),
+        Ingestion(db, blobs, embedder),
+        ContextSearch(db, embedder),
+        owner_of(site.acme),
+        owner_of(site.other),
+    )
+    await database.close()

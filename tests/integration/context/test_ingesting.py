@@ -1,0 +1,243 @@
+"""An ingestion replaces everything an item was found by, or changes nothing."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from copilot_common.base.errors import ProviderError
+from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
+from copilot_domain.context.indexing import IngestionError
+from integration.context.ground import ContextGround, open_context
+from support.api import Site
+
+LONG = "\n\n".join(f"Paragraph {number} speaks of walrus and ocean number {number}. " * 8 for number in range(40))
+PARTS = ("context_chunks", "context_postings", "context_embeddings")
+
+
+def statistics(context: ContextGround) -> tuple[Any, ...]:
+    return context.site.rows("SELECT chunk_count, term_count FROM context_statistics")[0]
+
+
+def counted(context: ContextGround) -> tuple[Any, ...]:
+    """What the statistics must be, from the rows themselves."""
+    query = """
+        SELECT (SELECT count(*) FROM context_chunks), (SELECT coalesce(sum(tf), 0) FROM context_postings)
+    """
+    return context.site.rows(query)[0]
+
+
+async def test_an_item_goes_from_pending_to_ready_with_its_counts(context: ContextGround) -> None:
+    item = await context.add(LONG, ingest=False)
+    assert (item.status, item.chunk_count, item.token_count) == ("pending", 0, 0)
+    assert await context.ingest(item.id) == "ready"
+    ready = await context.get(item.id)
+    assert ready.status == "ready"
+    assert ready.chunk_count == context.count("context_chunks") == context.count("context_embeddings")
+    assert ready.chunk_count > 10
+    tokens = context.site.rows("SELECT sum(token_count) FROM context_chunks")[0][0]
+    assert ready.token_count == tokens
+    assert statistics(context) == counted(context)
+
+
+async def test_the_stored_ranges_cover_the_text_in_order(context: ContextGround) -> None:
+    await context.add(LONG)
+    ranges = context.site.rows("SELECT start_offset, end_offset FROM context_chunks ORDER BY number")
+    end = 0
+    for start, stop in ranges:
+        assert LONG[end:start].strip() == ""
+        end = stop
+    assert LONG[end:].strip() == ""
+
+
+async def test_an_edited_text_takes_the_place_of_the_old_one(context: ContextGround) -> None:
+    item = await context.add(LONG)
+    await context.change(item.id, content="Only the heron is left.")
+    assert (await context.search("walrus", "text")) != []  # until it is ingested the old one is found
+    assert await context.ingest(item.id) == "ready"
+    assert await context.search("walrus", "text") == []
+    assert [hit.text for hit in await context.search("heron")] == ["Only the heron is left."]
+    assert context.count("context_chunks") == context.count("context_embeddings") == 1
+    assert context.count("blobs") == 1
+    assert statistics(context) == counted(context)
+
+
+async def test_the_same_text_again_is_not_ingested_again(context: ContextGround) -> None:
+    item = await context.add(LONG)
+    before = context.generation(item.id)
+    assert (await context.change(item.id, content=LONG, name="new name")).status == "ready"
+    assert context.generation(item.id) == before
+    assert (await context.search("walrus"))[0].name == "new name"
+
+
+class MeanwhileEmbedder(WordLlamaEmbedder):
+    """Something happens while it computes."""
+
+    meanwhile: Any = None
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
+        return await super().embed(texts)
+
+
+async def test_an_ingestion_overtaken_by_an_edit_changes_nothing(site: Site) -> None:
+    embedder = MeanwhileEmbedder()
+    async with open_context(site, embedder) as context:
+        item = await context.add(LONG, ingest=False)
+        stale = context.generation(item.id)
+
+        async def edit_and_ingest() -> None:
+            await context.change(item.id, content="Only the heron is left.")
+            assert await context.ingest(item.id) == "ready"
+
+        embedder.meanwhile = edit_and_ingest
+        assert await context.ingest(item.id, generation=stale) == "stale"
+        assert [hit.text for hit in await context.search("heron walrus")] == ["Only the heron is left."]
+        assert await context.ingest(item.id, generation=stale) == "stale"
+        assert statistics(context) == counted(context)
+
+
+async def test_an_ingestion_overtaken_by_an_edit_that_waits_changes_nothing(site: Site) -> None:
+    embedder = MeanwhileEmbedder()
+    async with open_context(site, embedder) as context:
+        item = await context.add(LONG, ingest=False)
+        embedder.meanwhile = lambda: context.change(item.id, content="Only the heron is left.")
+        assert await context.ingest(item.id, generation=1) == "stale"
+        await context.ingestion.fail(context.acme, item.id, 1, IngestionError("LATE", "too late"))
+        assert (await context.get(item.id)).status == "pending"
+        assert context.count("context_chunks") == 0
+
+
+async def test_two_ingestions_of_one_generation_leave_one_set_of_chunks(site: Site) -> None:
+    embedder = MeanwhileEmbedder()
+    async with open_context(site, embedder) as context:
+        item = await context.add(LONG, ingest=False)
+        outcomes = []
+
+        async def ingest_too() -> None:
+            outcomes.append(await context.ingest(item.id))
+
+        embedder.meanwhile = ingest_too
+        outcomes.append(await context.ingest(item.id))
+        assert outcomes == ["ready", "stale"]
+        assert (await context.get(item.id)).chunk_count == context.count("context_chunks")
+        assert statistics(context) == counted(context)
+
+
+async def test_an_item_deleted_while_it_is_ingested_leaves_nothing(site: Site) -> None:
+    embedder = MeanwhileEmbedder()
+    async with open_context(site, embedder) as context:
+        kept = await context.add("The heron stays.")
+        item = await context.add(LONG, ingest=False)
+        embedder.meanwhile = lambda: context.delete(item.id)
+        assert await context.ingest(item.id, generation=1) == "stale"
+        assert statistics(context) == counted(context)
+        assert context.count("context_items") == context.count("context_chunks") == context.count("blobs") == 1
+        assert (await context.search("heron"))[0].item_id == kept.id
+
+
+async def test_deleting_an_item_takes_everything_of_it_away(context: ContextGround) -> None:
+    kept = await context.add("The heron stays.")
+    item = await context.add(LONG)
+    await context.delete(item.id)
+    assert statistics(context) == counted(context)
+    assert [context.count(table) for table in ("context_chunks", "context_embeddings", "blobs")] == [1, 1, 1]
+    await context.delete(kept.id)
+    assert statistics(context) == (0, 0)
+    assert [context.count(table) for table in PARTS] == [0, 0, 0]
+    assert await context.search("heron walrus") == []
+
+
+async def test_a_reindexed_item_is_the_same_as_before(context: ContextGround) -> None:
+    item = await context.add(LONG)
+    before = statistics(context)
+    async with context.db.transaction(context.acme) as tx:
+        assert (await context.service.reindex(tx, item.id)).status == "pending"
+    assert await context.ingest(item.id) == "ready"
+    assert statistics(context) == counted(context) == before
+
+
+async def test_an_item_without_text_fails_with_a_reason(context: ContextGround) -> None:
+    item = await context.add("  \n\n ", ingest=False)
+    assert await context.ingest(item.id) == "failed"
+    failed = await context.get(item.id)
+    assert (failed.status, failed.error and failed.error.code) == ("failed", "NO_TEXT")
+
+
+async def test_an_item_whose_content_is_gone_or_damaged_fails_with_a_reason(context: ContextGround) -> None:
+    for damage, code in (
+        ("UPDATE blob_pieces SET content_sealed = 'x'", "CONTENT_UNREADABLE"),
+        ("DELETE FROM blobs", "CONTENT_MISSING"),
+    ):
+        item = await context.add("text", ingest=False)
+        context.site.rows(damage)
+        assert await context.ingest(item.id) == "failed"
+        failed = await context.get(item.id)
+        assert failed.error
+        assert failed.error.code == code
+
+
+class FailingEmbedder(WordLlamaEmbedder):
+    is_away = True
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        if self.is_away:
+            raise ProviderError("secret words of the provider", provider="test", retryable=True)
+        return await super().embed(texts)
+
+
+async def test_an_embedder_that_is_away_leaves_the_item_for_another_try_or_to_be_given_up(site: Site) -> None:
+    embedder = FailingEmbedder()
+    async with open_context(site, embedder) as context:
+        item = await context.add("text", ingest=False)
+        with pytest.raises(ProviderError) as raised:
+            await context.ingest(item.id)
+        assert (await context.get(item.id)).status == "processing"
+        await context.ingestion.fail(context.acme, item.id, 1, raised.value)
+        failed = await context.get(item.id)
+        assert failed.error
+        assert (failed.status, failed.error.code) == ("failed", "EMBEDDING_FAILED")
+        assert "secret" not in failed.error.message
+        embedder.is_away = False
+        assert await context.ingest(item.id) == "ready"
+        await context.ingestion.fail(context.acme, item.id, 1, IngestionError("LATE", "too late"))
+        assert (await context.get(item.id)).status == "ready"
+
+
+async def test_progress_is_told_after_each_batch(context: ContextGround) -> None:
+    item = await context.add("word " * 250 * 300, ingest=False)
+    told: list[tuple[int, int]] = []
+
+    async def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    assert await context.ingestion.ingest(context.acme, item.id, 1, on_progress=tell) == "ready"
+    total = context.count("context_chunks")
+    assert [done for done, _ in told] == [256, total]
+    assert {of for _, of in told} == {total}
+
+
+async def test_no_transaction_is_open_while_it_embeds(site: Site) -> None:
+    embedder = MeanwhileEmbedder()
+    async with open_context(site, embedder) as context:
+        item = await context.add(LONG, ingest=False)
+        states: Counter[str] = Counter()
+
+        async def look() -> None:
+            query = "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND usename = 'copilot_app'"
+            states.update(row[0] for row in site.rows(query))
+
+        embedder.meanwhile = look
+        assert await context.ingest(item.id) == "ready"
+        assert states.keys() == {"idle"}
+
+
+async def test_an_item_of_another_tenant_is_not_there_to_ingest(context: ContextGround) -> None:
+    item = await context.add("text", ingest=False)
+    assert await context.ingest(item.id, by=context.other) == "stale"
+    assert await context.ingest(uuid4(), generation=1) == "stale"
+    assert (await context.get(item.id)).status == "pending"

@@ -1,0 +1,182 @@
+"""/context over HTTP."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from support.api import PASSWORD, SharedApi, shared_api, start_api
+from support.clients import Client, refusal
+
+__all__ = ["shared_api", "start_api"]
+
+NOTE = {"name": "note", "type": "text", "content": "Invoices are due within thirty days."}
+
+
+@pytest.fixture
+async def client(shared_api: SharedApi) -> AsyncIterator[Client]:
+    async with shared_api.acme as made:
+        yield made
+
+
+async def add(client: Client, **fields: object) -> str:
+    answer = await client.call("POST", "/context", {**NOTE, **fields})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def test_a_new_item_is_pending_and_shows_what_was_sent(client: Client, shared_api: SharedApi) -> None:
+    fields = {"type": "document", "metadata": {"team": "a"}, "acl": [{"role": "admin"}]}
+    answer = await client.call("POST", "/context", {**NOTE, **fields})
+    assert answer.status_code == 201
+    item = answer.json()
+    assert item == {
+        **{name: item[name] for name in ("id", "created_at", "updated_at")},
+        "name": "note",
+        "type": "document",
+        "status": "pending",
+        "user_id": shared_api.site.acme.user_id,
+        "token_count": 0,
+        "chunk_count": 0,
+        "error": None,
+        "metadata": {"team": "a"},
+        "acl": [{"role": "admin"}],
+    }
+    assert await client.get(f"/context/{item['id']}") == item
+
+
+async def test_the_content_comes_back_as_text(client: Client) -> None:
+    text = "A check ✓, a zero width\u200bspace.\r\n"
+    item = await add(client, content=text)
+    answer = await client.call("GET", f"/context/{item}/content")
+    assert (answer.status_code, answer.content.decode()) == (200, text)
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_change_leaves_what_it_does_not_name(client: Client) -> None:
+    item = await add(client, metadata={"a": 1})
+    changed = (await client.call("PATCH", f"/context/{item}", {"name": "other"})).json()
+    assert (changed["name"], changed["metadata"]) == ("other", {"a": 1})
+    changed = (await client.call("PATCH", f"/context/{item}", {"metadata": {}, "content": "new"})).json()
+    assert (changed["name"], changed["metadata"], changed["status"]) == ("other", {}, "pending")
+    assert (await client.call("GET", f"/context/{item}/content")).text == "new"
+
+
+async def test_a_deleted_item_is_gone(client: Client) -> None:
+    item = await add(client)
+    assert (await client.call("DELETE", f"/context/{item}")).status_code == 204
+    for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", ""), ("POST", "/reindex")):
+        refusal(await client.call(method, f"/context/{item}{path}"), 404, "NOT_FOUND")
+
+
+async def test_a_reindex_is_accepted(client: Client) -> None:
+    item = await add(client)
+    answer = await client.call("POST", f"/context/{item}/reindex")
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+
+
+async def test_a_repeated_post_makes_one_item(client: Client) -> None:
+    mark = str(uuid4())
+    body = {**NOTE, "metadata": {"once": mark}}
+    first, second = [await client.call("POST", "/context", body, idempotency_key=mark) for _ in range(2)]
+    assert (first.status_code, first.json()) == (second.status_code, second.json())
+
+
+async def test_a_list_is_the_newest_first_and_filtered(client: Client) -> None:
+    mark = str(uuid4())
+    items = [await add(client, type=kind, metadata={"mark": mark}) for kind in ("text", "code", "text")]
+    found = f'/context?metadata={{"mark":"{mark}"}}'
+    assert [item["id"] for item in (await client.get(found))["items"]] == items[::-1]
+    assert [item["id"] for item in (await client.get(f"{found}&type=code"))["items"]] == [items[1]]
+    assert (await client.get(f"{found}&status=ready"))["total"] == 0
+    page = await client.get(f"{found}&limit=2")
+    rest = await client.get(f"{found}&limit=2&cursor={page['next_cursor']}")
+    assert [item["id"] for item in page["items"] + rest["items"]] == items[::-1]
+    assert page["total"] == 3
+
+
+FAULTS: list[tuple[dict[str, object], str]] = [
+    ({"name": ""}, "name"),
+    ({"name": "x" * 301}, "name"),
+    ({"type": "file"}, "type"),
+    ({"type": "url", "url": "https://example.com"}, "type"),
+    ({"type": "video"}, "type"),
+    ({"url": "https://example.com"}, "url"),
+    ({"content": ""}, "content"),
+    ({"content": "x" * 1_000_001}, "content"),
+    ({"content": "a\0b"}, "content"),
+    ({"metadata": {"a": "x" * 17_000}}, "metadata"),
+    ({"acl": [{}]}, "acl[0]"),
+    ({"acl": [{"role": "member", "user_id": str(uuid4())}]}, "acl[0]"),
+    ({"acl": [{"role": "king"}]}, "acl[0].role"),
+    ({"acl": [{"role": "member"}] * 101}, "acl"),
+]
+
+
+@pytest.mark.parametrize(("fields", "field"), FAULTS)
+async def test_a_wrong_field_is_named(client: Client, fields: dict[str, object], field: str) -> None:
+    answer = await client.call("POST", "/context", {**NOTE, **fields})
+    assert list(refusal(answer, 422, "VALIDATION_ERROR")["fields"]) == [field]
+
+
+async def test_a_missing_content_is_named(client: Client) -> None:
+    answer = await client.call("POST", "/context", {"name": "x", "type": "text"})
+    assert refusal(answer, 422, "VALIDATION_ERROR")["fields"] == {"content": "is required"}
+
+
+FILTERS = [
+    ("type=x", "type"),
+    ("status=x", "status"),
+    ("metadata=x", "metadata"),
+    ("metadata=[]", "metadata"),
+    ('metadata={"a":"\\u0000"}', "metadata"),
+    ("metadata=%00", "metadata"),
+    ("limit=0", "limit"),
+    ("cursor=gA", "cursor"),
+]
+
+
+@pytest.mark.parametrize(("query", "field"), FILTERS)
+async def test_a_wrong_filter_is_named(client: Client, query: str, field: str) -> None:
+    answer = await client.call("GET", f"/context?{query}")
+    assert list(refusal(answer, 422, "VALIDATION_ERROR")["fields"]) == [field]
+
+
+async def member(shared_api: SharedApi, role: str) -> Client:
+    name = f"m{uuid4().hex[:10]}"
+    async with shared_api.acme as owner:
+        invite = await owner.call("POST", "/tenants/current/invites", {"email": f"{name}@x.example", "role": role})
+        body = {"username": name, "email": f"{name}@x.example", "password": PASSWORD}
+        assert (
+            await owner.call("POST", "/auth/register", {**body, "invite_token": invite.json()["token"]})
+        ).status_code == 201
+        token = await owner.log_in(name, PASSWORD)
+    return shared_api.process.client(None, Authorization=f"Bearer {token}")
+
+
+async def test_members_see_what_is_theirs_to_see_and_change_what_is_their_own(shared_api: SharedApi) -> None:
+    ann, bob = await member(shared_api, "member"), await member(shared_api, "member")
+    async with ann, bob, shared_api.acme as owner:
+        mark = {"mark": str(uuid4())}
+        own = [{"user_id": (await ann.get("/auth/me"))["id"]}]
+        shared, private, hers = [await add(ann, metadata=mark, acl=acl) for acl in ([], [{"role": "admin"}], own)]
+        listed = f'/context?metadata={{"mark":"{mark["mark"]}"}}'
+        seen = [{item["id"] for item in (await who.get(listed))["items"]} for who in (ann, bob, owner)]
+        assert seen == [{shared, private, hers}, {shared}, {shared, private}]
+        for path in ("", "/content"):
+            refusal(await bob.call("GET", f"/context/{private}{path}"), 404, "NOT_FOUND")
+        for method, path, body in (("PATCH", "", {"name": "x"}), ("DELETE", "", None), ("POST", "/reindex", None)):
+            refusal(await bob.call(method, f"/context/{shared}{path}", body), 403, "FORBIDDEN")
+            refusal(await owner.call(method, f"/context/{hers}{path}", body), 404, "NOT_FOUND")
+        assert (await owner.call("PATCH", f"/context/{shared}", {"name": "x"})).status_code == 200
+
+
+def test_the_api_does_not_load_what_ingests_and_searches() -> None:
+    """Each would cost every API process tens of megabytes."""
+    import subprocess
+    import sys
+
+    code = "import sys, copilot_api.composition; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
+    assert not {"wordllama", "numpy", "semantic_text_splitter", "Stemmer", "pgvector", "tokenizers"} & set(loaded)

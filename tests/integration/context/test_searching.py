@@ -1,0 +1,116 @@
+"""What was ingested is found, by its words and by its meaning, and by nobody who may not see it."""
+
+from typing import get_args
+from uuid import uuid4
+
+import pytest
+
+from copilot_common.base.errors import InvalidInput, ProviderError
+from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
+from copilot_domain.context import AclEntry
+from copilot_domain.context.types import SearchMode
+from integration.context.ground import ContextGround, open_context, person
+from support.api import Site
+
+MODES: tuple[SearchMode, ...] = get_args(SearchMode)
+TEXTS = {
+    "cats": "Cats purr when they are content. A kitten sleeps most of the day.",
+    "ships": "The harbour is closed to tankers over 200 metres; the pilot boards at the lighthouse.",
+    "tax": "Invoices are due within thirty days. Value added tax is charged at nineteen per cent.",
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_ingested_text_is_found_with_its_offsets(context: ContextGround, mode: SearchMode) -> None:
+    items = {name: await context.add(text, name=name, metadata={"n": name}) for name, text in TEXTS.items()}
+    hit = (await context.search("When are invoices due?", mode))[0]
+    assert (hit.item_id, hit.name, hit.metadata) == (items["tax"].id, "tax", {"n": "tax"})
+    assert TEXTS["tax"][hit.start : hit.end] == hit.text == TEXTS["tax"]
+
+
+async def test_a_text_that_shares_no_word_with_the_query_is_found_by_its_meaning(context: ContextGround) -> None:
+    for name, text in TEXTS.items():
+        await context.add(text, name=name)
+    assert (await context.search("feline animals napping"))[0].name == "cats"
+    assert await context.search("feline animals napping", "text") == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_another_tenant_finds_nothing(context: ContextGround, mode: SearchMode) -> None:
+    await context.add(TEXTS["tax"])
+    assert await context.search("invoices", mode, by=context.other) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_item_is_found_only_by_those_its_access_list_names(context: ContextGround, mode: SearchMode) -> None:
+    tenant = context.acme.tenant_id
+    friend, admin, viewer = (person(tenant, role) for role in ("member", "admin", "viewer"))
+    await context.add(TEXTS["tax"], acl=(AclEntry(user_id=friend.acting_user), AclEntry(role="admin")))
+    may = {"creator": context.acme, "friend": friend, "admin": admin, "owner": person(tenant, "owner")}
+    for who, principal in may.items():
+        assert len(await context.search("invoices", mode, by=principal)) == 1, who
+    for principal in (viewer, person(tenant, "member")):
+        assert await context.search("invoices", mode, by=principal) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_filters_leave_only_what_they_name(context: ContextGround, mode: SearchMode) -> None:
+    code = await context.add("invoices in code", type="code", metadata={"team": {"name": "a", "size": 3}})
+    text = await context.add("invoices in text", metadata={"team": {"name": "b"}})
+    for chosen, expected in (
+        ({"type": "code"}, {code.id}),
+        ({"item_ids": (text.id,)}, {text.id}),
+        ({"item_ids": (uuid4(),)}, set()),
+        ({"item_ids": ()}, set()),
+        ({"metadata": {"team": {"name": "a"}}}, {code.id}),
+        ({"metadata": {"team": {}}}, {code.id, text.id}),
+        ({"metadata": {"team": "a"}}, set()),
+        ({"type": "code", "item_ids": (text.id,)}, set()),
+    ):
+        hits = await context.search("invoices", mode, **chosen)
+        assert {hit.item_id for hit in hits} == expected, chosen
+
+
+async def test_a_search_shows_no_more_than_its_limit_and_its_tokens(context: ContextGround) -> None:
+    for number in range(6):
+        await context.add(f"invoices number {number} " + "and more " * 20)
+    assert len(await context.search("invoices", limit=4)) == 4
+    tokens = context.site.rows("SELECT max(token_count) FROM context_chunks")[0][0]
+    assert len(await context.search("invoices", max_tokens=3 * tokens)) == 3
+    assert await context.search("invoices", max_tokens=1) == []
+
+
+async def test_words_meet_across_their_endings_identifiers_across_their_parts(context: ContextGround) -> None:
+    await context.add("def getUserName(self): return self.user_record", type="code")
+    for query in ("getusername", "user names", "records", "user_record", "getting"):
+        assert len(await context.search(query, "text")) == 1, query
+    assert await context.search("the and of", "text") == []
+
+
+async def test_a_query_that_cannot_be_is_refused(context: ContextGround) -> None:
+    for fields in (
+        {"query": " "},
+        {"query": "x", "limit": 51},
+        {"query": "x", "limit": 0},
+        {"query": "x", "max_tokens": 0},
+    ):
+        with pytest.raises(InvalidInput):
+            await context.search(**fields)
+
+
+class BrokenEmbedder(WordLlamaEmbedder):
+    async def embed(self, texts: object) -> list[list[float]]:
+        raise ProviderError("away", provider="test", retryable=True)
+
+
+async def test_with_the_embedder_away_a_hybrid_search_goes_by_words_and_says_so(
+    site: Site, context: ContextGround
+) -> None:
+    from copilot_domain.context import SearchRequest
+
+    await context.add(TEXTS["tax"])
+    async with open_context(site, BrokenEmbedder()) as broken:
+        result = await broken.searcher.search(broken.acme, SearchRequest(query="invoices"))
+        assert (len(result.results), result.degraded) == (1, True)
+        with pytest.raises(ProviderError):
+            await broken.search("invoices", "vector")

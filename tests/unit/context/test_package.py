@@ -1,0 +1,24 @@
+"""What the packages offer, to the name."""
+
+import copilot_common.embedding
+import copilot_domain.context
+
+
+def test_the_public_names_are_these() -> None:
+    assert copilot_common.embedding.__all__ == ["Embedder"]
+    assert copilot_domain.context.__all__ == [
+        "AclEntry",
+        "ContextRepository",
+        "ContextService",
+        "Item",
+        "ItemChanges",
+        "ItemError",
+        "ItemFilter",
+        "NewItem",
+        "SearchFilter",
+        "SearchHit",
+        "SearchRequest",
+        "SearchResult",
+    ]
+    for name in copilot_domain.context.__all__:
+        assert hasattr(copilot_domain.context, name)
