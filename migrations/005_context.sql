@@ -27,6 +27,7 @@ CREATE TABLE context_items (
     content_id uuid,       -- the blob; null until there is one
     content_hash bytea,
     generation integer NOT NULL DEFAULT 0,  -- 0: nobody has been asked to ingest it yet
+    job_id uuid,           -- that ingests this generation
     chunk_count integer NOT NULL DEFAULT 0,
     token_count integer NOT NULL DEFAULT 0,
     term_count integer NOT NULL DEFAULT 0,
@@ -100,6 +101,33 @@ END $$;
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON context_items, context_chunks, context_postings, context_statistics
     TO copilot_app;
+
+-- Items whose job has ended without them (every process that ran it was lost, or an admin's redrive never came): failed,
+-- in one bounded batch. Returns how many.
+CREATE INDEX context_items_unfinished ON context_items (tenant_id, id) WHERE status IN ('pending', 'processing');
+GRANT SELECT (tenant_id, id, status, job_id), UPDATE (status, error_code, error, updated_at) ON context_items
+    TO copilot_dispatch;
+CREATE POLICY dispatch_context_items ON context_items TO copilot_dispatch
+    USING (status IN ('pending', 'processing')) WITH CHECK (status = 'failed');
+CREATE FUNCTION dispatch.fail_abandoned_items(p_limit integer)
+RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    UPDATE public.context_items i
+    SET status = 'failed', error_code = 'WORKER_LOST', error = 'It could not be ingested.', updated_at = now()
+    WHERE i.status IN ('pending', 'processing') AND (i.tenant_id, i.id) IN (
+        SELECT c.tenant_id, c.id FROM public.context_items c
+        JOIN public.jobs j ON j.tenant_id = c.tenant_id AND j.id = c.job_id
+        WHERE c.status IN ('pending', 'processing') AND j.status IN ('dead', 'cancelled')
+        LIMIT p_limit);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+REVOKE ALL ON FUNCTION dispatch.fail_abandoned_items FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION dispatch.fail_abandoned_items TO copilot_app;
+ALTER FUNCTION dispatch.fail_abandoned_items OWNER TO copilot_dispatch;
 
 INSERT INTO schema_migrations (version, name, oldest_build) VALUES (5, 'context', 1);
 

@@ -5,6 +5,7 @@ BEGIN;
 SET LOCAL lock_timeout = '5s';
 SET LOCAL ROLE copilot_owner;
 
+DROP FUNCTION dispatch.fail_abandoned_items;
 TRUNCATE context_embeddings;
 ALTER TABLE context_embeddings DROP CONSTRAINT context_embeddings_tenant_id_chunk_id_fkey;
 DROP TABLE context_postings, context_chunks, context_items, context_statistics;

@@ -13,9 +13,9 @@ from copilot_devstack.progress import Progress
 from copilot_devstack.redis import EmbeddedRedis
 from copilot_devstack.server import Server
 from copilot_devstack.state import DevState, Secrets, load_dev_state, load_secrets, save_dev_state, save_secrets
-from copilot_devstack.worker_server import WorkerServer, WorkflowEngineServer
+from copilot_devstack.worker_server import ContextServiceServer, WorkerServer, WorkflowEngineServer
 
-WORKERS: tuple[type[WorkerServer], ...] = (WorkflowEngineServer,)
+WORKERS: tuple[type[WorkerServer], ...] = (WorkflowEngineServer, ContextServiceServer)
 
 OWNER = "copilot_owner"
 APP = "copilot_app"

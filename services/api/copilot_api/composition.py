@@ -36,8 +36,10 @@ from copilot_common.platform.metrics import HttpMetrics, new_registry
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.queue import ArqLine, Dispatcher, JobSweeper, Ledger, Ringer
+from copilot_common.queue.requests import RequestClient
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.context import ContextRepository, ContextService
+from copilot_domain.context.asking import SearchClient
 from copilot_domain.conversations import ConversationRepository, ConversationService
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
@@ -61,6 +63,8 @@ def build_services(settings: Settings) -> Services:
     ringer = Ringer(line)
     ledger = Ledger(ringer.ring)
     dispatcher = Dispatcher(database, process_id)
+    requests = RequestClient(line, tenants_db, process_id)
+    searches = SearchClient(requests)
     access_tokens = AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
     return Services(
         settings=settings,
@@ -75,6 +79,8 @@ def build_services(settings: Settings) -> Services:
         line=line,
         ringer=ringer,
         ledger=ledger,
+        requests=requests,
+        searches=searches,
         sweeper=JobSweeper(dispatcher, ringer.ring, keep_ended=settings.keep_ended_jobs),
         authenticator=Authenticator(database, access_tokens),
         limits=RequestLimits(limiter, Limit(settings.rate_limit_requests, settings.rate_limit_window_ms)),
@@ -90,8 +96,9 @@ def build_services(settings: Settings) -> Services:
             max_running=settings.max_concurrent_generations,
             active=metrics.active_conversations,
             ledger=ledger,
+            search=searches,
         ),
-        context=ContextService(ContextRepository(), PostgresBlobStore(tenants_db)),
+        context=ContextService(ContextRepository(), PostgresBlobStore(tenants_db), ledger),
     )
 
 
@@ -144,6 +151,7 @@ async def _boot(services: Services) -> None:
     await until_database_fits(services.settings.database_url, services.database, services.health)
     await services.lease.start()
     services.ringer.start()
+    await services.requests.start()
     services.loops = [asyncio.create_task(services.sweeper.run_forever(), name="job sweeper")]
     services.generations.start()
     calm_garbage_collector()
@@ -159,6 +167,7 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     await services.generations.stop()
     for loop in services.loops:
         loop.cancel()
+    await services.requests.stop()
     await services.ringer.stop()
     await services.lease.stop()
     await services.line.aclose()

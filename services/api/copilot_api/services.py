@@ -16,8 +16,10 @@ from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.metrics import HttpMetrics
 from copilot_common.platform.settings import Settings
 from copilot_common.queue import ArqLine, JobSweeper, Ledger, Ringer
+from copilot_common.queue.requests import RequestClient
 from copilot_common.tenancy import TenantDatabase
 from copilot_domain.context import ContextService
+from copilot_domain.context.asking import SearchClient
 from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
@@ -37,6 +39,8 @@ class Services:
     line: ArqLine
     ringer: Ringer
     ledger: Ledger
+    requests: RequestClient
+    searches: SearchClient
     sweeper: JobSweeper
     authenticator: Authenticator
     limits: RequestLimits

@@ -11,6 +11,8 @@ from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.settings import Settings
 from copilot_common.queue import WORKFLOW_QUEUE, Handler, JobType
 from copilot_common.queue.process import Backbone, build_backbone, run_worker
+from copilot_common.queue.requests import RequestClient
+from copilot_domain.context.asking import SearchClient
 from copilot_domain.conversations.generation import BackgroundGenerator, GenerationService, StreamLog
 from copilot_domain.conversations.jobs import GENERATE_MESSAGE, TITLE_CONVERSATION
 from copilot_domain.conversations.titling import ConversationTitler
@@ -24,13 +26,14 @@ async def run(settings: Settings) -> None:
     backbone = build_backbone(SERVICE, settings, version=version("copilot-workflow-engine"))
     models = ModelRegistry(settings, backbone.registry)
     log = StreamLog(backbone.redis, ttl_seconds=settings.stream_log_ttl_seconds)
-    generations = _generations(backbone, models, log)
+    requests = RequestClient(backbone.line, backbone.tenants_db, backbone.process_id)
+    generations = _generations(backbone, models, log, SearchClient(requests))
     await run_worker(
         backbone,
         WORKFLOW_QUEUE,
         _handlers(backbone, models, log, generations),
         probe_port=PROBE_PORT,
-        companions=[_Models(models), _Generations(generations)],
+        companions=[_Models(models), requests, _Generations(generations)],
     )
 
 
@@ -52,7 +55,7 @@ def _handlers(
     }
 
 
-def _generations(backbone: Backbone, models: ModelRegistry, log: StreamLog) -> GenerationService:
+def _generations(backbone: Backbone, models: ModelRegistry, log: StreamLog, search: SearchClient) -> GenerationService:
     settings = backbone.settings
     active = Gauge(
         "active_conversations",
@@ -68,6 +71,7 @@ def _generations(backbone: Backbone, models: ModelRegistry, log: StreamLog) -> G
         max_running=settings.max_concurrent_generations,
         active=active,
         ledger=backbone.ledger,
+        search=search,
     )
 
 

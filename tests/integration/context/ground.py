@@ -12,6 +12,7 @@ from copilot_common.embedding import Embedder
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_common.encryption import KeyRing
 from copilot_common.platform.db import Database
+from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Role, TenantDatabase
 from copilot_domain.context import (
     ContextRepository,
@@ -106,7 +107,7 @@ async def open_context(site: Site, embedder: Embedder | None = None) -> AsyncIte
     yield ContextGround(
         site,
         db,
-        ContextService(ContextRepository(), blobs),
+        ContextService(ContextRepository(), blobs, Ledger(lambda _: None)),
         Ingestion(db, blobs, embedder),
         ContextSearch(db, embedder),
         owner_of(site.acme),

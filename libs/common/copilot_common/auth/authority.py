@@ -72,6 +72,7 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("GET", f"{_V1}/usage"): _READ,
     ("GET", f"{_V1}/audit"): _ADMIN,
     ("GET", f"{_V1}/models"): _READ,
+    ("POST", f"{_V1}/context/search"): _READ,
     ("GET", f"{_V1}/jobs"): _ADMIN,
     ("GET", f"{_V1}/jobs/{{job_id}}"): _ADMIN,
     ("POST", f"{_V1}/jobs/{{job_id}}/redrive"): _ADMIN,

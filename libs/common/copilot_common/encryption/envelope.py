@@ -51,6 +51,8 @@ class Purpose(StrEnum):
     MESSAGE_EVENTS = "message.events"
     FEEDBACK_COMMENT = "feedback.comment"
     STREAM_EVENT = "stream.event"
+    REQUEST = "request"
+    REPLY = "reply"
     IDEMPOTENT_ANSWER = "idempotency.answer"
     BLOB_MANIFEST = "blob.manifest"
     BLOB_PIECE = "blob.piece"

@@ -5,6 +5,7 @@ Token counts: `input_tokens` includes `cached_tokens`; `output_tokens` includes 
 
 from decimal import Decimal
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 
@@ -45,7 +46,8 @@ class ChatMessage(msgspec.Struct, frozen=True):
 class Passage(msgspec.Struct, frozen=True):
     """A stretch of a source the answer may stand on; the model cites it as `[number]`.
 
-    `start` and `end` are character offsets into the source text, so that `source[start:end] == text`.
+    `start` and `end` are character offsets into the source text, so that `source[start:end] == text`. The source is a
+    document that came with the question, or an item of the tenant's context.
     """
 
     number: int
@@ -53,6 +55,9 @@ class Passage(msgspec.Struct, frozen=True):
     text: str
     start: int
     end: int
+    source: Literal["document", "context"] = "document"
+    item_id: UUID | None = None
+    chunk_id: UUID | None = None
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):

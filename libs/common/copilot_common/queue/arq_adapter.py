@@ -40,7 +40,8 @@ _MAX_WAKES = 16
 RedisFault = (RedisError, OSError, TimeoutError)
 
 RequestHandler = Callable[[str, str, bytes, float], Awaitable[None]]
-"""`(method, reply key, sealed body, deadline)`; replies by itself. The deadline is Redis's clock in epoch seconds."""
+"""`(method, reply key, sealed body, deadline)`; replies by itself. The deadline is in epoch seconds, by the asker's
+clock: between hosts whose clocks differ it is only as good as they are, and the asker keeps its own."""
 
 
 class ArqLine:
@@ -81,12 +82,6 @@ class ArqLine:
     async def take_reply(self, reply_key: str) -> bytes | None:
         """Wait some seconds for the next reply. Raises what redis raises."""
         return await _pop(self._arq, reply_key)
-
-    async def now(self) -> float:
-        """Redis's clock, epoch seconds: the one that all processes share."""
-        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-            seconds, microseconds = await self._arq.time()
-        return float(seconds) + float(microseconds) / 1e6
 
     async def listen(
         self,

@@ -1,9 +1,25 @@
-"""What the context leaves to be done in the background."""
+"""Background work of the context: ingesting an item."""
 
+from uuid import UUID
+
+from copilot_common.queue import CONTEXT_QUEUE, JobPayload, JobType, Ledger, NewJob
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.repository import ContextRepository, ItemRow
 
 
-async def request_ingestion(tx: Transaction, item: ItemRow) -> ItemRow:
+class IngestItem(JobPayload, frozen=True):
+    item_id: UUID
+    generation: int
+
+
+INGEST_ITEM = JobType("context.ingest", IngestItem, CONTEXT_QUEUE, max_failures=6)
+
+
+async def request_ingestion(tx: Transaction, ledger: Ledger, item: ItemRow) -> ItemRow:
     """The item is pending, of a new generation; what was begun for an earlier one changes nothing any more."""
-    return await ContextRepository().request_ingestion(tx, item.id)
+    repository = ContextRepository()
+    pending = await repository.request_ingestion(tx, item.id)
+    payload = IngestItem(pending.id, pending.generation)
+    job_id = await ledger.enqueue(tx, NewJob(type=INGEST_ITEM, payload=payload))
+    await repository.note_job(tx, pending.id, job_id)
+    return pending

@@ -67,6 +67,10 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     generation, chunk_count, token_count, created_at, updated_at
 
+-- name: note_job
+-- Which job ingests the item's present generation.
+UPDATE context_items SET job_id = %(job_id)s WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
 -- name: delete_item
 -- Gone with its chunks, postings and embeddings, and out of the statistics. The item is locked before the statistics, as
 -- by an ingestion.

@@ -97,6 +97,9 @@ class ContextRepository:
         params = {"tenant_id": tx.principal.tenant_id, "id": item_id}
         return _present(await tx.fetch_one(ItemRow, sql["request_ingestion"], params))
 
+    async def note_job(self, tx: Transaction, item_id: UUID, job_id: UUID | None) -> None:
+        await tx.execute(sql["note_job"], {"tenant_id": tx.principal.tenant_id, "id": item_id, "job_id": job_id})
+
     async def delete(self, tx: Transaction, item_id: UUID) -> None:
         await tx.execute(sql["delete_item"], {"tenant_id": tx.principal.tenant_id, "id": item_id})
 

@@ -11,6 +11,7 @@ from copilot_common.base.errors import Conflict, Forbidden, InvalidInput
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
 from copilot_common.encryption import HashPurpose
+from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
 from copilot_common.tenancy.audit import record_audit
 from copilot_domain.context.jobs import request_ingestion
@@ -26,8 +27,9 @@ MAX_CONTENT_BYTES = 4_000_000
 class ContextService:
     """Each method that takes a transaction is one step of it; the caller commits."""
 
-    def __init__(self, repository: ContextRepository, blobs: BlobStore) -> None:
+    def __init__(self, repository: ContextRepository, blobs: BlobStore, ledger: Ledger) -> None:
         self._repository = repository
+        self._ledger = ledger
         self._blobs = blobs
 
     async def create(self, tx: Transaction, new: NewItem) -> Item:
@@ -36,7 +38,7 @@ class ContextService:
         item_id = new_id()
         content = await self._put_content(tx, new.content)
         row = await self._repository.insert(tx, item_id, new, content)
-        row = await request_ingestion(tx, row)
+        row = await request_ingestion(tx, self._ledger, row)
         await record_audit(tx, "context.created", item_id, details={"type": new.type})
         return row.open(await tx.cipher())
 
@@ -78,7 +80,7 @@ class ContextService:
         _check(new)
         updated = await self._repository.update(tx, item_id, new, await self._content(tx, row, changes.content))
         if updated.content_id != row.content_id:
-            updated = await request_ingestion(tx, updated)
+            updated = await request_ingestion(tx, self._ledger, updated)
         fields = [name for name in ItemChanges.__struct_fields__ if getattr(changes, name) is not None]
         await record_audit(tx, "context.updated", item_id, details={"fields": ", ".join(fields)})
         return updated.open(await tx.cipher())
@@ -91,7 +93,7 @@ class ContextService:
         await record_audit(tx, "context.deleted", item_id)
 
     async def reindex(self, tx: Transaction, item_id: UUID) -> Item:
-        row = await request_ingestion(tx, await self._changeable(tx, item_id))
+        row = await request_ingestion(tx, self._ledger, await self._changeable(tx, item_id))
         await record_audit(tx, "context.reindexed", item_id)
         return row.open(await tx.cipher())
 

@@ -5,6 +5,7 @@ from copilot_domain.conversations.service import ConversationService
 from copilot_domain.conversations.types import (
     Ask,
     Citation,
+    ContextWanted,
     Conversation,
     Document,
     Feedback,
@@ -15,6 +16,7 @@ from copilot_domain.conversations.types import (
 __all__ = [
     "Ask",
     "Citation",
+    "ContextWanted",
     "Conversation",
     "ConversationRepository",
     "ConversationService",

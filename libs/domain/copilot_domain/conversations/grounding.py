@@ -59,4 +59,12 @@ class CitationCollector:
 
 
 def _citation(passage: Passage) -> Citation:
-    return Citation(source="document", name=passage.name, start=passage.start, end=passage.end, quote=passage.text)
+    return Citation(
+        source=passage.source,
+        name=passage.name,
+        start=passage.start,
+        end=passage.end,
+        quote=passage.text,
+        item_id=passage.item_id,
+        chunk_id=passage.chunk_id,
+    )

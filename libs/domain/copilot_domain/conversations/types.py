@@ -84,6 +84,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class ContextWanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Search the tenant's items first. `query` None: the question itself; `item_ids` None: all that the asker sees."""
+
+    query: str | None = None
+    item_ids: tuple[UUID, ...] | None = None
+    limit: int = 5
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A user's turn, and how it is to be answered."""
 
@@ -93,3 +101,4 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     documents: tuple[Document, ...] = ()
     temperature: float | None = None
     max_tokens: int | None = None
+    context: ContextWanted | None = None

@@ -61,6 +61,7 @@ class _Taken:
             model=payload.model,
             temperature=payload.temperature,
             max_tokens=payload.max_tokens,
+            context=payload.context,
         )
 
 
@@ -142,6 +143,7 @@ class BackgroundGenerator:
                 plan.model,
                 request,
                 cipher,
+                ask.context,
                 fence=fence,
             )
 

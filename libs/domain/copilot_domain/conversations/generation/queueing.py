@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from copilot_common.base.errors import Unavailable
+from copilot_common.base.errors import InvalidInput, Unavailable
 from copilot_common.base.ids import new_id
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.queue import Ledger, NewJob
@@ -27,6 +27,8 @@ class TurnQueue:
         self, principal: Principal, conversation_id: UUID, ask: Ask, claim: idempotency.Claim | None
     ) -> Message:
         """The pending answer. Raises NotFound, or InvalidInput for what its model could not be asked."""
+        if ask.context is not None and ask.context.query is not None:
+            raise InvalidInput({"context.search": "must be true for a background message: the question is the query"})
         async with self._db.transaction(principal) as tx:
             conversation = (await self._repository.get(tx, conversation_id)).open(await tx.cipher())
         model = self._models.resolve(ask.model or conversation.model)
@@ -45,6 +47,7 @@ class TurnQueue:
             model=ask.model,
             temperature=ask.temperature,
             max_tokens=ask.max_tokens,
+            context=ask.context,
         )
         job_id = await self._ledger.enqueue(tx, NewJob(type=GENERATE_MESSAGE, payload=payload))
         turn = sealed_turn(await tx.cipher(), user_message_id=new_id(), answer_id=answer_id, ask=ask)

@@ -48,6 +48,7 @@ class RunningGeneration:
         self.degraded = False
         self.record = record or EventRecord()
         self.fault = turn.fault
+        self.wanted = turn.wanted
         self.usage: TokenUsage | None = None
         self.began_at = monotonic()
         self.first_token_at: float | None = None

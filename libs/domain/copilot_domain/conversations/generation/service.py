@@ -21,6 +21,7 @@ from copilot_domain.conversations.generation.generating import Generator
 from copilot_domain.conversations.generation.log import StreamLog
 from copilot_domain.conversations.generation.queueing import TurnQueue
 from copilot_domain.conversations.generation.running import RunningGeneration
+from copilot_domain.conversations.generation.searching import Grounder, Searcher
 from copilot_domain.conversations.generation.starting import StartedTurn, TurnStarter
 from copilot_domain.conversations.generation.sweeping import Sweeper
 from copilot_domain.conversations.jobs import GenerateMessage
@@ -45,6 +46,7 @@ class GenerationService:
         max_running: int,
         active: Gauge,
         ledger: Ledger,
+        search: Searcher,
     ) -> None:
         repository = ConversationRepository()
         self._repository = repository
@@ -57,6 +59,7 @@ class GenerationService:
         self._is_draining = False
         self._starter = TurnStarter(db, models, process_id=process_id, max_messages=max_messages)
         self._queue = TurnQueue(db, models, ledger)
+        self._grounder = Grounder(search)
         self._generator = Generator(log)
         self._finisher = Finisher(db, log, ledger, process_id)
         self._checkpointer = Checkpointer(db, self._running.values(), process_id)
@@ -188,6 +191,7 @@ class GenerationService:
 
     async def _generate(self, generation: RunningGeneration) -> None:
         try:
+            await self._grounder.ground(generation)
             outcome = await self._generator.run(generation)
             if generation.stop_reason == "handed_over":
                 return

@@ -22,11 +22,13 @@ from copilot_domain import idempotency
 from copilot_domain.conversations.generation.rows import Begun, turn_params
 from copilot_domain.conversations.grounding import select_passages
 from copilot_domain.conversations.repository import open_optional, sql
-from copilot_domain.conversations.types import Ask
+from copilot_domain.conversations.types import Ask, ContextWanted
 
 _ANSWER_TOKENS = 16_384  # kept free for the answer where the request names no maximum
 _DOCUMENT_SHARE = 2  # documents may fill at most half of the window
 _DOCUMENT_CHARACTERS = 1_000_000
+CONTEXT_TOKENS = 4_000
+"""Kept free for what a search finds, where one is wanted."""
 _ATTEMPTS = 3  # a conversation that is changed between two tries, twice, is a busy one: 409
 _OWN_ANSWER = "messages_pkey"
 _SYSTEM_ONLY_LOOK = -1  # no system prompt is that short: nothing is begun, only told
@@ -42,6 +44,7 @@ class StartedTurn:
     model: ResolvedModel
     request: ChatRequest
     cipher: TenantCipher
+    wanted: ContextWanted | None = None
     fault: CopilotError | None = None
     fence: int = 1
 
@@ -106,7 +109,7 @@ class TurnStarter:
             if begun.created_at is not None and begun.answer_position is not None:
                 request, fault = _opened(ask, plan, begun, cipher, conversation_id)
                 return StartedTurn(
-                    answer_id, begun.answer_position, begun.created_at, plan.model, request, cipher, fault
+                    answer_id, begun.answer_position, begun.created_at, plan.model, request, cipher, ask.context, fault
                 )
             system = _system_prompt(begun, cipher, conversation_id)
             plan = await plan_turn(ask, self._models.resolve(ask.model or begun.model), begun.model, system)
@@ -155,7 +158,7 @@ async def plan_turn(ask: Ask, model: ResolvedModel, own_model: str | None, syste
     usable = _usable_tokens(model)
     passages = await select_passages(ask.content, ask.documents, max_tokens=usable // _DOCUMENT_SHARE)
     fixed = estimate_tokens(ask.content) + sum(estimate_tokens(passage.text) for passage in passages)
-    room = usable - _answer_tokens(ask, model) - fixed
+    room = usable - _answer_tokens(ask, model) - fixed - (CONTEXT_TOKENS if ask.context else 0)
     left = room - estimate_tokens(system or "")
     if left < 0:
         field = "max_tokens" if left + (ask.max_tokens or 0) >= 0 else "content"

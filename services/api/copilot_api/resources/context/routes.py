@@ -1,5 +1,6 @@
 """/context: the tenant's documents, without searching in them."""
 
+from time import perf_counter
 from typing import Annotated
 
 from litestar import Controller, MediaType, Response, delete, get, patch, post
@@ -7,10 +8,13 @@ from litestar.params import JSONBody, QueryParameter
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, answer_once
+from copilot_api.http.json import JsonResponse
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryText, WantedPage
-from copilot_api.resources.context.schemas import CreateItem, UpdateItem, item_filter
+from copilot_api.resources.context.schemas import CreateItem, SearchAnswer, SearchBody, UpdateItem, item_filter
 from copilot_domain.context import Item
 from copilot_domain.pagination import Page
+
+_SEARCH_SECONDS = 5.0
 
 
 class ContextController(Controller):
@@ -39,6 +43,16 @@ class ContextController(Controller):
         chosen = item_filter(kind, status, metadata)
         async with services.tenants_db.transaction(principal) as tx:
             return await services.context.list(tx, chosen, wanted)
+
+    @post("/search", dto=StrictBody[SearchBody], return_dto=None, status_code=200)
+    async def search(
+        self, data: JSONBody[SearchBody], principal: ActingPrincipal, services: AppServices
+    ) -> Response[SearchAnswer]:
+        """Answered by the context service; 503 where it does not answer in time."""
+        began = perf_counter()
+        found = await services.searches.search(principal, data.to_request(), seconds=_SEARCH_SECONDS)
+        took_ms = round((perf_counter() - began) * 1000)
+        return JsonResponse(SearchAnswer(found.results, took_ms, found.degraded))
 
     @get("/{item_id:uuid}")
     async def show(self, item_id: PathId, principal: ActingPrincipal, services: AppServices) -> Item:

@@ -9,8 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 from copilot_api.http.body import RequestBody
 from copilot_common.base.errors import InvalidInput
 from copilot_common.tenancy import Role
-from copilot_domain.context import AclEntry, ItemChanges, ItemFilter, NewItem
-from copilot_domain.context.types import ItemStatus, ItemType
+from copilot_domain.context import AclEntry, ItemChanges, ItemFilter, NewItem, SearchFilter, SearchHit, SearchRequest
+from copilot_domain.context.types import MAX_RESULTS, ItemStatus, ItemType, SearchMode
 
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
 Content = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
@@ -92,3 +92,42 @@ def _one_of(choices: tuple[str, ...], value: str | None, field: str) -> str | No
     if value is not None and value not in choices:
         raise InvalidInput({field: f"must be one of {', '.join(choices)}"})
     return value
+
+
+class SearchFilterBody(RequestBody):
+    item_ids: Annotated[list[UUID], Meta(max_length=100)] | UnsetType = UNSET
+    type: ItemType | UnsetType = UNSET
+    metadata: Metadata = {}
+
+
+class SearchBody(RequestBody):
+    query: Annotated[str, Meta(min_length=1, max_length=10_000)]
+    limit: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] = 10
+    filter: SearchFilterBody | UnsetType = UNSET
+    mode: SearchMode = "hybrid"
+    max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    rerank: bool = False
+
+    def to_request(self) -> SearchRequest:
+        if self.rerank:
+            raise InvalidInput({"rerank": _UNBUILT})
+        chosen = SearchFilterBody() if self.filter is UNSET else self.filter
+        return SearchRequest(
+            query=self.query,
+            limit=self.limit,
+            filter=SearchFilter(
+                item_ids=None if chosen.item_ids is UNSET else tuple(chosen.item_ids),
+                type=None if chosen.type is UNSET else chosen.type,
+                metadata=chosen.metadata,
+            ),
+            mode=self.mode,
+            max_tokens=self.max_tokens,
+        )
+
+
+class SearchAnswer(msgspec.Struct, frozen=True):
+    """`took_ms` is what the client waited for besides the network: the queue and the search."""
+
+    results: list[SearchHit]
+    took_ms: int
+    degraded: bool

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from copilot_api.http.body import RequestBody
 from copilot_common.base.errors import InvalidInput
-from copilot_domain.conversations import Ask, Document, Feedback, NewConversation
+from copilot_domain.conversations import Ask, ContextWanted, Document, Feedback, NewConversation
 from copilot_domain.metadata import check_metadata
 
 Title = Annotated[str, Meta(max_length=300)]
@@ -57,6 +57,23 @@ class AttachedDocument(RequestBody):
     text: Annotated[str, Meta(max_length=1_000_000)]
 
 
+class ContextBody(RequestBody):
+    """`search`: true for the question itself as the query, a text for another one, false for none."""
+
+    search: bool | Annotated[str, Meta(min_length=1, max_length=10_000)]
+    item_ids: Annotated[list[UUID], Meta(min_length=1, max_length=100)] | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=20)] = 5
+
+    def to_wanted(self) -> ContextWanted | None:
+        if self.search is False:
+            return None
+        return ContextWanted(
+            query=self.search if isinstance(self.search, str) else None,
+            item_ids=None if self.item_ids is UNSET else tuple(self.item_ids),
+            limit=self.limit,
+        )
+
+
 class SendMessage(RequestBody):
     content: Content
     role: Literal["user"] = "user"
@@ -67,11 +84,11 @@ class SendMessage(RequestBody):
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     background: bool = False
-    context: dict[str, object] | UnsetType = UNSET
+    context: ContextBody | UnsetType = UNSET
     tools: list[str] | UnsetType = UNSET
 
     def to_ask(self) -> Ask:
-        _refuse_unbuilt(context=self.context, tools=self.tools)
+        _refuse_unbuilt(tools=self.tools)
         if self.metadata is not None:
             check_metadata(self.metadata)
         return Ask(
@@ -81,6 +98,7 @@ class SendMessage(RequestBody):
             documents=tuple(Document(document.name, document.text) for document in self.documents),
             temperature=self.temperature,
             max_tokens=self.max_tokens,
+            context=None if self.context is UNSET else self.context.to_wanted(),
         )
 
 

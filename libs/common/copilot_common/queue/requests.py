@@ -1,0 +1,171 @@
+"""Asking another process something that is only worth an answer now: a search while a chat waits for it.
+
+Not in the ledger: a request that nobody answers in time is over, and its caller goes on without. Questions and answers
+pass through Redis sealed with the tenant's key; what is readable there is who asks, and what kind of thing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from time import time
+from uuid import UUID
+
+import msgspec
+from loguru import logger
+
+from copilot_common.auth.authority import ROLE_SCOPES
+from copilot_common.base.errors import CopilotError, ErrorCode
+from copilot_common.base.ids import ProcessId, TenantId, UserId, new_id
+from copilot_common.encryption import DecryptionError, Purpose
+from copilot_common.queue.arq_adapter import ArqLine, RedisFault
+from copilot_common.queue.jobs import Queue
+from copilot_common.tenancy import Principal, Role, TenantDatabase
+
+_MAX_WAITING = 512
+_AGAIN_SECONDS = 1.0
+
+
+class NoAnswer(Exception):
+    """Nobody answered in time, Redis is away, or too many are waiting already."""
+
+
+class _Question(msgspec.Struct, array_like=True):
+    id: UUID
+    tenant_id: UUID
+    user_id: UUID
+    role: Role
+    sealed: bytes
+
+
+class _Answer(msgspec.Struct, array_like=True):
+    """`code` and `text` where it was refused; they hold no content."""
+
+    id: UUID
+    sealed: bytes | None = None
+    code: ErrorCode | None = None
+    text: str = ""
+    fields: dict[str, str] = {}
+
+
+class Refused(CopilotError):
+    """The other process would not do it; `fields` as in InvalidInput."""
+
+    def __init__(self, code: ErrorCode, text: str, fields: dict[str, str]) -> None:
+        super().__init__(text, details={"fields": fields} if fields else None)
+        self.code = code
+
+
+_questions = msgspec.msgpack.Decoder(_Question)
+_answers = msgspec.msgpack.Decoder(_Answer)
+_encode = msgspec.msgpack.encode
+
+
+class RequestClient:
+    """Start it once per process: one reader takes all answers to this process."""
+
+    def __init__(self, line: ArqLine, db: TenantDatabase, process_id: ProcessId) -> None:
+        self._line = line
+        self._db = db
+        self._reply_key = f"copilot:{{{process_id}}}:replies"
+        self._waiting: dict[UUID, asyncio.Future[_Answer]] = {}
+        self._reader: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._reader = asyncio.create_task(self._read_forever(), name="replies")
+
+    async def stop(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+
+    async def ask(self, queue: Queue, method: str, principal: Principal, body: bytes, *, seconds: float) -> bytes:
+        """Raises NoAnswer, or Refused with what the other process said."""
+        if principal.role is None or len(self._waiting) >= _MAX_WAITING:
+            raise NoAnswer
+        cipher = await self._db.cipher(principal)
+        request_id = new_id()
+        sealed = cipher.seal(Purpose.REQUEST, request_id, body)
+        question = _Question(request_id, principal.tenant_id, principal.acting_user, principal.role, sealed)
+        waiting = self._waiting[request_id] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._line.request(
+                    queue, method, reply_key=self._reply_key, body=_encode(question), deadline=time() + seconds
+                )
+                answer = await waiting
+        except RedisFault:
+            raise NoAnswer from None
+        finally:
+            self._waiting.pop(request_id, None)
+        if answer.sealed is None:
+            raise Refused(answer.code or "INTERNAL_ERROR", answer.text, answer.fields)
+        try:
+            return cipher.open(Purpose.REPLY, request_id, answer.sealed)
+        except DecryptionError:
+            raise NoAnswer from None  # somebody else wrote into our Redis
+
+    async def _read_forever(self) -> None:
+        while True:
+            try:
+                if (raw := await self._line.take_reply(self._reply_key)) is not None:
+                    self._settle(raw)
+            except RedisFault:
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Exception as error:  # this loop must outlive any one answer
+                logger.opt(exception=error).error("Answer not read")
+
+    def _settle(self, raw: bytes) -> None:
+        with suppress(msgspec.DecodeError):
+            answer = _answers.decode(raw)
+            waiting = self._waiting.get(answer.id)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(answer)
+
+
+Method = Callable[[Principal, bytes], Awaitable[bytes]]
+
+
+class RequestServer:
+    """Called by the line with each request. `methods` by name; an unknown one is not answered, since another build of
+    this service may know it."""
+
+    def __init__(self, line: ArqLine, db: TenantDatabase, methods: Mapping[str, Method]) -> None:
+        self._line = line
+        self._db = db
+        self._methods = methods
+
+    async def __call__(self, method: str, reply_key: str, body: bytes, deadline: float) -> None:
+        known = self._methods.get(method)
+        if known is None or time() > deadline:
+            return
+        try:
+            question = _questions.decode(body)
+        except msgspec.DecodeError:
+            return
+        answer = await self._answer(known, question)
+        try:
+            await self._line.reply(reply_key, _encode(answer))
+        except RedisFault as error:
+            logger.bind(error_type=type(error).__name__).warning("Request not answered")
+
+    async def _answer(self, method: Method, question: _Question) -> _Answer:
+        principal = Principal(
+            kind="user",
+            tenant_id=TenantId(question.tenant_id),
+            credential_id=question.user_id,
+            user_id=UserId(question.user_id),
+            role=question.role,
+            scopes=ROLE_SCOPES[question.role],
+        )
+        try:
+            # The seal is what says that the asker may: only our own processes have the tenant's key.
+            cipher = await self._db.cipher(principal)
+            opened = cipher.open(Purpose.REQUEST, question.id, question.sealed)
+            result = await method(principal, opened)
+            return _Answer(question.id, cipher.seal(Purpose.REPLY, question.id, result))
+        except CopilotError as error:
+            fields = error.details.get("fields")
+            return _Answer(question.id, None, error.code, error.message, fields if isinstance(fields, dict) else {})
+        except Exception as error:  # an answer that does not come costs the asker its whole patience
+            logger.opt(exception=error).error("Request failed")
+            return _Answer(question.id, None, "INTERNAL_ERROR", "Something went wrong here.")

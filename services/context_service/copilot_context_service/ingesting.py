@@ -1,0 +1,59 @@
+"""The handler of `context.ingest`, and what becomes of items whose job has ended without them."""
+
+import asyncio
+
+from loguru import logger
+
+from copilot_common.base.errors import CopilotError
+from copilot_common.platform.db import Database
+from copilot_common.platform.sql import Queries
+from copilot_common.queue import Job
+from copilot_domain.context.indexing import Ingestion
+from copilot_domain.context.jobs import INGEST_ITEM, IngestItem
+
+_sql = Queries(__package__)
+
+_LOOK_SECONDS = 10.0
+_BATCH = 100
+
+
+class ItemIngester:
+    """Called with the job. A failure that another try may mend is raised; after the last one the item has failed."""
+
+    def __init__(self, ingestion: Ingestion) -> None:
+        self._ingestion = ingestion
+
+    async def __call__(self, job: Job[IngestItem]) -> None:
+        item_id, generation = job.payload.item_id, job.payload.generation
+        try:
+            await self._ingestion.ingest(job.principal, item_id, generation)
+        except Exception as error:
+            if job.failures + 1 >= INGEST_ITEM.max_failures:
+                await self._ingestion.fail(job.principal, item_id, generation, error)
+            raise
+
+
+class AbandonedItems:
+    """Looks now and then for items whose job is dead: every process that ran it was lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.create_task(self._look_forever(), name="abandoned items")
+
+    async def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+
+    async def _look_forever(self) -> None:
+        while True:
+            try:
+                await self._database.fetch_row(_sql["fail_abandoned_items"], {"limit": _BATCH})
+            except CopilotError as error:
+                logger.bind(error_type=type(error).__name__).warning("Abandoned items not looked for")
+            except Exception as error:  # this loop must outlive any one fault
+                logger.opt(exception=error).error("Looking for abandoned items failed")
+            await asyncio.sleep(_LOOK_SECONDS)
