@@ -122,9 +122,12 @@ MESSAGE_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"content": "x", "documents": [{"name": "a", "text": "x", "url": "x"}]}, "documents[0].url"),
     ({"content": "x", "documents": [{"name": "a", "text": "x" * 600_000}] * 2}, "documents"),
     ({"content": "x", "documents": {}}, "documents"),
-    ({"content": "x", "background": True}, "background"),
+    ({"content": "x", "background": "yes"}, "background"),
+    ({"content": "x", "background": True, "stream": True}, "background"),
     ({"content": "x", "tools": []}, "tools"),
-    ({"content": "x", "context": {}}, "context"),
+    ({"content": "x", "context": {}}, "context.search"),
+    ({"content": "x", "context": {"search": 1}}, "context.search"),
+    ({"content": "x", "context": {"search": True, "limit": 0}}, "context.limit"),
     ({"content": "x", "metadata": {"a": "x" * 17_000}}, "metadata"),
 ]
 

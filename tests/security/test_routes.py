@@ -34,11 +34,13 @@ BODIES: dict[tuple[str, str], object] = {
     ("PUT", f"{V1}/conversations/{{conversation_id}}/messages/{{message_id}}/feedback"): {"rating": 1},
     ("POST", f"{V1}/context"): {"name": "x", "type": "text", "content": "x"},
     ("PATCH", f"{V1}/context/{{item_id}}"): {"name": "Taken over"},
+    ("POST", f"{V1}/context/search"): {"query": "x"},
 }
 WITHOUT_BODY = {
     ("POST", f"{V1}/auth/logout"),
     ("POST", f"{V1}/conversations/{{conversation_id}}/messages/{{message_id}}/cancel"),
     ("POST", f"{V1}/context/{{item_id}}/reindex"),
+    ("POST", f"{V1}/jobs/{{job_id}}/redrive"),
 }
 MARK = "the-phrase-of-acme-that-nobody-else-may-read"
 
@@ -74,6 +76,7 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
             "key_id": key.json()["id"],
             "invite_id": invite.json()["id"],
             "item_id": item.json()["id"],
+            "job_id": str((await acme.get("/jobs"))["items"][0]["id"]),
             "user_id": shared_api.site.acme.user_id,
             "tenant_id": shared_api.site.acme.tenant_id,
         }
@@ -86,7 +89,7 @@ def test_every_route_has_a_case() -> None:
         method, path = route
         needs_body = method in {"POST", "PUT", "PATCH"}
         assert needs_body == (route in BODIES or route in WITHOUT_BODY), f"{route}: give it a body here"
-        known = {"conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "item_id"}
+        known = {"conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "item_id", "job_id"}
         assert set(re.findall(r"\{(\w+)\}", path)) <= known, f"{route}: make such a thing in `stage`"
 
 

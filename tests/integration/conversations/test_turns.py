@@ -12,6 +12,7 @@ from copilot_common.base.errors import Conflict, InvalidInput, NotFound, Unavail
 from copilot_common.base.ids import MessageId, ProcessId, UserId, new_id
 from copilot_common.encryption import DecryptionError
 from copilot_common.llm.estimates import estimate_usage
+from copilot_common.platform.db import Database
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.conversations import Ask, ConversationRepository, Document, NewConversation
@@ -278,9 +279,12 @@ async def test_the_bill_of_a_deleted_conversation_is_no_end_of_its_answer(
 async def test_a_statement_that_ran_out_of_time_is_not_sent_again(ground: Ground) -> None:
     ground.site.rows("CREATE SEQUENCE sendings")
     ground.site.rows("GRANT ALL ON sendings TO copilot_app")
-    await ground.db.call("SELECT set_config('statement_timeout', '100', false)", ())
+    database = Database(ground.site.database.app_url, max_size=1, application_name="tests")
+    await database.open()
+    await database.fetch_row("SELECT set_config('statement_timeout', '100', false)", ())
     with pytest.raises(Unavailable):
-        await ground.db.call("SELECT nextval('sendings'), pg_sleep(20)", ())
+        await database.fetch_row("SELECT nextval('sendings'), pg_sleep(20)", ())
+    await database.close()
     assert ground.site.rows("SELECT last_value FROM sendings") == [(1,)]
 
 

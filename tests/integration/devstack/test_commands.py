@@ -112,7 +112,11 @@ def test_up_shows_its_steps_and_ends_with_what_to_paste(clone: Clone) -> None:
     assert "Ready in " in output
     for text in (state["base_url"], state["api_key"], "100000 requests", "/api/v1/conversations", "/messages"):
         assert text in output
-    assert state["pids"].keys() == state["ports"].keys() == {"postgres", "redis", "api"}
+    assert (
+        state["pids"].keys()
+        == state["ports"].keys()
+        == {"postgres", "redis", "api", "workflow_engine", "context_service"}
+    )
     assert all(psutil.pid_exists(pid) for pid in state["pids"].values())
 
 
@@ -131,7 +135,7 @@ def test_up_again_starts_nothing_and_only_what_is_missing_after_a_kill(clone: Cl
     first = clone.state()
     assert "running already" in clone.run("up", "--detach")
     assert clone.state() == first
-    for name in ("api", "postgres", "redis"):
+    for name in ("api", "postgres", "redis", "workflow_engine", "context_service"):
         before = clone.state()
         os.kill(before["pids"][name], signal.SIGKILL)
         eventually(lambda: '"pid":null' in clone.run("status", "--json", code=1), what="the end of it")
