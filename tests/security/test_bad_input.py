@@ -30,6 +30,8 @@ BODIES = [
     ("PATCH", "/tenants/current"),
     ("POST", "/tenants/current/invites"),
     ("PATCH", f"/tenants/current/members/{NOWHERE}"),
+    ("POST", "/webhooks"),
+    ("PATCH", f"/webhooks/{NOWHERE}"),
 ]
 NOT_JSON = {
     "half": b'{"title": ',

@@ -30,15 +30,18 @@ from copilot_common.encryption import KeyRing
 from copilot_common.limits import Limit, Limiter, RequestLimits
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.db import Database, refuse_powerful_role
+from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.logs import configure_logs
 from copilot_common.platform.metrics import HttpMetrics, new_registry
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
+from copilot_common.queue import ArqLine, Ledger, Ringer
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.conversations import ConversationRepository, ConversationService
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
+from copilot_domain.webhooks import WebhookService
 
 SERVICE = "api-server"
 _MAX_BODY_BYTES = 10_000_000
@@ -58,6 +61,9 @@ def build_services(settings: Settings) -> Services:
     models = ModelRegistry(settings, registry)
     limiter = Limiter(redis, registry)
     access_tokens = AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
+    line = ArqLine(settings.redis_url)
+    ringer = Ringer(line)
+    ledger = Ledger(ringer.ring)
     return Services(
         settings=settings,
         health=Health(database, redis, lease, models, version=version("copilot-api")),
@@ -82,6 +88,10 @@ def build_services(settings: Settings) -> Services:
             max_running=settings.max_concurrent_generations,
             active=metrics.active_conversations,
         ),
+        line=line,
+        ringer=ringer,
+        ledger=ledger,
+        webhooks=WebhookService(ledger, EgressRules(settings.egress_exemptions)),
     )
 
 
@@ -138,6 +148,7 @@ async def _boot(services: Services) -> None:
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     await services.lease.start()
     services.generations.start()
+    services.ringer.start()
     _calm_garbage_collector()
     services.health.is_booted = True
     settings = services.settings
@@ -167,6 +178,8 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     await services.generations.stop()
     await services.lease.stop()
     await services.models.aclose()
+    await services.ringer.stop()
+    await services.line.aclose()
     await services.redis.aclose()
     await services.database.close()
     if isinstance(result, Exception):

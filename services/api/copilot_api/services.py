@@ -14,10 +14,12 @@ from copilot_common.platform.db import Database
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.metrics import HttpMetrics
 from copilot_common.platform.settings import Settings
+from copilot_common.queue import ArqLine, Ledger, Ringer
 from copilot_common.tenancy import TenantDatabase
 from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
+from copilot_domain.webhooks import WebhookService
 
 
 @dataclass(frozen=True)
@@ -37,3 +39,7 @@ class Services:
     tenants: TenantServices
     conversations: ConversationService
     generations: GenerationService
+    line: ArqLine
+    ringer: Ringer
+    ledger: Ledger
+    webhooks: WebhookService

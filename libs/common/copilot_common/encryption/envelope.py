@@ -54,6 +54,10 @@ class Purpose(StrEnum):
     IDEMPOTENT_ANSWER = "idempotency.answer"
     BLOB_MANIFEST = "blob.manifest"
     BLOB_PIECE = "blob.piece"
+    WEBHOOK_URL = "webhook.url"
+    WEBHOOK_DESCRIPTION = "webhook.description"
+    WEBHOOK_SECRET = "webhook.secret"  # noqa: S105 — a purpose, not a secret
+    WEBHOOK_BODY = "webhook.body"
 
 
 _PREFIXES = {purpose: b"copilot-seal-1\x00" + purpose.value.encode() + b"\x00" for purpose in Purpose}

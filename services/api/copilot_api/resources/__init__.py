@@ -10,6 +10,7 @@ from copilot_api.resources.health.routes import health_router
 from copilot_api.resources.models.routes import models_router
 from copilot_api.resources.tenants.routes import tenants_router
 from copilot_api.resources.usage.routes import usage_router
+from copilot_api.resources.webhooks.routes import WebhookController
 
 ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     health_router,
@@ -20,4 +21,5 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     models_router,
     ConversationController,
     MessageController,
+    WebhookController,
 ]
