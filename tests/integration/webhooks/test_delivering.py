@@ -156,6 +156,24 @@ async def test_a_process_lost_between_call_and_commit_delivers_again_under_the_s
     assert all(verified(webhook.secret, request) for request in server.requests)
 
 
+@pytest.mark.parametrize("given", [BROKEN, GONE], ids=["500", "410"])
+async def test_a_process_that_lost_its_job_records_no_failure(ground: Ground, given: Answer) -> None:
+    first, second = ground.queue.process(), ground.queue.process()
+
+    async def lose(received: Received, writer: asyncio.StreamWriter) -> None:
+        await first.dispatcher.release([owned.claim for owned in await first.dispatcher.owned()])
+        await ground.claim(second)
+        await given(received, writer)
+
+    async with receiver(lose) as server:
+        await ground.webhook(server.port)
+        await ground.publish()
+        with pytest.raises(JobLost):
+            await ground.attempt(first)
+    assert (ground.delivery()["status"], ground.delivery()["attempts"]) == ("pending", 0)
+    assert ground.rows("SELECT is_active FROM webhooks") == [(True,)]
+
+
 async def test_a_webhook_switched_off_meanwhile_is_not_called(ground: Ground) -> None:
     async with receiver(OK) as server:
         webhook = await ground.webhook(server.port)

@@ -7,6 +7,7 @@ import pytest
 
 from copilot_common.base.errors import NotFound
 from copilot_domain.webhooks import prune, publish
+from copilot_domain.webhooks.repository import WebhookRepository
 from integration.webhooks.ground import DATA, EVENT, Ground
 
 PORT = 8080  # nobody is called here
@@ -55,7 +56,7 @@ async def test_content_stands_nowhere_readable(ground: Ground) -> None:
 async def test_a_webhook_that_is_being_deleted_does_not_fail_the_change_that_is_told_of(ground: Ground) -> None:
     webhook = await ground.webhook(PORT)
     async with ground.queue.db.transaction(ground.acme) as tx:
-        await publish(tx, ground.queue.ledger, EVENT, DATA)
+        assert await WebhookRepository().subscribers(tx, EVENT) == [webhook.id]  # before the first foreign key
         with pytest.raises(psycopg.errors.LockNotAvailable):  # it waits for us, not we for it
             ground.rows("SET lock_timeout = '50ms'; DELETE FROM webhooks")
     async with ground.queue.db.transaction(ground.acme) as tx:
