@@ -116,8 +116,17 @@ BEGIN
     RETURN NEXT;
 END $$;
 
+-- Whether somebody outside wants to be told of an event. Nobody can yet; a later schema knows better.
+CREATE FUNCTION turn.has_listeners(p_tenant uuid, p_event text)
+RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN false;
+END $$;
+
 -- The end of an answer, whatever it is, and its line on the bill. False, and nothing is written, when the answer has
--- passed to another process or is gone; true also where this very end was stored before.
+-- passed to another process or is gone; true also where this very end was stored before. Null, and nothing is written,
+-- where it comes alone but should not: somebody listens, and what tells them belongs into the same transaction.
 CREATE FUNCTION turn.finish(
     p_tenant uuid, p_user uuid, p_conversation uuid, p_position integer, p_answer uuid, p_process uuid,
     p_fence integer,
@@ -125,12 +134,15 @@ CREATE FUNCTION turn.finish(
     p_finish_reason text, p_error_code text, p_degraded boolean,
     p_call uuid, p_api_key uuid, p_provider text, p_model text, p_input_tokens integer, p_output_tokens integer,
     p_cached_tokens integer, p_reasoning_tokens integer, p_cost_usd numeric, p_estimated boolean,
-    p_first_token_ms integer, p_total_ms integer
+    p_first_token_ms integer, p_total_ms integer, p_is_alone boolean
 )
 RETURNS boolean
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    IF p_is_alone AND turn.has_listeners(p_tenant, 'message.created') THEN
+        RETURN NULL;
+    END IF;
     -- The conversation first, as in turn.begin: the other order would deadlock with the next question.
     UPDATE public.conversations SET updated_at = now()
     WHERE tenant_id = p_tenant AND id = p_conversation AND EXISTS (

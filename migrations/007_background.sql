@@ -58,6 +58,16 @@ BEGIN
     RETURNING m.tenant_id, m.conversation_id, m.id, m.user_id, m.fence;
 END $$;
 
+-- Webhooks listen.
+CREATE OR REPLACE FUNCTION turn.has_listeners(p_tenant uuid, p_event text)
+RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM public.webhooks w WHERE w.tenant_id = p_tenant AND w.is_active AND p_event = ANY (w.events)
+    );
+END $$;
+
 INSERT INTO schema_migrations (version, name, oldest_build) VALUES (7, 'background', 1);
 
 COMMIT;

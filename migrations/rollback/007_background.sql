@@ -4,6 +4,13 @@ BEGIN;
 SET LOCAL lock_timeout = '5s';
 SET LOCAL ROLE copilot_owner;
 
+CREATE OR REPLACE FUNCTION turn.has_listeners(p_tenant uuid, p_event text)
+RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN false;
+END $$;
+
 UPDATE messages SET status = 'interrupted', process_id = NULL, completed_at = now()
 WHERE job_id IS NOT NULL AND status IN ('pending', 'generating');
 

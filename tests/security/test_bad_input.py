@@ -32,6 +32,8 @@ BODIES = [
     ("PATCH", f"/tenants/current/members/{NOWHERE}"),
     ("POST", "/context"),
     ("PATCH", f"/context/{NOWHERE}"),
+    ("POST", "/webhooks"),
+    ("PATCH", f"/webhooks/{NOWHERE}"),
 ]
 NOT_JSON = {
     "half": b'{"title": ',

@@ -27,6 +27,8 @@ BODIES: dict[tuple[str, str], object] = {
     ("PATCH", f"{V1}/tenants/current"): {"name": "Taken over"},
     ("PATCH", f"{V1}/tenants/current/members/{{user_id}}"): {"role": "viewer"},
     ("POST", f"{V1}/tenants/current/invites"): {"email": "x@y.example", "role": "member"},
+    ("POST", f"{V1}/webhooks"): {"url": "https://hooks.example.com/", "events": ["message.created"]},
+    ("PATCH", f"{V1}/webhooks/{{webhook_id}}"): {"url": "https://taken-over.example.com/"},
     ("POST", f"{V1}/conversations"): {"title": "x"},
     ("PATCH", f"{V1}/conversations/{{conversation_id}}"): {"title": "Taken over"},
     ("POST", f"{V1}/conversations/{{conversation_id}}/messages"): {"content": "x"},
@@ -41,7 +43,13 @@ WITHOUT_BODY = {
     ("POST", f"{V1}/conversations/{{conversation_id}}/messages/{{message_id}}/cancel"),
     ("POST", f"{V1}/context/{{item_id}}/reindex"),
     ("POST", f"{V1}/jobs/{{job_id}}/redrive"),
+    ("POST", f"{V1}/webhooks/{{webhook_id}}/deliveries/{{delivery_id}}/redeliver"),
 }
+# What `stage` makes.
+MADE = {
+    "conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "webhook_id", "delivery_id",
+    "item_id", "job_id",
+}  # fmt: skip
 MARK = "the-phrase-of-acme-that-nobody-else-may-read"
 
 
@@ -70,7 +78,12 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
         item = await acme.call(
             "POST", "/context", {"name": MARK, "type": "text", "content": MARK, "metadata": {"m": MARK}}
         )
+        webhook = await acme.call(
+            "POST", "/webhooks", {"url": f"https://{MARK}.example.com/", "events": ["message.created"]}
+        )
         ids = {
+            "webhook_id": webhook.json()["id"],
+            "delivery_id": make_delivery(shared_api, webhook.json()["id"]),
             "conversation_id": conversation,
             "message_id": answer.json()["id"],
             "key_id": key.json()["id"],
@@ -82,6 +95,18 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
         }
         platform_key = (await create_platform_key(shared_api.site.database.owner_url, "tests"))[1]
         yield Stage(shared_api, anonymous, ids, platform_key)
+        assert (await acme.call("DELETE", f"/webhooks/{ids['webhook_id']}")).status_code == 204  # a tenant has few
+
+
+def make_delivery(api: SharedApi, webhook_id: str) -> str:
+    """No route makes one."""
+    made = api.site.rows(
+        "INSERT INTO webhook_deliveries (tenant_id, id, webhook_id, event, body_sealed, job_id)"
+        " VALUES (%s, gen_random_uuid(), %s, 'message.created', '', gen_random_uuid()) RETURNING id::text",
+        api.site.acme.tenant_id,
+        webhook_id,
+    )
+    return str(made[0][0])
 
 
 def test_every_route_has_a_case() -> None:
@@ -89,8 +114,7 @@ def test_every_route_has_a_case() -> None:
         method, path = route
         needs_body = method in {"POST", "PUT", "PATCH"}
         assert needs_body == (route in BODIES or route in WITHOUT_BODY), f"{route}: give it a body here"
-        known = {"conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "item_id", "job_id"}
-        assert set(re.findall(r"\{(\w+)\}", path)) <= known, f"{route}: make such a thing in `stage`"
+        assert set(re.findall(r"\{(\w+)\}", path)) <= MADE, f"{route}: make such a thing in `stage`"
 
 
 async def test_without_a_credential_every_route_is_a_401(stage: Stage) -> None:
@@ -148,6 +172,7 @@ async def test_another_tenants_credentials_find_none_of_its_things(stage: Stage)
         assert (kept["title"], kept["message_count"]) == (MARK, 2)
         item = await acme.get(f"/context/{stage.ids['item_id']}")
         assert (item["name"], item["metadata"]) == (MARK, {"m": MARK})
+        assert MARK in (await acme.get(f"/webhooks/{stage.ids['webhook_id']}"))["url"]
         members = await acme.get("/tenants/current/members")
         assert next(one for one in members["items"] if one["user_id"] == stage.ids["user_id"])["role"] == "owner"
 

@@ -144,6 +144,10 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, 'm', array_fill(0.1, ARRAY[256])::vector);
     INSERT INTO blobs (tenant_id, id) VALUES (%(tenant)s, %(id)s);
     INSERT INTO blob_pieces (tenant_id, blob_id, number, content_sealed) VALUES (%(tenant)s, %(id)s, 0, '');
+    INSERT INTO webhooks (tenant_id, id, user_id, url_sealed, events, secret_sealed)
+        VALUES (%(tenant)s, %(id)s, %(user)s, '', '{message.created}', '');
+    INSERT INTO webhook_deliveries (tenant_id, id, webhook_id, event, body_sealed, job_id)
+        VALUES (%(tenant)s, %(id)s, %(id)s, 'message.created', '', %(id)s);
 """
 
 
@@ -228,6 +232,8 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     ]
     forbidden += [f"SELECT * FROM {table}" for table, right in NOT_OF_A_TENANT.items() if right is None]
     forbidden += ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "DELETE FROM llm_calls"]
+    forbidden += ["UPDATE webhooks SET secret_sealed = ''", "UPDATE webhook_deliveries SET body_sealed = ''"]
+    forbidden += ["DELETE FROM webhook_deliveries"]
     forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]
     forbidden += [f"SET ROLE {role}" for role in ("copilot_owner", "copilot_dispatch", "copilot_backup", "copilot")]

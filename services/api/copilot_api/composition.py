@@ -29,6 +29,7 @@ from copilot_common.limits import Limit, Limiter, RequestLimits
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.booting import calm_garbage_collector, install_stop_signals, until_database_fits
 from copilot_common.platform.db import Database
+from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.health import Health
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.logs import configure_logs
@@ -43,6 +44,7 @@ from copilot_domain.context.asking import SearchClient
 from copilot_domain.conversations import ConversationRepository, ConversationService
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
+from copilot_domain.webhooks import WebhookService
 
 SERVICE = "api-server"
 _MAX_BODY_BYTES = 10_000_000
@@ -86,7 +88,7 @@ def build_services(settings: Settings) -> Services:
         limits=RequestLimits(limiter, Limit(settings.rate_limit_requests, settings.rate_limit_window_ms)),
         models=models,
         tenants=TenantServices(tenants_db, limiter, settings, access_tokens=access_tokens),
-        conversations=ConversationService(ConversationRepository(), models),
+        conversations=ConversationService(ConversationRepository(), models, ledger),
         generations=GenerationService(
             tenants_db,
             models,
@@ -99,6 +101,7 @@ def build_services(settings: Settings) -> Services:
             search=searches,
         ),
         context=ContextService(ContextRepository(), PostgresBlobStore(tenants_db), ledger),
+        webhooks=WebhookService(ledger, EgressRules(settings.egress_exemptions)),
     )
 
 
@@ -150,10 +153,10 @@ async def _boot(services: Services) -> None:
     await services.models.prepare()
     await until_database_fits(services.settings.database_url, services.database, services.health)
     await services.lease.start()
-    services.ringer.start()
     await services.requests.start()
     services.loops = [asyncio.create_task(services.sweeper.run_forever(), name="job sweeper")]
     services.generations.start()
+    services.ringer.start()
     calm_garbage_collector()
     services.health.is_booted = True
     settings = services.settings

@@ -23,6 +23,7 @@ from copilot_domain.context.asking import SearchClient
 from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
+from copilot_domain.webhooks import WebhookService
 
 
 @dataclass
@@ -48,5 +49,6 @@ class Services:
     tenants: TenantServices
     conversations: ConversationService
     generations: GenerationService
+    webhooks: WebhookService
     context: ContextService
     loops: list[asyncio.Task[None]] = field(default_factory=list)

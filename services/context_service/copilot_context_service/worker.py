@@ -26,7 +26,7 @@ async def run(settings: Settings) -> None:
     backbone = build_backbone(SERVICE, settings, version=version("copilot-context-service"))
     db = backbone.tenants_db
     embedder = WordLlamaEmbedder()
-    ingestion = Ingestion(db, PostgresBlobStore(db), embedder)
+    ingestion = Ingestion(db, PostgresBlobStore(db), embedder, backbone.ledger)
     handlers: Mapping[JobType[Any], Handler] = {INGEST_ITEM: ItemIngester(ingestion)}
     methods = {SEARCH_METHOD: answer_search(ContextSearch(db, embedder))}
     await run_worker(

@@ -1,5 +1,6 @@
 """The composition root: everything the workflow engine is made of is put together here, and nowhere else."""
 
+import asyncio
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -7,7 +8,11 @@ from typing import Any
 from loguru import logger
 from prometheus_client import Gauge
 
+from copilot_common.base.errors import CopilotError
 from copilot_common.llm.registry import ModelRegistry
+from copilot_common.platform.db import Database
+from copilot_common.platform.egress.client import Egress
+from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.settings import Settings
 from copilot_common.queue import WORKFLOW_QUEUE, Handler, JobType
 from copilot_common.queue.process import Backbone, build_backbone, run_worker
@@ -16,9 +21,12 @@ from copilot_domain.context.asking import SearchClient
 from copilot_domain.conversations.generation import BackgroundGenerator, GenerationService, StreamLog
 from copilot_domain.conversations.jobs import GENERATE_MESSAGE, TITLE_CONVERSATION
 from copilot_domain.conversations.titling import ConversationTitler
+from copilot_domain.webhooks import DELIVER, prune
+from copilot_domain.webhooks.delivering import DeliverWebhook
 
 SERVICE = "workflow-engine"
 PROBE_PORT = 8081
+_PRUNE_SECONDS = 60.0
 
 
 async def run(settings: Settings) -> None:
@@ -28,17 +36,18 @@ async def run(settings: Settings) -> None:
     log = StreamLog(backbone.redis, ttl_seconds=settings.stream_log_ttl_seconds)
     requests = RequestClient(backbone.line, backbone.tenants_db, backbone.process_id)
     generations = _generations(backbone, models, log, SearchClient(requests))
+    egress = Egress(EgressRules(settings.egress_exemptions))
     await run_worker(
         backbone,
         WORKFLOW_QUEUE,
-        _handlers(backbone, models, log, generations),
+        _handlers(backbone, models, log, generations, egress),
         probe_port=PROBE_PORT,
-        companions=[_Models(models), requests, _Generations(generations)],
+        companions=[_Models(models), requests, _Generations(generations), _Webhooks(backbone.database, egress)],
     )
 
 
 def _handlers(
-    backbone: Backbone, models: ModelRegistry, log: StreamLog, generations: GenerationService
+    backbone: Backbone, models: ModelRegistry, log: StreamLog, generations: GenerationService, egress: Egress
 ) -> Mapping[JobType[Any], Handler]:
     """Which job is whose. A new one is a line here."""
     settings = backbone.settings
@@ -52,6 +61,7 @@ def _handlers(
             max_messages=settings.max_conversation_messages,
         ),
         TITLE_CONVERSATION: ConversationTitler(backbone.tenants_db, models),
+        DELIVER: DeliverWebhook(backbone.tenants_db, egress),
     }
 
 
@@ -87,6 +97,34 @@ class _Models:
 
     async def stop(self) -> None:
         await self._models.aclose()
+
+
+class _Webhooks:
+    """What is old of the deliveries goes; the outgoing connections are closed at the end."""
+
+    def __init__(self, database: Database, egress: Egress) -> None:
+        self._database = database
+        self._egress = egress
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.create_task(self._prune_forever(), name="old deliveries")
+
+    async def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+        await self._egress.aclose()
+
+    async def _prune_forever(self) -> None:
+        while True:
+            try:
+                await prune(self._database)
+            except CopilotError as error:
+                logger.bind(error_type=type(error).__name__).warning("Old deliveries not pruned")
+            except Exception as error:  # this loop must outlive any one fault
+                logger.opt(exception=error).error("Pruning deliveries failed")
+            await asyncio.sleep(_PRUNE_SECONDS)
 
 
 class _Generations:

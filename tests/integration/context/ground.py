@@ -108,7 +108,7 @@ async def open_context(site: Site, embedder: Embedder | None = None) -> AsyncIte
         site,
         db,
         ContextService(ContextRepository(), blobs, Ledger(lambda _: None)),
-        Ingestion(db, blobs, embedder),
+        Ingestion(db, blobs, embedder, Ledger(lambda _: None)),
         ContextSearch(db, embedder),
         owner_of(site.acme),
         owner_of(site.other),

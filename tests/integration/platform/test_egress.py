@@ -288,6 +288,13 @@ async def test_a_body_without_an_end_is_cut() -> None:
         assert await failure(client.request("GET", f"http://{OUTSIDE}:{server.port}/")) == "too_large"
 
 
+async def test_a_body_that_nobody_asks_for_is_not_read() -> None:
+    async with receiver(flood, hang) as server, egress() as client:
+        for _ in range(2):
+            answered = await client.request("GET", f"http://{OUTSIDE}:{server.port}/", max_bytes=0)
+            assert (answered.status, answered.content) == (200, b"")
+
+
 async def test_a_small_body_that_unpacks_to_a_large_one_is_cut() -> None:
     bomb = gzip.compress(bytes(50_000_000))
     async with receiver(answer(bomb, headers=("Content-Encoding: gzip",))) as server, egress() as client:

@@ -56,6 +56,10 @@ class Purpose(StrEnum):
     IDEMPOTENT_ANSWER = "idempotency.answer"
     BLOB_MANIFEST = "blob.manifest"
     BLOB_PIECE = "blob.piece"
+    WEBHOOK_URL = "webhook.url"
+    WEBHOOK_DESCRIPTION = "webhook.description"
+    WEBHOOK_SECRET = "webhook.secret"  # noqa: S105 — a purpose, not a secret
+    WEBHOOK_BODY = "webhook.body"
     CONTEXT_NAME = "context.name"
     CONTEXT_HEADING = "context.heading"
     CONTEXT_TEXT = "context.text"

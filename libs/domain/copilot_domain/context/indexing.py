@@ -20,12 +20,14 @@ from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
 from copilot_common.embedding import Embedder
 from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
+from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.chunking import split_chunks
 from copilot_domain.context.repository import ItemRow, sql
 from copilot_domain.context.service import MAX_CONTENT_BYTES
 from copilot_domain.context.terms import TermHasher, count_terms
 from copilot_domain.context.types import Chunk, ItemType
+from copilot_domain.webhooks import publish
 
 Outcome = Literal["ready", "failed", "stale"]
 Progress = Callable[[int, int], Awaitable[None]]
@@ -56,8 +58,9 @@ class Prepared:
 class Ingestion:
     """The ingester of a process."""
 
-    def __init__(self, db: TenantDatabase, blobs: BlobStore, embedder: Embedder) -> None:
+    def __init__(self, db: TenantDatabase, blobs: BlobStore, embedder: Embedder, ledger: Ledger) -> None:
         self._db = db
+        self._ledger = ledger
         self._blobs = blobs
         self._embedder = embedder
 
@@ -84,6 +87,7 @@ class Ingestion:
         async with self._db.transaction(principal) as tx:
             if not await _replace(tx, item_id, generation, prepared, vectors, model=self._embedder.name):
                 return "stale"
+            await publish(tx, self._ledger, "context.ready", {"item_id": item_id})
         return "ready"
 
     async def fail(self, principal: Principal, item_id: UUID, generation: int, error: BaseException) -> None:
@@ -91,7 +95,8 @@ class Ingestion:
         code, message = describe(error)
         async with self._db.transaction(principal) as tx:
             params = {"error_code": code, "error": message, **_key(tx, item_id, generation)}
-            await tx.execute(sql["fail_ingestion"], params)
+            if await tx.execute(sql["fail_ingestion"], params):
+                await publish(tx, self._ledger, "context.failed", {"item_id": item_id, "code": code})
 
     async def _begin(self, principal: Principal, item_id: UUID, generation: int) -> ItemRow | None:
         async with self._db.transaction(principal) as tx:

@@ -110,7 +110,7 @@ SELECT turn.finish(
     p_call => %(call_id)s, p_api_key => %(api_key_id)s, p_provider => %(provider)s, p_model => %(model)s,
     p_input_tokens => %(input_tokens)s, p_output_tokens => %(output_tokens)s, p_cached_tokens => %(cached_tokens)s,
     p_reasoning_tokens => %(reasoning_tokens)s, p_cost_usd => %(cost_usd)s, p_estimated => %(estimated)s,
-    p_first_token_ms => %(first_token_ms)s, p_total_ms => %(total_ms)s
+    p_first_token_ms => %(first_token_ms)s, p_total_ms => %(total_ms)s, p_is_alone => %(is_alone)s
 )
 
 -- name: bill_deleted_generation

@@ -12,19 +12,22 @@ import msgspec
 from copilot_common.base.errors import Forbidden, InvalidInput
 from copilot_common.base.ids import new_id
 from copilot_common.llm.registry import ModelRegistry
+from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
 from copilot_common.tenancy.audit import record_audit
 from copilot_domain.conversations.repository import ConversationRepository, ConversationRow, MessageRow
 from copilot_domain.conversations.types import Conversation, Feedback, Message, NewConversation
 from copilot_domain.metadata import check_metadata
 from copilot_domain.pagination import EXACT_TOTAL, Page, PageRequest, page
+from copilot_domain.webhooks import publish
 
 
 class ConversationService:
     """Each method is one step of the caller's transaction; the caller commits."""
 
-    def __init__(self, repository: ConversationRepository, models: ModelRegistry) -> None:
+    def __init__(self, repository: ConversationRepository, models: ModelRegistry, ledger: Ledger) -> None:
         self._repository = repository
+        self._ledger = ledger
         self._models = models
 
     async def create(self, tx: Transaction, new: NewConversation) -> Conversation:
@@ -32,6 +35,7 @@ class ConversationService:
         conversation_id = new_id()
         row = await self._repository.insert(tx, conversation_id, new)
         await record_audit(tx, "conversation.created", conversation_id)
+        await publish(tx, self._ledger, "conversation.created", {"conversation_id": conversation_id})
         return row.open(await tx.cipher())
 
     async def get(self, tx: Transaction, conversation_id: UUID) -> Conversation:

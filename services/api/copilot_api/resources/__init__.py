@@ -12,6 +12,7 @@ from copilot_api.resources.jobs.routes import JobController
 from copilot_api.resources.models.routes import models_router
 from copilot_api.resources.tenants.routes import tenants_router
 from copilot_api.resources.usage.routes import usage_router
+from copilot_api.resources.webhooks.routes import WebhookController
 
 ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     health_router,
@@ -24,4 +25,5 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     MessageController,
     JobController,
     ContextController,
+    WebhookController,
 ]

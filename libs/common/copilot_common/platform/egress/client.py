@@ -65,7 +65,8 @@ class Egress:
         """Send once, never again on its own; any status is an answer, also a redirect beyond `redirects`.
 
         `timeout_seconds` holds for all of it: a free connection, the name, every hop, the body. Raises EgressRefused
-        for what the rules forbid, EgressFailed for what went wrong or is larger than `max_bytes`.
+        for what the rules forbid, EgressFailed for what went wrong or is larger than `max_bytes`; with 0 the body is
+        not read at all, so that neither its size nor its end decides.
         """
         call = prepare_call(method, self.rules.admit(url), headers or {}, content)
         try:
@@ -130,6 +131,8 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
 async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     content = bytearray()
+    if not max_bytes:
+        return b""
     async for piece in answer.content.iter_any():
         content += piece
         if len(content) > max_bytes:

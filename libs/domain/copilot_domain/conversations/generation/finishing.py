@@ -21,6 +21,7 @@ from copilot_domain.conversations.generation.running import RunningGeneration
 from copilot_domain.conversations.jobs import TITLE_CONVERSATION, TitleConversation
 from copilot_domain.conversations.repository import sql
 from copilot_domain.conversations.types import Message
+from copilot_domain.webhooks import publish
 
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 5.0
@@ -79,6 +80,7 @@ class Finisher:
         return Unavailable("This answer was taken over by another process.")
 
     async def _finish(self, generation: RunningGeneration, ending: Ending, call: LlmCall) -> bool:
+        follow_ups = self._follow_ups(generation, ending)
         params = ending_params(
             generation.principal,
             generation.cipher,
@@ -86,17 +88,20 @@ class Finisher:
             process_id=self._process_id,
             ending=ending,
             call=call,
+            is_alone=not follow_ups,
         )
-        follow_ups = self._follow_ups(generation, ending)
         if not follow_ups:
             row = await self._db.call(sql["finish_turn"], params)
-            return row is not None and bool(row[0])
+            if row is not None and row[0] is not None:
+                return bool(row[0])
         async with self._db.transaction(generation.principal) as tx:
             if generation.job is not None:
                 await hold(tx, generation.job)
-            is_ours = bool(await tx.fetch_value(sql["finish_turn"], params))
-            for follow_up in follow_ups if is_ours else ():
-                await follow_up(tx)
+            is_ours = bool(await tx.fetch_value(sql["finish_turn"], params | {"is_alone": False}))
+            if is_ours:
+                await publish(tx, self._ledger, "message.created", _news(generation, ending))
+                for follow_up in follow_ups:
+                    await follow_up(tx)
             return is_ours
 
     def _follow_ups(self, generation: RunningGeneration, ending: Ending) -> list[FollowUp]:
@@ -118,6 +123,14 @@ class Finisher:
             dedupe_key=f"title:{conversation_id}",
         )
         await self._ledger.enqueue(tx, new)
+
+
+def _news(generation: RunningGeneration, ending: Ending) -> dict[str, UUID | str | int | bool | None]:
+    return {
+        "conversation_id": generation.conversation_id,
+        "message_id": generation.message_id,
+        "status": ending.status,
+    }
 
 
 def _call(generation: RunningGeneration) -> LlmCall:

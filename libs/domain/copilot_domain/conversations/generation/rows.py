@@ -141,9 +141,17 @@ async def write_checkpoints(
 
 
 def ending_params(
-    principal: Principal, cipher: TenantCipher, *, fence: int, process_id: ProcessId, ending: Ending, call: LlmCall
+    principal: Principal,
+    cipher: TenantCipher,
+    *,
+    fence: int,
+    process_id: ProcessId,
+    ending: Ending,
+    call: LlmCall,
+    is_alone: bool = False,
 ) -> dict[str, object]:
-    """Of `finish_turn`, which is false when the answer has passed to another process or is gone; nothing was written
+    """Of `finish_turn`; `is_alone` where nothing else is in its transaction. It is null then where somebody wants to be
+    told, and false when the answer has passed to another process or is gone; nothing was written
     then, not even the bill."""
     message_id = call.message_id
     citations = encode_json(ending.citations) if ending.citations else None
@@ -151,6 +159,7 @@ def ending_params(
         **_bill(principal, ending, call),
         "process_id": process_id,
         "fence": fence,
+        "is_alone": is_alone,
         "status": ending.status,
         "content_sealed": cipher.seal_text(Purpose.MESSAGE_CONTENT, message_id, ending.content),
         "events_sealed": cipher.seal(Purpose.MESSAGE_EVENTS, message_id, ending.boundaries),
