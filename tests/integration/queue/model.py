@@ -119,7 +119,9 @@ class ModelLedger:
         """Rounds: each tenant's next job comes after as many as the tenant has running or chosen already."""
         due = [job for job in self.in_state("pending") if job.job_class == job_class]
         after = self.cursors.get(job_class)
-        tenants = sorted({job.tenant for job in due}, key=lambda tenant: (after is not None and tenant <= after, tenant))
+        tenants = sorted(
+            {job.tenant for job in due}, key=lambda tenant: (after is not None and tenant <= after, tenant)
+        )
         running = self._running_by_tenant()
         heads = []
         for place, tenant in enumerate(tenants):

@@ -17,7 +17,14 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from copilot_common.base.errors import Conflict
 from copilot_common.queue import (
@@ -50,11 +57,12 @@ from support.clients import eventually
 from support.stack import Database
 
 SETTINGS = settings(
-    max_examples=25,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,  # speeds are not asserted
     suppress_health_check=list(HealthCheck),
-    phases=(Phase.generate,),
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    report_multiple_bugs=False,
 )
 HOUR = timedelta(hours=1)
 PROCESSES = 3
@@ -64,6 +72,7 @@ PAST = "UPDATE jobs SET run_after = run_after - interval '1 day' WHERE status = 
 ROWS = "SELECT id, status, fence, failures, lapses, process_id, error_code FROM jobs"
 
 places = st.integers(0, PROCESSES - 1)
+often = st.sampled_from([True, True, True, False])
 numbers = st.integers(0, 1_000)  # which of those there are
 
 
@@ -87,6 +96,28 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model = ModelLedger()
         self.processes = [self.new_process() for _ in range(PROCESSES)]
         self.claims: list[tuple[ProcessHandle, Claim]] = []  # all there ever were
+
+    @initialize(
+        jobs=st.lists(
+            st.tuples(
+                st.integers(0, 2),
+                st.sampled_from([NOTHING, NOTHING, URGENT, BULK]),
+                st.sampled_from([1, 3, 5]),
+                st.sampled_from([None, "a"]),
+                st.sampled_from([0, 0, 0, 0, 0, 0, 1, 1, 2, 4]),
+            ),
+            min_size=6,
+            max_size=14,
+        )
+    )
+    def begin(self, jobs: list[tuple[int, JobType[Nothing], int, str | None, int]]) -> None:
+        """A few jobs, some of which have cost processes their lives."""
+        for tenant, job_type, priority, key, lapses in jobs:
+            self.enqueue(tenant, job_type, priority, False, key, 1)
+            job = list(self.model.jobs.values())[-1]
+            job.lapses = lapses
+            self.admin.execute("UPDATE jobs SET lapses = %s WHERE id = %s", [lapses, job.id])
+        self.claim(0, 3, 3, KNOWN[0])
 
     # Asking for jobs
 
@@ -179,7 +210,7 @@ class LedgerMachine(RuleBasedStateMachine):
     # What an owner does, also one that no longer is
 
     @precondition(lambda self: self.claims)
-    @rule(which=numbers, place=places, is_current=st.booleans(), is_own=st.sampled_from([True, True, False]))
+    @rule(which=numbers, place=places, is_current=often, is_own=st.sampled_from([True, True, False]))
     def complete_batch(self, which: int, place: int, is_current: bool, is_own: bool) -> None:
         handle, claim = self.pick(which, is_current)
         handle = handle if is_own else self.processes[place]
@@ -189,26 +220,26 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.jobs[claim.id].end("completed", None)
 
     @precondition(lambda self: self.claims)
-    @rule(which=numbers, is_current=st.booleans())
+    @rule(which=numbers, is_current=often)
     def complete_in_transaction(self, which: int, is_current: bool) -> None:
         job = self.write(which, is_current, complete)
         if job is not None:
             job.end("completed", None)
 
     @precondition(lambda self: self.claims)
-    @rule(which=numbers, is_current=st.booleans())
+    @rule(which=numbers, is_current=often)
     def make_progress(self, which: int, is_current: bool) -> None:
         job = self.write(which, is_current, note_progress)
         if job is not None:
             job.lapses = 0
 
     @precondition(lambda self: self.claims)
-    @rule(which=numbers, is_current=st.booleans())
+    @rule(which=numbers, is_current=often)
     def hold(self, which: int, is_current: bool) -> None:
         self.write(which, is_current, hold)
 
     @precondition(lambda self: self.claims)
-    @rule(which=numbers, is_current=st.booleans(), delay=st.sampled_from([None, timedelta(), HOUR]))
+    @rule(which=numbers, is_current=often, delay=st.sampled_from([None, timedelta(), HOUR]))
     def park(self, which: int, is_current: bool, delay: timedelta | None) -> None:
         names: list[str] = []
 
@@ -223,7 +254,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(
         which=numbers,
-        is_current=st.sampled_from([True, True, False]),
+        is_current=often,
         is_final=st.sampled_from([False, False, True]),
         pause=st.sampled_from([timedelta(), HOUR]),
     )
@@ -237,7 +268,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert status == (job.status if is_held else None)
 
     @precondition(lambda self: self.claims)
-    @rule(which=numbers, is_current=st.booleans())
+    @rule(which=numbers, is_current=often)
     def release(self, which: int, is_current: bool) -> None:
         handle, claim = self.pick(which, is_current)
         is_held = self.model.holds(handle.id, claim.id, claim.fence)
@@ -247,7 +278,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.put_back(job, error_code=job.error_code)
 
     @precondition(lambda self: self.claims)
-    @rule(which=numbers, is_current=st.booleans())
+    @rule(which=numbers, is_current=often)
     def stop_as_asked(self, which: int, is_current: bool) -> None:
         handle, claim = self.pick(which, is_current)
         is_held = self.model.holds(handle.id, claim.id, claim.fence)
@@ -376,9 +407,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.model.holds(handle.id, claim.id, claim.fence)
         return model
 
-    def attempt(
-        self, job: ModelJob, act: Callable[[Transaction, UUID], Awaitable[None]], *, is_allowed: bool
-    ) -> None:
+    def attempt(self, job: ModelJob, act: Callable[[Transaction, UUID], Awaitable[None]], *, is_allowed: bool) -> None:
         try:
             self.run(self.in_transaction(self.owner_of(job), lambda tx: act(tx, job.id)))
         except Conflict:
