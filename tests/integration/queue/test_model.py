@@ -1,7 +1,7 @@
 """Any sequence of what happens to jobs, against real PostgreSQL and a model: after each step both say the same.
 
-Owners come and go, claim at the same time, come back with old fences, and die. What holds after every step stands in the
-invariants; what each step must answer, in its rule.
+Owners come and go, claim at the same time, come back with old fences, and die. What holds after every step stands in
+the invariants; what each step must answer, in its rule.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import permutations
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
@@ -312,7 +312,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.in_state(*ENDED))
     @rule(which=numbers, is_dead=st.booleans())
     def redrive(self, which: int, is_dead: bool) -> None:
-        jobs = is_dead and self.model.in_state("dead") or self.model.in_state(*ENDED)
+        jobs = (is_dead and self.model.in_state("dead")) or self.model.in_state(*ENDED)
         job = jobs[which % len(jobs)]
         is_allowed = job.status == "dead" and not self.model.is_taken(job.tenant, job.dedupe_key)
         self.ground.rung.clear()
@@ -443,6 +443,6 @@ def test_whatever_happens_the_ledger_is_as_its_model(database: Database) -> None
         runner.run(eventually(lambda: past_postgres_start(ground), what="PostgreSQL being up for 6 s"))
         world = World(runner, ground, [ground.acme, ground.other, third], admin)
         try:
-            run_state_machine_as_test(lambda: LedgerMachine(world), settings=SETTINGS)  # type: ignore[no-untyped-call]
+            run_state_machine_as_test(cast(Any, lambda: LedgerMachine(world)), settings=SETTINGS)
         finally:
             runner.run(opened.__aexit__(None, None, None))

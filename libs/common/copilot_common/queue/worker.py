@@ -114,11 +114,16 @@ class Worker:
                     pass
             except CopilotError as error:
                 logger.bind(error_type=type(error).__name__).warning("Jobs not claimed")
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await self._ask_again()
             except Exception as error:  # this loop must outlive any one fault
                 logger.opt(exception=error).error("Claiming failed")
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await self._ask_again()
             await self._until_woken()
+
+    async def _ask_again(self) -> None:
+        """Soon, also without a ring: the one that was heard has been used up."""
+        await asyncio.sleep(_AGAIN_SECONDS)
+        self._wake.set()
 
     async def _claim(self) -> bool:
         """Whether there may be more for the slots that are left."""
