@@ -1,6 +1,7 @@
 """The worker base: when it looks, what becomes of each job, and what it does when the ledger and it disagree."""
 
 import asyncio
+import gc
 import logging
 from datetime import timedelta
 from typing import Any
@@ -292,8 +293,6 @@ async def test_a_cancelled_job_ends_also_when_the_database_was_away_for_its_end(
         await shift.worker.watch()
         await shift.becomes(job_id, "cancelled")
     with caplog.at_level(logging.ERROR, "asyncio"):
-        import gc
-
         gc.collect()
     assert "never retrieved" not in caplog.text
 

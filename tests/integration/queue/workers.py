@@ -1,4 +1,4 @@
-"""A worker for tests: on a ground's database, with a dispatcher that tells of each look and fails where it is told to."""
+"""A worker for tests: on a ground's database, its dispatcher tells of each look and fails where told to."""
 
 import asyncio
 from collections import Counter
