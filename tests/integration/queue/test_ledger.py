@@ -265,7 +265,7 @@ async def test_a_dead_job_is_not_redriven_while_the_same_work_waits(ground: Grou
     assert await process.dispatcher.fail(claim, is_final=True, pause=SOON, code="NO", text="No.") == "dead"
     async with ground.db.transaction(ground.acme) as tx:
         assert await ground.ledger.enqueue(tx, new) is not None
-    with pytest.raises(Conflict, match="same work"):  # noqa: PT012 — the exception must leave the transaction
+    with pytest.raises(Conflict, match="same work"):
         async with ground.db.transaction(ground.acme) as tx:
             await ground.ledger.redrive(tx, claim.id)
     assert ground.status(claim.id) == "dead"
