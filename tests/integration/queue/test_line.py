@@ -80,8 +80,8 @@ class Hearing:
 
     async def hears(self, wanted: bool | str) -> None:
         async with asyncio.timeout(_SECONDS):
-            while (told := await self.news.get()) != wanted:
-                assert told is not None
+            while await self.news.get() != wanted:
+                pass
 
     async def counts(self, rings: int) -> None:
         async def has_heard() -> bool:

@@ -101,8 +101,7 @@ async def test_no_more_jobs_run_than_there_are_slots(ground: Ground) -> None:
     async with at_work(ground, bench, slots=2) as shift:
         jobs = await ground.enqueue(count=3)
         shift.worker.wake()
-        assert [await bench.next(), await bench.next()] != jobs[1:]
-        shift.worker.wake()
+        assert {await bench.next(), await bench.next()} == set(jobs[:2])
         assert [ground.status(job_id) for job_id in jobs] == ["running", "running", "pending"]
         bench.is_open.set()
         await shift.becomes(jobs[2], "completed")

@@ -72,8 +72,8 @@ class Shift:
     async def looked(self, *, found: int | None = None) -> None:
         """Until a claim has returned, with so many jobs."""
         async with asyncio.timeout(10):
-            while (count := await self.dispatcher.looks.get()) != found and found is not None:
-                assert count >= 0
+            while await self.dispatcher.looks.get() != found and found is not None:
+                pass
 
     async def becomes(self, job_id: UUID, status: str) -> dict[str, Any]:
         async def has_become() -> bool:
