@@ -187,6 +187,9 @@ BEGIN
                 AND (a.process_id IS NULL OR a.process_id = p_process OR NOT EXISTS (
                     SELECT FROM public.processes p
                     WHERE p.id = a.process_id AND p.lease_expires_at > clock_timestamp()))
+                AND p_tenant_limit > (
+                    SELECT count(*) FROM public.jobs r
+                    WHERE r.status = 'running' AND r.queue = p_queue AND r.tenant_id = a.tenant_id)
             ORDER BY a.run_after
             LIMIT 1
             FOR UPDATE SKIP LOCKED

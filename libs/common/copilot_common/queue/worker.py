@@ -9,9 +9,9 @@ cancelled here, one that was asked to stop is stopped, and one that we never hea
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import msgspec
@@ -59,7 +59,7 @@ class Worker:
         self._tenant_limit = tenant_limit
         self._metrics = metrics
         self._running = RunningJobs()
-        self._settler = Settler(dispatcher, self._running)
+        self._settler = Settler(dispatcher, self._running, self._freed)
         self._wake = asyncio.Event()
         self._has_bell = False
         self._waits_to_be_alone = False
@@ -85,22 +85,23 @@ class Worker:
 
     async def drain(self, seconds: float) -> None:
         """Claim nothing more, let running jobs end for this long, then hand back what is left."""
+        deadline = monotonic() + seconds
         self._is_draining = True
         self._wake.set()
-        if tasks := self._running.tasks():
-            logger.bind(running=len(tasks)).info("Draining jobs")
-            await asyncio.wait(tasks, timeout=seconds)
-        left = self._running.all()
-        for job in left:
+        logger.bind(running=len(self._running)).info("Draining jobs")
+        await _wait(self._loops[:1], seconds)  # a claim may be on its way
+        await _wait(self._running.tasks(), deadline - monotonic())
+        for job in self._running.all():
             job.stop("drained")
-        if tasks := self._running.tasks():
-            await asyncio.wait(tasks, timeout=_AGAIN_SECONDS)
+        await _wait(self._running.tasks(), _AGAIN_SECONDS)
         await self._settler.flush()
 
     async def stop(self) -> None:
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        """At once: what still runs is left to the lapse of this process's lease."""
+        left = [*self._loops, *self._running.tasks()]
+        for task in left:
+            task.cancel()
+        await _wait(left, _AGAIN_SECONDS)
         await self._settler.stop()
 
     # Claiming
@@ -113,11 +114,16 @@ class Worker:
                     pass
             except CopilotError as error:
                 logger.bind(error_type=type(error).__name__).warning("Jobs not claimed")
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await self._ask_again()
             except Exception as error:  # this loop must outlive any one fault
                 logger.opt(exception=error).error("Claiming failed")
-                await asyncio.sleep(_AGAIN_SECONDS)
+                await self._ask_again()
             await self._until_woken()
+
+    async def _ask_again(self) -> None:
+        """Soon, also without a ring: the one that was heard has been used up."""
+        await asyncio.sleep(_AGAIN_SECONDS)
+        self._wake.set()
 
     async def _claim(self) -> bool:
         """Whether there may be more for the slots that are left."""
@@ -133,10 +139,13 @@ class Worker:
             running=len(self._running),
             tenant_limit=self._tenant_limit,
         )
+        ours = [(job, Claim(job.tenant_id, job.id, job.fence)) for job in claimed if job.fence is not None]
+        if self._is_draining:  # since the claim was sent
+            await self._dispatcher.release([claim for _, claim in ours])
+            return False
         self._waits_to_be_alone = any(job.fence is None or job.lapses > 1 for job in claimed)
-        for job in claimed:
-            if job.fence is not None:
-                self._start(job, job.fence)
+        for job, claim in ours:
+            self._start(job, claim)
         return len(claimed) == free and not self._waits_to_be_alone
 
     async def _until_woken(self) -> None:
@@ -148,8 +157,7 @@ class Worker:
 
     # Running
 
-    def _start(self, claimed: ClaimedJob, fence: int) -> None:
-        claim = Claim(claimed.tenant_id, claimed.id, fence)
+    def _start(self, claimed: ClaimedJob, claim: Claim) -> None:
         running = RunningJob(claim)
         self._running.add(running)
         self._metrics.running.labels(self._queue).set(len(self._running))
@@ -163,6 +171,9 @@ class Worker:
         """A completed job keeps its slot until that is written."""
         if not running.is_completing:
             self._running.remove(running)
+            self._freed()
+
+    def _freed(self) -> None:
         self._metrics.running.labels(self._queue).set(len(self._running))
         self._wake.set()
 
@@ -172,32 +183,40 @@ class Worker:
         outcome = "lost"
         try:
             outcome = await self._outcome(running, claimed, job_type)
-        except asyncio.CancelledError:
-            outcome = await self._stopped(running)
-        except Exception as error:  # the database was away while the end was written: the lease's lapse settles it
+        except Exception as error:  # the database was away while the end was written: watch() will hand the job back
             logger.opt(exception=error).error("Job's end not written")
         finally:
             self._metrics.outcomes.labels(job_type.name, outcome).inc()
             self._metrics.duration.labels(job_type.name).observe(perf_counter() - began)
 
     async def _outcome(self, running: RunningJob, claimed: ClaimedJob, job_type: JobType[Any]) -> str:
+        try:
+            return await self._handle(running, claimed, job_type)
+        except asyncio.CancelledError:
+            return await self._stopped(running)
+
+    async def _handle(self, running: RunningJob, claimed: ClaimedJob, job_type: JobType[Any]) -> str:
         trace = begin_trace(claimed.traceparent)
         trace.tenant_id, trace.user_id = str(claimed.tenant_id), str(claimed.user_id)
         try:
-            job = _job(running.claim, claimed, job_type)
+            running.job = job = _job(running.claim, claimed, job_type)
             await self._handlers[claimed.kind](job)
         except JobLost:
             return "lost"
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and running.is_cancelled:
+                raise
             return await self._fail(running.claim, claimed, job_type, error)
         if not job.is_settled:
             running.is_completing = True
             self._settler.complete(running)
         return "completed"
 
-    async def _fail(self, claim: Claim, claimed: ClaimedJob, job_type: JobType[Any], error: Exception) -> str:
+    async def _fail(self, claim: Claim, claimed: ClaimedJob, job_type: JobType[Any], error: BaseException) -> str:
         failure = _as_failure(error)
-        pause = failure.pause or job_type.longest_pause_after(claimed.failures) * random.random()
+        pause = job_type.longest_pause_after(claimed.failures) * random.random()
+        if failure.pause is not None:
+            pause = failure.pause
         bound = logger.bind(job_id=str(claim.id), kind=claimed.kind, code=failure.code, failures=claimed.failures + 1)
         status = await self._dispatcher.fail(
             claim, is_final=failure.is_final, pause=pause, code=failure.code, text=failure.text
@@ -238,7 +257,7 @@ class Worker:
         owned = {job.claim: job for job in await self._dispatcher.owned()}
         for running in ours:
             found = owned.pop(running.claim, None)
-            if found is None and not running.is_completing and running in self._running:
+            if found is None and not running.is_over and running in self._running:
                 running.stop("lost")
             elif found is not None and found.is_cancelled:
                 running.stop("cancelled")
@@ -250,6 +269,11 @@ class Worker:
         if strays:
             logger.bind(jobs=len(strays)).warning("Jobs handed back that were claimed, but never reached us")
             await self._dispatcher.release(strays)
+
+
+async def _wait(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=max(0.0, seconds))
 
 
 def _job(claim: Claim, claimed: ClaimedJob, job_type: JobType[Any]) -> Job[Any]:
@@ -282,7 +306,7 @@ def _with_role(claimed: ClaimedJob, role: Role) -> Principal:
     )
 
 
-def _as_failure(error: Exception) -> JobFailed:
+def _as_failure(error: BaseException) -> JobFailed:
     """What may be shown of it."""
     match error:
         case JobFailed():
