@@ -12,7 +12,7 @@ from loguru import logger
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from copilot_common.base.errors import CopilotError
+from copilot_common.base.errors import CopilotError, SettingsError
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.encryption import KeyRing
 from copilot_common.platform.booting import calm_garbage_collector, install_stop_signals, until_database_fits
@@ -103,7 +103,10 @@ async def run_worker(
     process = _Process(backbone, queue, handlers, companions, on_request)
     stop = install_stop_signals()
     port = probe_port if settings.probe_port is None else settings.probe_port
-    await process.probes.start(settings.host, port)
+    try:
+        await process.probes.start(settings.host, port)
+    except OSError as error:
+        raise SettingsError(f"PROBE_PORT {port} cannot be listened on: {error.strerror}") from None
     boot = asyncio.create_task(process.boot())
     boot.add_done_callback(lambda task: stop.set() if not task.cancelled() and task.exception() else None)
     try:

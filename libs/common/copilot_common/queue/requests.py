@@ -1,7 +1,7 @@
 """Asking another process something that is only worth an answer now: a search while a chat waits for it.
 
 Not in the ledger: a request that nobody answers in time is over, and its caller goes on without. Questions and answers
-pass through Redis sealed with the tenant's key; what is readable there is who asks, and what kind of thing.
+pass through Redis sealed with the tenant's key; what is readable there is whose tenant asks, and what kind of thing.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from copilot_common.tenancy import Principal, Role, TenantDatabase
 
 _MAX_WAITING = 512
 _AGAIN_SECONDS = 1.0
+_NOBODY = UserId(UUID(int=0))  # until the question is opened
 
 
 class NoAnswer(Exception):
@@ -30,11 +31,17 @@ class NoAnswer(Exception):
 
 
 class _Question(msgspec.Struct, array_like=True):
+    """`sealed` is an _Asked: who may write to our Redis must not be able to say who asks."""
+
     id: UUID
     tenant_id: UUID
+    sealed: bytes
+
+
+class _Asked(msgspec.Struct, array_like=True):
     user_id: UUID
     role: Role
-    sealed: bytes
+    body: bytes
 
 
 class _Answer(msgspec.Struct, array_like=True):
@@ -56,6 +63,7 @@ class Refused(CopilotError):
 
 
 _questions = msgspec.msgpack.Decoder(_Question)
+_asked = msgspec.msgpack.Decoder(_Asked)
 _answers = msgspec.msgpack.Decoder(_Answer)
 _encode = msgspec.msgpack.encode
 
@@ -84,8 +92,8 @@ class RequestClient:
             raise NoAnswer
         cipher = await self._db.cipher(principal)
         request_id = new_id()
-        sealed = cipher.seal(Purpose.REQUEST, request_id, body)
-        question = _Question(request_id, principal.tenant_id, principal.acting_user, principal.role, sealed)
+        asked = _encode(_Asked(principal.acting_user, principal.role, body))
+        question = _Question(request_id, principal.tenant_id, cipher.seal(Purpose.REQUEST, request_id, asked))
         waiting = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(seconds):
@@ -149,19 +157,10 @@ class RequestServer:
             logger.bind(error_type=type(error).__name__).warning("Request not answered")
 
     async def _answer(self, method: Method, question: _Question) -> _Answer:
-        principal = Principal(
-            kind="user",
-            tenant_id=TenantId(question.tenant_id),
-            credential_id=question.user_id,
-            user_id=UserId(question.user_id),
-            role=question.role,
-            scopes=ROLE_SCOPES[question.role],
-        )
         try:
-            # The seal is what says that the asker may: only our own processes have the tenant's key.
-            cipher = await self._db.cipher(principal)
-            opened = cipher.open(Purpose.REQUEST, question.id, question.sealed)
-            result = await method(principal, opened)
+            cipher = await self._db.cipher(Principal.system(TenantId(question.tenant_id), _NOBODY))
+            asked = _asked.decode(cipher.open(Purpose.REQUEST, question.id, question.sealed))
+            result = await method(_principal(question, asked), asked.body)
             return _Answer(question.id, cipher.seal(Purpose.REPLY, question.id, result))
         except CopilotError as error:
             fields = error.details.get("fields")
@@ -169,3 +168,14 @@ class RequestServer:
         except Exception as error:  # an answer that does not come costs the asker its whole patience
             logger.opt(exception=error).error("Request failed")
             return _Answer(question.id, None, "INTERNAL_ERROR", "Something went wrong here.")
+
+
+def _principal(question: _Question, asked: _Asked) -> Principal:
+    return Principal(
+        kind="user",
+        tenant_id=TenantId(question.tenant_id),
+        credential_id=asked.user_id,
+        user_id=UserId(asked.user_id),
+        role=asked.role,
+        scopes=ROLE_SCOPES[asked.role],
+    )
