@@ -23,8 +23,7 @@ _QUERIES_LIMIT_PER_SECOND = 2.0
 _MEMORY_LIMITS_MIB = {"workflow-engine": 150.0, "context-service": 250.0}
 _SETTLE_SECONDS = 4.0  # after the start: all loops have turned, connections are open
 _MIB = 1024 * 1024
-_MARK = "bench asked by "  # before the application's name, in PostgreSQL's log
-_STATEMENT = re.compile(rf"^{_MARK}(.*?): LOG:  (?:statement|execute )", re.MULTILINE)
+_STATEMENT = re.compile(r"^bench asked by (.*?): LOG:  (?:statement|execute )", re.MULTILINE)
 
 
 def measure(rounds: Rounds) -> list[Row]:
@@ -102,7 +101,7 @@ class _Log:
 def _logged_statements(product: Product) -> Iterator[None]:
     """Of sessions that the app's role opens meanwhile; without their parameters."""
     as_superuser(product, "ALTER SYSTEM SET log_parameter_max_length = 0")
-    as_superuser(product, f"ALTER SYSTEM SET log_line_prefix = '{_MARK}%a: '")
+    as_superuser(product, "ALTER SYSTEM SET log_line_prefix = 'bench asked by %a: '")
     as_superuser(product, "ALTER ROLE copilot_app SET log_statement = 'all'")
     as_superuser(product, "SELECT pg_reload_conf()")
     try:

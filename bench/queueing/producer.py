@@ -78,5 +78,5 @@ def forget_jobs(product: Product) -> None:
 def as_superuser(product: Product, query: LiteralString, *params: object) -> list[tuple[object, ...]]:
     """Any statement, in a session of its own."""
     with psycopg.connect(product.stores.postgres.admin_url, autocommit=True) as connection:
-        cursor = connection.execute(query, params)
+        cursor = connection.execute(query, params or None)
         return cursor.fetchall() if cursor.description else []

@@ -59,7 +59,7 @@ class Worker:
         self._tenant_limit = tenant_limit
         self._metrics = metrics
         self._running = RunningJobs()
-        self._settler = Settler(dispatcher, self._running)
+        self._settler = Settler(dispatcher, self._running, self._slots_freed)
         self._wake = asyncio.Event()
         self._has_bell = False
         self._waits_to_be_alone = False
@@ -163,6 +163,9 @@ class Worker:
         """A completed job keeps its slot until that is written."""
         if not running.is_completing:
             self._running.remove(running)
+            self._slots_freed()
+
+    def _slots_freed(self) -> None:
         self._metrics.running.labels(self._queue).set(len(self._running))
         self._wake.set()
 
