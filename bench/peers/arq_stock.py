@@ -95,7 +95,8 @@ async def _warm_up(pool: ArqRedis) -> None:
 async def _idle(pool: ArqRedis, options: argparse.Namespace) -> dict[str, Any]:
     latencies_ms = []
     for number in range(options.jobs):
-        await asyncio.sleep(random.uniform(options.pause_ms, 2 * options.pause_ms) / 1000)
+        # Over a whole poll: else each job would come at the same moment of it, right after the last one.
+        await asyncio.sleep(random.uniform(options.pause_ms, 2 * options.pause_ms + options.poll_ms) / 1000)
         await pool.enqueue_job("note", number)
         asked = time()
         _, began = await _take(pool)
@@ -127,7 +128,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--poll-ms", type=float, default=500, help="arq's default")
     parser.add_argument("--max-jobs", type=int, default=10, help="arq's default")
     parser.add_argument("--keep-result-s", type=int, default=3600, help="arq's default")
-    parser.add_argument("--pause-ms", type=float, default=30, help="at least so long, at most twice that, between jobs")
+    parser.add_argument("--pause-ms", type=float, default=30, help="between jobs: this to twice this and a poll")
     return parser.parse_args()
 
 
