@@ -16,7 +16,7 @@ def idle_row(product: Product) -> Row:
 
 def after_row(product: Product, *, peer_mib: float | None) -> Row:
     row = _row("API memory, after all of the above", product, _AFTER_LIMIT_MIB)
-    row.peer = f"{peer_mib:.0f} MiB" if peer_mib else ""
+    row.peer = f"LiteLLM {peer_mib:.0f} MiB" if peer_mib else ""
     return row
 
 

@@ -7,7 +7,11 @@ INSTANT = "sim"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """`rounds` of each contender alternate (A B A B), so that a machine that slows down slows both."""
+    """`rounds` of each contender alternate (A B A B), so that a machine that slows down slows both.
+
+    All counts are of one round. `slow_dispatches`: of a peer that takes a quarter of a second for each. `pause_ms`: at
+    least so long, at most twice that, between two jobs for an idle worker.
+    """
 
     rounds: int = 3
     warm_up_seconds: float = 1.0
@@ -20,6 +24,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     stream_tokens: int = 60
     pace_ms: int = 250
     ramp_seconds: float = 5.0
+    dispatches: int = 100
+    slow_dispatches: int = 12
+    pause_ms: float = 30.0
+    jobs: int = 3_000
+    enqueues: int = 500
+    documents: int = 60
+    searches: int = 100
+    idle_seconds: float = 20.0
+    parked_jobs: int = 100_000
+    depth_reads: int = 200
 
     @property
     def slow_script(self) -> str:
@@ -27,4 +41,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FULL = Plan()
-QUICK = Plan(rounds=1, plain_seconds=3.0, single_seconds=2.0, stream_tokens=32)
+QUICK = Plan(rounds=1, plain_seconds=3.0, single_seconds=2.0, stream_tokens=32, jobs=1_500, idle_seconds=10.0)

@@ -13,7 +13,10 @@ from bench.load.job import Target
 from bench.simulated import SimulatedProvider
 from bench.stores import durable_stores
 from bench.words import QUESTION, TURNS, json_text
+from copilot_common.auth.authority import ROLE_SCOPES
+from copilot_common.base.ids import TenantId, UserId
 from copilot_common.platform import migrate
+from copilot_common.tenancy import Principal
 from copilot_devstack import TemporaryStores
 from copilot_devstack.api_server import ApiServer
 from copilot_domain.tenants.bootstrap import bootstrap
@@ -25,11 +28,14 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Product:
-    """`stores` and `api` run."""
+    """`stores` and `api` run. `connections` are the settings that every process of it shares; `principal` is the first
+    tenant's owner."""
 
     stores: TemporaryStores
     api: ApiServer
     api_key: str
+    connections: Mapping[str, str]
+    principal: Principal
 
     @property
     def pid(self) -> int:
@@ -65,13 +71,13 @@ def running_product(simulator: SimulatedProvider, *, pool: int) -> Iterator[Prod
     """Everything of it is gone afterwards."""
     with durable_stores() as stores:
         secret_settings = {"JWT_SECRET": secrets.token_urlsafe(48), "ENCRYPTION_KEY": secrets.token_hex(32)}
-        app_url, api_key = _prepare(stores, bytes.fromhex(secret_settings["ENCRYPTION_KEY"]))
+        app_url, api_key, principal = _prepare(stores, bytes.fromhex(secret_settings["ENCRYPTION_KEY"]))
         connections = {"DATABASE_URL": app_url, "REDIS_URL": stores.redis.url, **secret_settings}
         environ = _environment(simulator, pool)
         api = ApiServer(stores.home, environ=environ, connections=lambda: connections, ends_with_parent=True)
         try:
             api.start()
-            yield Product(stores, api, api_key)
+            yield Product(stores, api, api_key, connections, principal)
         finally:
             api.stop()
 
@@ -91,8 +97,8 @@ def _environment(simulator: SimulatedProvider, pool: int) -> dict[str, str]:
     }
 
 
-def _prepare(stores: TemporaryStores, encryption_key: bytes) -> tuple[str, str]:
-    """Schema and first tenant; returns the app role's URL and an API key."""
+def _prepare(stores: TemporaryStores, encryption_key: bytes) -> tuple[str, str, Principal]:
+    """Schema and first tenant; returns the app role's URL, an API key and the tenant's owner."""
     app_url = stores.postgres.url("copilot_app", secrets.token_urlsafe(16))
     owner_url = stores.postgres.url("copilot_owner", secrets.token_urlsafe(16))
     admin_url = stores.postgres.admin_url
@@ -110,4 +116,15 @@ def _prepare(stores: TemporaryStores, encryption_key: bytes) -> tuple[str, str]:
     )
     if made.api_key is None:
         raise RuntimeError("a fresh database has a tenant already")
-    return app_url, made.api_key
+    return app_url, made.api_key, _owner(made.tenant_id, made.user_id)
+
+
+def _owner(tenant_id: TenantId, user_id: UserId) -> Principal:
+    return Principal(
+        kind="user",
+        tenant_id=tenant_id,
+        credential_id=user_id,
+        user_id=user_id,
+        role="owner",
+        scopes=ROLE_SCOPES["owner"],
+    )

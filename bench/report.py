@@ -8,10 +8,11 @@ import msgspec
 from bench.contenders import Record
 from bench.machine import Machine
 from bench.plan import Plan
+from bench.queueing.rounds import QueueRecord
 from bench.rows import Row
 
 FOLDER = Path(__file__).parent / "results"
-_HEADS = ("what", "target", "measured", "LiteLLM", "ratio", "verdict")
+_HEADS = ("what", "target", "measured", "peer", "ratio", "verdict")
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -22,6 +23,7 @@ class Report(msgspec.Struct, kw_only=True):
     plan: Plan
     rows: list[Row]
     records: list[Record]
+    queue_records: list[QueueRecord]
 
 
 def render(report: Report) -> str:
@@ -54,7 +56,7 @@ def _footer(report: Report) -> list[str]:
     settings = ", ".join(f"{name}={value}" for name, value in report.settings.items())
     return [
         "",
-        f"ratio: times better than LiteLLM in the same run. {report.plan.rounds} rounds in turns, medians shown.",
+        f"ratio: times better than the peer in the same run. {report.plan.rounds} rounds in turns, medians shown.",
         f"{machine.cores} cores ({machine.processor}), Python {machine.python}, {machine.system}; load average at the "
         f"start {machine.load_average}",
         settings,

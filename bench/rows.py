@@ -11,7 +11,8 @@ Verdict = Literal["ok", "MISSED", "not measured"]
 
 
 class Row(msgspec.Struct, kw_only=True):
-    """`ratio` is how many times better than the peer (more requests, or less time); None where there is none."""
+    """`ratio` is how many times better than the peer (more requests, or less time); None where there is none.
+    `peer` names it."""
 
     name: str
     target: str

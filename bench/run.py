@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from time import monotonic
 
-from bench.contenders import Contenders
-from bench.machine import Machine, look_around, store_settings
-from bench.measures import MEASURES
+from bench.contenders import Contenders, Record
+from bench.machine import look_around, store_settings
+from bench.measures import CHAT, QUEUE
 from bench.memory import after_row, idle_row
+from bench.peers.arq_runner import is_installed
 from bench.peers.litellm import running_litellm
 from bench.plan import INSTANT, Plan
 from bench.product import Product, running_product
 from bench.progress import say
+from bench.queueing.rounds import Rounds
 from bench.report import Report
 from bench.rows import Row
 from bench.simulated import SimulatedProvider
@@ -27,13 +29,36 @@ def run(plan: Plan, *, names: Sequence[str], pool: int) -> Report:
     _allow_open_files()
     say("starting PostgreSQL, Redis and the API")
     with SimulatedProvider() as simulator, running_product(simulator, pool=pool) as product:
-        rows = [idle_row(product)]
+        rounds = Rounds(plan, product, is_installed())
         settings = {**store_settings(product), "DATABASE_POOL_MAX": str(pool), "RATE_LIMIT_REQUESTS": "1e9"}
-        with _cast(plan, simulator, product) as cast:
-            for name in names:
-                rows += MEASURES[name](cast)
-            rows.append(after_row(product, peer_mib=cast.peer.rss_mib() if cast.peer else None))
-    return _report(machine, started_at, monotonic() - began, settings, cast, rows)
+        rows, records = _chat(plan, simulator, product, [name for name in CHAT if name in names])
+        for name in QUEUE:
+            if name in names:
+                rows += QUEUE[name](rounds)
+    return Report(
+        started_at=started_at,
+        seconds=round(monotonic() - began, 1),
+        machine=machine,
+        settings=settings,
+        plan=plan,
+        rows=rows,
+        records=records,
+        queue_records=rounds.records,
+    )
+
+
+def _chat(
+    plan: Plan, simulator: SimulatedProvider, product: Product, names: Sequence[str]
+) -> tuple[list[Row], list[Record]]:
+    """What concerns the API, with its memory before and after. The peer ends with it: it is not idle when idle."""
+    if not names:
+        return [], []
+    rows = [idle_row(product)]
+    with _cast(plan, simulator, product) as cast:
+        for name in names:
+            rows += CHAT[name](cast)
+        rows.append(after_row(product, peer_mib=cast.peer.rss_mib() if cast.peer else None))
+    return rows, cast.records
 
 
 @contextmanager
@@ -42,20 +67,6 @@ def _cast(plan: Plan, simulator: SimulatedProvider, product: Product) -> Iterato
     folder = product.stores.home.path / "litellm"  # goes with the stores, also after a kill -9
     with running_litellm(simulator.openai_url, (INSTANT, plan.first_token_script), folder=folder) as peer:
         yield Contenders(plan, simulator, product, peer)
-
-
-def _report(
-    machine: Machine, started_at: datetime, seconds: float, settings: dict[str, str], cast: Contenders, rows: list[Row]
-) -> Report:
-    return Report(
-        started_at=started_at,
-        seconds=round(seconds, 1),
-        machine=machine,
-        settings=settings,
-        plan=cast.plan,
-        rows=rows,
-        records=cast.records,
-    )
 
 
 def _allow_open_files() -> None:

@@ -3,12 +3,33 @@
 from collections.abc import Callable
 
 from bench.contenders import Contenders
-from bench.measures import first_token, plain, single, streams
+from bench.measures import (
+    depth,
+    dispatch,
+    enqueue,
+    first_token,
+    idle,
+    plain,
+    search,
+    single,
+    streams,
+    throughput,
+)
+from bench.queueing.rounds import Rounds
 from bench.rows import Row
 
-MEASURES: dict[str, Callable[[Contenders], list[Row]]] = {
+CHAT: dict[str, Callable[[Contenders], list[Row]]] = {
     "plain": plain.measure,
     "single": single.measure,
     "first-token": first_token.measure,
     "streams": streams.measure,
 }
+QUEUE: dict[str, Callable[[Rounds], list[Row]]] = {
+    "dispatch": dispatch.measure,
+    "throughput": throughput.measure,
+    "enqueue": enqueue.measure,
+    "search": search.measure,
+    "idle": idle.measure,
+    "depth": depth.measure,
+}
+MEASURES = [*CHAT, *QUEUE]

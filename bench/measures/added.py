@@ -26,7 +26,7 @@ def added_row(
         name=name,
         target=f"≤ {limit_ms:g} ms",
         measured=f"{ours:.2f} ms",
-        peer=f"{theirs:.2f} ms" if theirs is not None else "not measured",
+        peer=f"LiteLLM {theirs:.2f} ms" if theirs is not None else "not measured",
         ratio=ratio(theirs, ours) if theirs is not None else None,
         verdict=at_most(ours, limit_ms),
         notes=[

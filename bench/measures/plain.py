@@ -30,7 +30,7 @@ def measure(cast: Contenders) -> list[Row]:
             name=f"plain answers, {plan.clients} clients",
             target=f"≥ {_TIMES_PEER:g} × LiteLLM",
             measured=f"{ours:.0f} req/s",
-            peer=f"{theirs:.1f} req/s" if theirs else "not measured",
+            peer=f"LiteLLM {theirs:.1f} req/s" if theirs else "not measured",
             ratio=times,
             verdict=at_least(times, _TIMES_PEER) if times else "not measured",
             notes=[

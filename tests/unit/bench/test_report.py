@@ -31,7 +31,16 @@ def _report(rows: list[Row]) -> Report:
     machine = Machine(cores=2, processor="cpu", system="Linux", python="3.11", load_average=0.5, packages={})
     began = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     settings = {"fsync": "on"}
-    return Report(started_at=began, seconds=1, machine=machine, settings=settings, plan=QUICK, rows=rows, records=[])
+    return Report(
+        started_at=began,
+        seconds=1,
+        machine=machine,
+        settings=settings,
+        plan=QUICK,
+        rows=rows,
+        records=[],
+        queue_records=[],
+    )
 
 
 @pytest.mark.parametrize(("value", "limit", "most", "least"), [(5, 5, "ok", "ok"), (6, 5, "MISSED", "ok")])

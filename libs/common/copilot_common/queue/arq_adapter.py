@@ -37,6 +37,7 @@ _ANSWER_SECONDS = 2  # a connection that is silent for longer, beyond what it wa
 _AGAIN_SECONDS = 1.0
 _CONCURRENT = 64  # doorbells and requests at once; both are short
 _MAX_WAKES = 16
+_RING = b"ring"  # a wake-up for a doorbell; one for a request is empty
 
 RedisFault = (RedisError, OSError, TimeoutError)
 
@@ -65,7 +66,7 @@ class ArqLine:
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
             # Skipping is safe: at least one of so many has not been answered yet, and will look later than now.
             if await self._arq.zcard(_queue_key(queue)) < _MAX_DOORBELLS:
-                await self._enqueue(queue, "ring")
+                await self._enqueue(queue, "ring", wake=_RING)
 
     async def request(self, queue: str, method: str, *, reply_key: str, body: bytes, deadline: float) -> None:
         """Ask whichever worker of the queue comes first. Raises what redis raises."""
@@ -113,13 +114,13 @@ class ArqLine:
         await self._arq.aclose()
         await self._pool.aclose()
 
-    async def _enqueue(self, queue: str, function: str, *args: Any) -> None:
+    async def _enqueue(self, queue: str, function: str, *args: Any, wake: bytes = b"") -> None:
         job_id = f"{{{queue}}}{uuid4().hex}"
         await self._arq.enqueue_job(
             function, *args, _queue_name=_queue_key(queue), _job_id=job_id, _expires=_EXPIRES_SECONDS
         )
         pipeline = self._arq.pipeline(transaction=False)
-        pipeline.lpush(_wake_key(queue), b"")
+        pipeline.lpush(_wake_key(queue), wake)
         pipeline.ltrim(_wake_key(queue), 0, _MAX_WAKES - 1)
         await pipeline.execute()
 
@@ -158,6 +159,7 @@ class _Listener(Worker):
             job_deserializer=msgspec.msgpack.decode,
         )
         self._wake_key = _wake_key(queue)
+        self._on_ring = on_ring
         self._on_connection = on_connection
 
     async def main(self) -> None:
@@ -165,7 +167,8 @@ class _Listener(Worker):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._poll_iteration()
             self._on_connection(True)
-            await _pop(self.pool, self._wake_key)
+            if await _pop(self.pool, self._wake_key) == _RING:
+                self._on_ring()  # at once: what arq does before it calls `ring` takes longer than the job's claim
 
     async def heart_beat(self) -> None:
         """No health key: whether this process lives is what its lease and its probes say."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from loguru import logger
-from psycopg.rows import class_row
 from redis.exceptions import RedisError
 
 from copilot_common.base.errors import CopilotError, NotFound
@@ -73,12 +72,9 @@ class Sweeper:
         """Claim and end one batch; returns how many answers were ended. One that could not be ended now is claimed
         again later, since this process does not know of it."""
         params = {"process_id": self._process_id, "known": list(self._known()), "limit": _BATCH}
-        async with self._db.database.connection() as connection:
-            cursor = connection.cursor(row_factory=class_row(LapsedGeneration))
-            await cursor.execute(sql["claim_lapsed_generations"], params)
-            claimed = await cursor.fetchall()
+        rows = await self._db.database.fetch_rows(sql["claim_lapsed_generations"], params)
         ended = 0
-        for lapsed in claimed:
+        for lapsed in itertools.starmap(LapsedGeneration, rows):
             try:
                 await self._end(lapsed)
                 ended += 1
