@@ -107,6 +107,22 @@ async def test_no_more_jobs_run_than_there_are_slots(ground: Ground) -> None:
         await shift.becomes(jobs[2], "completed")
 
 
+async def test_a_full_worker_passes_the_ring_on(ground: Ground) -> None:
+    """A ring reaches one worker: another one may have slots free."""
+    bench = Bench()
+    async with at_work(ground, bench, slots=2) as shift:
+        await ground.enqueue(count=1)
+        shift.worker.wake()
+        await bench.next()
+        assert not shift.passed_on.is_set()
+        await ground.enqueue(count=2)
+        shift.worker.wake()
+        await bench.next()
+        async with asyncio.timeout(10):
+            await shift.passed_on.wait()
+        bench.is_open.set()
+
+
 async def test_a_database_that_could_not_be_asked_is_asked_again(ground: Ground) -> None:
     async with at_work(ground, do_nothing) as shift:
         (job_id,) = await ground.enqueue()

@@ -68,6 +68,7 @@ class Shift:
     process: ProcessHandle
     dispatcher: WatchedDispatcher
     worker: Worker
+    passed_on: asyncio.Event
 
     async def looked(self, *, found: int | None = None) -> None:
         """Until a claim has returned, with so many jobs."""
@@ -92,8 +93,17 @@ async def at_work(
     dispatcher = WatchedDispatcher(ground.database, process.id)
     mapping = handlers if isinstance(handlers, Mapping) else {NOTHING: handlers}
     metrics = QueueMetrics(CollectorRegistry())
-    worker = Worker(dispatcher, WORKFLOW_QUEUE, mapping, slots=slots, tenant_limit=100, metrics=metrics)
-    shift = Shift(ground, process, dispatcher, worker)
+    passed_on = asyncio.Event()
+    worker = Worker(
+        dispatcher,
+        WORKFLOW_QUEUE,
+        mapping,
+        slots=slots,
+        tenant_limit=100,
+        metrics=metrics,
+        pass_on=passed_on.set,
+    )
+    shift = Shift(ground, process, dispatcher, worker, passed_on)
     worker.note_bell(has_bell)
     worker.start()
     await shift.looked()

@@ -144,6 +144,7 @@ class _Process:
             slots=settings.job_slots,
             tenant_limit=settings.tenant_job_limit,
             metrics=self._metrics,
+            pass_on=lambda: backbone.ringer.ring(queue),
         )
         self._sweeper = JobSweeper(backbone.dispatcher, self._ring, keep_ended=settings.keep_ended_jobs)
         self._loops: list[asyncio.Task[None]] = []

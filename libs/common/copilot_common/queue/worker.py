@@ -35,6 +35,7 @@ _POLL_SECONDS = 1.0  # without one
 _WATCH_SECONDS = 1.0
 _IDLE_WATCH_SECONDS = 10.0
 _AGAIN_SECONDS = 1.0  # after the database could not be asked
+_PASS_ON_SECONDS = 0.25
 _STRAY_SECONDS = 10.0  # a claim whose answer never came is handed back after this
 
 
@@ -50,7 +51,9 @@ class Worker:
         slots: int,
         tenant_limit: int,
         metrics: QueueMetrics,
+        pass_on: Callable[[], None] = lambda: None,
     ) -> None:
+        """`pass_on` rings the queue's other workers: a ring reaches one of them, and that one may be full."""
         self._dispatcher = dispatcher
         self._queue = queue
         self._types = {job_type.kind: job_type for job_type in handlers}
@@ -58,6 +61,8 @@ class Worker:
         self._slots = slots
         self._tenant_limit = tenant_limit
         self._metrics = metrics
+        self._pass_on = pass_on
+        self._passed_on_at = 0.0
         self._running = RunningJobs()
         self._settler = Settler(dispatcher, self._running, self._freed)
         self._wake = asyncio.Event()
@@ -76,6 +81,8 @@ class Worker:
     def wake(self) -> None:
         """There may be work."""
         self._wake.set()
+        if self._is_draining or len(self._running) >= self._slots:
+            self._ring_others()
 
     def note_bell(self, is_connected: bool) -> None:
         """While nobody can ring, this looks more often. Whoever rang in between was not heard."""
@@ -146,7 +153,15 @@ class Worker:
         self._waits_to_be_alone = any(job.fence is None or job.lapses > 1 for job in claimed)
         for job, claim in ours:
             self._start(job, claim)
+        if len(claimed) == free:
+            self._ring_others()
         return len(claimed) == free and not self._waits_to_be_alone
+
+    def _ring_others(self) -> None:
+        """Now and then is enough; and full workers must not ring each other without end."""
+        if monotonic() - self._passed_on_at > _PASS_ON_SECONDS:
+            self._passed_on_at = monotonic()
+            self._pass_on()
 
     async def _until_woken(self) -> None:
         try:
