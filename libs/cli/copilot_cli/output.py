@@ -1,7 +1,7 @@
 """What the commands print: results on standard output, everything else on standard error."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -47,13 +47,15 @@ def note(text: str, *, style: str = "") -> None:
 
 
 @contextmanager
-def working(title: str) -> Iterator[None]:
-    """Shows that something is under way; nothing where nobody watches."""
+def working(title: str) -> Iterator[Callable[[str], None]]:
+    """Shows that something is under way; nothing where nobody watches. What it yields changes the title."""
+    from rich.text import Text
+
     if not sys.stderr.isatty():
-        yield
+        yield lambda title: None
         return
-    with console(stderr=True).status(title):
-        yield
+    with console(stderr=True).status(Text(title)) as status:
+        yield lambda title: status.update(Text(printable(title)))
 
 
 def cell(value: object) -> str:
