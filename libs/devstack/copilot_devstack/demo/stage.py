@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,16 @@ def temporary_stack(progress: Progress) -> Iterator[Stack]:
         _end(stack)
         delete_data(stack.home)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def changed(stack: Stack, settings: Mapping[str, str]) -> Stack:
+    """The same stack, its API and workflow engine started anew with `settings` beside those they had."""
+    environ = {**os.environ, "PORT": _ANY_FREE_PORT, "HOST": "127.0.0.1", **settings}
+    anew = Stack(stack.home, environ, ends_with_parent=True)
+    for server in (stack.api, stack.engine):
+        server.stop()
+    anew.up(Progress(Console(quiet=True)))
+    return anew
 
 
 def _end(stack: Stack) -> None:
