@@ -12,14 +12,15 @@ from copilot_devstack.demo.exchange import Transcript
 from copilot_devstack.demo.screen import NotAsPromised, Screen
 from copilot_devstack.server import Server
 
-_QUESTION = "Say forty words slowly, whatever happens to whoever says them."
-_MODEL = "openai/sim,tokens=40,pace_ms=80"  # 3 s, in which there is time to kill
+_QUESTION = "Say thirty words slowly, whatever happens to whoever says them."
+_MODEL = "openai/sim,tokens=30,pace_ms=100"  # 3 s, in which there is time to kill
 _KILL_AT = 12
 _SECONDS = 60.0
 
 
 def survive_a_kill(screen: Screen, client: ApiClient, engine: Server, transcript: Transcript) -> None:
     screen.say(f"› {_QUESTION}", "bold cyan")
+    screen.say("  to a simulated provider on this machine, as slow as asked for", "dim")
     transcript.asked.append(Asked(_QUESTION, []))
     conversation_id = client.create_conversation(title=_QUESTION).id
     transcript.conversation_ids.append(conversation_id)

@@ -1,5 +1,6 @@
 """The demo from beginning to end."""
 
+import os
 import sys
 import time
 
@@ -13,7 +14,7 @@ from copilot_devstack.demo.crash import survive_a_kill
 from copilot_devstack.demo.documents import Asked, choose_questions
 from copilot_devstack.demo.exchange import Transcript
 from copilot_devstack.demo.ingesting import ingest
-from copilot_devstack.demo.provider import simulated_provider
+from copilot_devstack.demo.provider import beside_local, chooses_models, simulated_provider
 from copilot_devstack.demo.screen import NotAsPromised, Screen
 from copilot_devstack.demo.searching import search
 from copilot_devstack.demo.secrecy import look_for_plaintext
@@ -35,12 +36,18 @@ def play() -> bool:
     screen = Screen(Console(width=None if sys.stdout.isatty() else _PIPED_COLUMNS))
     questions = choose_questions()
     screen.console.print("A stack of its own, in a temporary folder:", style="bold")
-    with temporary_stack(Progress(screen.console)) as stack:
+    keeps_models = chooses_models(os.environ)
+    with (
+        simulated_provider() as provider,
+        temporary_stack(Progress(screen.console), {} if keeps_models else beside_local(provider)) as stack,
+    ):
         transcript = Transcript()
         with _client(stack) as client:
             _talk(screen, client, questions, transcript)
         with screen.part("An answer whose worker is killed", "GET …/messages/{message_id}/stream"):
-            _kill_in_the_middle(screen, stack, transcript)
+            slow = changed(stack, provider) if keeps_models else stack
+            with _client(slow) as client:
+                survive_a_kill(screen, client, slow.engine, transcript)
         state = _state(stack)
         with screen.part("What a thief of the disks could read"):
             look_for_plaintext(screen, stack, state, transcript)
@@ -74,13 +81,6 @@ def _talk(screen: Screen, client: ApiClient, questions: list[Asked], transcript:
         answer_plainly(screen, client, in_context, transcript)
     with screen.part("An answer in the background", 'POST …/messages {"background": true}'):
         answer_later(screen, client, plain, transcript)
-
-
-def _kill_in_the_middle(screen: Screen, stack: Stack, transcript: Transcript) -> None:
-    with simulated_provider() as settings:
-        slow = changed(stack, settings)
-        with _client(slow) as client:
-            survive_a_kill(screen, client, slow.engine, transcript)
 
 
 def _client(stack: Stack) -> ApiClient:

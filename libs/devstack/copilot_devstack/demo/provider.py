@@ -2,10 +2,22 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from copilot_devstack.errors import StackError
+
+# One of these says which models the other parts are to meet.
+_CHOICES = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL", "GOOGLE_API_KEY", "DEFAULT_MODEL", "MODELS_FILE")
+
+
+def chooses_models(environ: Mapping[str, str]) -> bool:
+    return any(environ.get(name) for name in _CHOICES)
+
+
+def beside_local(provider: Mapping[str, str]) -> Mapping[str, str]:
+    """The provider answers only who names it."""
+    return {**provider, "DEFAULT_MODEL": "local/extractive"}
 
 
 @contextmanager
