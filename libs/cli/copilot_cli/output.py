@@ -25,7 +25,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column == "id")  # an id is there to be copied: others make room for it
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     if table.row_count:

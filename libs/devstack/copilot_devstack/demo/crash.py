@@ -31,7 +31,7 @@ def survive_a_kill(screen: Screen, client: ApiClient, engine: Server, transcript
     message = client.message(conversation_id, pending.id)
     transcript.messages.append(message)
     screen.say(figures(message, time.monotonic() - began), "dim")
-    _check(screen, events, message)
+    check_survival(screen, events, message)
 
 
 def _follow(screen: Screen, stream: Iterable[StreamEvent], engine: Server) -> list[StreamEvent]:
@@ -61,7 +61,7 @@ def _show(screen: Screen, events: list[StreamEvent]) -> None:
         screen.say(f"{events[0].number}-{events[-1].number}: {kinds}, “{shown}”", "cyan")
 
 
-def _check(screen: Screen, events: list[StreamEvent], message: Message) -> None:
+def check_survival(screen: Screen, events: list[StreamEvent], message: Message) -> None:
     restarts = [event for event in events if event.body.type == "restart"]
     if len(restarts) != 1:
         raise NotAsPromised(f"the stream has {len(restarts)} restarts, and the message is {message.status}")
