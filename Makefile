@@ -19,7 +19,7 @@ $(STAMP): requirements/bootstrap.txt requirements/dev.txt $(PACKAGES:=/pyproject
 	@PYTHON=$(PYTHON) scripts/setup $(VENV) $(PACKAGES)
 	@touch $@
 
-up: $(STAMP) ## Start PostgreSQL, Redis and the API; Ctrl-C ends all of it
+up: $(STAMP) ## Start PostgreSQL, Redis and the three services; Ctrl-C ends all of it
 	@$(BIN)/copilot up
 
 down: $(STAMP) ## Stop what `copilot up --detach` started

@@ -48,7 +48,8 @@ def tokens(usage: AnswerUsage) -> str:
 
 def place(citation: Citation, documents: Sequence[Document]) -> str:
     """`notes.md:12-15` in lines where the text is at hand, else in characters."""
-    text = next((document.text for document in documents if document.name == citation.name), None)
+    sent = documents if citation.source == "document" else ()  # an item of the context may have the same name
+    text = next((document.text for document in sent if document.name == citation.name), None)
     name = printable(citation.name)
     if text is None:
         return f"{name} characters {citation.start}-{citation.end}"

@@ -1,7 +1,7 @@
 """What the commands print: results on standard output, everything else on standard error."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,7 +25,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column == "id")  # an id is there to be copied: others make room for it
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     if table.row_count:
@@ -47,13 +49,15 @@ def note(text: str, *, style: str = "") -> None:
 
 
 @contextmanager
-def working(title: str) -> Iterator[None]:
-    """Shows that something is under way; nothing where nobody watches."""
+def working(title: str) -> Iterator[Callable[[str], None]]:
+    """Shows that something is under way; nothing where nobody watches. What it yields changes the title."""
+    from rich.text import Text
+
     if not sys.stderr.isatty():
-        yield
+        yield lambda title: None
         return
-    with console(stderr=True).status(title):
-        yield
+    with console(stderr=True).status(Text(title)) as status:
+        yield lambda title: status.update(Text(printable(title)))
 
 
 def cell(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The embedded development stack: PostgreSQL, Redis and the API without Docker, root or a network.
+"""The embedded development stack: PostgreSQL, Redis and the services without Docker, root or a network.
 
 The names are loaded when first used: every `copilot` command imports this package to find its subcommands.
 """

@@ -1,4 +1,4 @@
-"""What PostgreSQL, Redis and the API have in common: a record, a log, and one life at a time."""
+"""What PostgreSQL, Redis and the services have in common: a record, a log, and one life at a time."""
 
 import os
 import signal

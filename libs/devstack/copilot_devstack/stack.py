@@ -69,6 +69,10 @@ class Stack:
         )
 
     @property
+    def engine(self) -> WorkerServer:
+        return next(worker for worker in self.workers if isinstance(worker, WorkflowEngineServer))
+
+    @property
     def servers(self) -> tuple[Server, ...]:
         """In the order they start."""
         return (self.postgres, self.redis, self.api, *self.workers)

@@ -24,11 +24,25 @@ def check(cli: Cli, name: str, *, code: int = 0, **environ: str) -> tuple[str, s
     return found[0]["status"], " ".join(one["finding"] + " " + one["advice"] for one in found)
 
 
-def test_a_good_installation_is_well_but_for_the_missing_provider(cli: Cli) -> None:
+def test_a_good_installation_that_is_not_started_is_well_but_for_the_missing_provider(cli: Cli) -> None:
     report = cli.json("doctor")
     assert report["ok"] is True
-    assert {one["name"] for one in report["checks"] if one["status"] != "ok"} == {"providers"}
-    assert len(report["checks"]) == 11
+    assert {one["name"] for one in report["checks"] if one["status"] != "ok"} == {"providers", "services"}
+    assert len(report["checks"]) == 12
+
+
+def test_a_service_without_a_living_process_is_named_with_what_it_takes_along(cli: Cli, database: Database) -> None:
+    lease = "INSERT INTO processes (id, service, lease_expires_at) VALUES (gen_random_uuid(), %s, now() + %s::interval)"
+    with psycopg.connect(database.admin_url) as connection:
+        for service, left in (("api-server", "1 hour"), ("workflow-engine", "-1 second")):
+            connection.execute(lease, (service, left))
+    status, text = check(cli, "services")
+    assert (status, "api-server" in text) == ("warn", False)
+    assert "workflow-engine (background answers stay pending), context-service" in text
+    with psycopg.connect(database.admin_url) as connection:
+        for service in ("workflow-engine", "context-service"):
+            connection.execute(lease, (service, "1 hour"))
+    assert check(cli, "services")[0] == "ok"
 
 
 def test_no_value_of_a_setting_is_ever_shown(cli: Cli) -> None:

@@ -104,3 +104,35 @@ def test_a_replay_from_the_middle_names_the_last_event() -> None:
 def test_the_question_in_one_piece_holds_documents_and_model() -> None:
     body = Question("q", [Document("n", "t")], "m").body()
     assert body == {"role": "user", "content": "q", "documents": [{"name": "n", "text": "t"}], "model": "m"}
+
+
+def test_a_question_to_the_context_asks_for_a_search() -> None:
+    assert Question("q", searches_context=True).body()["context"] == {"search": True}
+
+
+def test_a_background_question_is_told_from_others_by_one_field_and_sent_once() -> None:
+    message: dict[str, object] = {
+        "id": str(ID),
+        "conversation_id": str(ID),
+        "role": "assistant",
+        "content": "",
+        "status": "pending",
+        "usage": None,
+        "model": None,
+        "citations": [],
+        "finish_reason": None,
+        "created_at": "2026-01-01T00:00:00Z",
+    }
+    api = Api(httpx.Response(202, json=message))
+    assert api.client().ask_later(ID, Question("q")).status == "pending"
+    (request,) = api.requests
+    assert json.loads(request.content) == {"role": "user", "content": "q", "background": True}
+    assert request.headers["Idempotency-Key"]
+
+
+def test_filters_of_a_list_are_sent_with_every_page() -> None:
+    pages = [httpx.Response(200, json={"items": [], "next_cursor": "c"}), httpx.Response(200, json={"items": []})]
+    api = Api(*pages)
+    assert list(api.client().jobs.list(5, queue="context", status="dead")) == []
+    filters = {"queue": "context", "status": "dead", "limit": "5"}
+    assert [dict(request.url.params) for request in api.requests] == [filters, filters | {"cursor": "c"}]

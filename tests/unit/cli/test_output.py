@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from rich.console import Console
 
 from copilot_cli.answers import place, print_footer, shorten
 from copilot_cli.client import Citation, Document, Message
@@ -103,3 +104,11 @@ def test_the_footer_numbers_citations_as_the_text_does(capsys: pytest.CaptureFix
     assert first.split() == ["[21]", "a", "characters", "0-3", "“one”"]
     assert second.split()[:2] == ["[3]", "b"]
     assert last.strip() == "m · 10 tokens in, 5 out · $0.01 · 1.25 s"
+
+
+def test_an_id_is_whole_on_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("copilot_cli.output.console", lambda: Console(width=80))
+    print_table(["id", *"abcdefg"], [[UUID(int=7), *["a long text"] * 7]], empty="nothing")
+    assert str(UUID(int=7)) in capsys.readouterr().out

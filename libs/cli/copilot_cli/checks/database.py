@@ -22,6 +22,13 @@ Connection = AsyncConnection[tuple[Any, ...]]
 _sql = Queries(__package__)
 _SKEW_LIMIT = timedelta(seconds=5)  # tokens and signatures are judged by the local clock, leases by the database's
 
+# What does not happen without it.
+_SERVICES = {
+    "api-server": "nobody is answered",
+    "workflow-engine": "background answers stay pending",
+    "context-service": "context stays pending, searches fail",
+}
+
 
 async def check_database(url: str) -> AsyncIterator[Check]:
     """As the services reach it."""
@@ -58,6 +65,7 @@ async def check_owner(url: str, encryption_key: bytes | None) -> AsyncIterator[C
         yield ok("migrations", f"{len(states)} applied")
         if encryption_key is not None:
             yield await _data_key(url, encryption_key)
+        yield await _services(url)
 
 
 async def _role(url: str) -> Check:
@@ -116,6 +124,18 @@ async def _data_key(url: str, encryption_key: bytes) -> Check:
             advice = "Bring back the ENCRYPTION_KEY this database was filled under; nothing opens without it."
             return fail("data keys", error.message, advice)
     return ok("data keys", "open with this ENCRYPTION_KEY")
+
+
+async def _services(url: str) -> Check:
+    async with await AsyncConnection.connect(url, connect_timeout=5) as connection:
+        cursor = await connection.execute(_sql["living_services"])
+        living = {str(row[0]) for row in await cursor.fetchall()}
+    missing = [f"{service} ({without})" for service, without in _SERVICES.items() if service not in living]
+    if missing:
+        return warn(
+            "services", f"no process of {', '.join(missing)}", "Start one; its log says why it ended, if it did."
+        )
+    return ok("services", f"all alive: {', '.join(_SERVICES)}")
 
 
 async def _value(connection: Connection, query: LiteralString) -> Any:

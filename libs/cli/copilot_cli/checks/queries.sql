@@ -35,3 +35,7 @@ SELECT clock_timestamp()
 -- name: any_tenant_with_key
 -- Some tenant that has a data key.
 SELECT tenant_id FROM copilot_keys.tenant_keys LIMIT 1
+
+-- name: living_services
+-- The services of which at least one process holds its lease.
+SELECT DISTINCT service FROM processes WHERE lease_expires_at > now()

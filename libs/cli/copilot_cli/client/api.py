@@ -4,18 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import TracebackType
-from typing import TypeVar
 from uuid import UUID, uuid4
 
+from copilot_cli.client.context import ContextRoutes
 from copilot_cli.client.http import GENERATION_SECONDS, Http, Query
+from copilot_cli.client.jobs import JobRoutes
+from copilot_cli.client.pages import V1, items
 from copilot_cli.client.streams import AnswerStream, Opening
 from copilot_cli.client.types import ApiKey, Conversation, GroupBy, Message, Model, NewApiKey, Page, UsageRow
 from copilot_cli.places import Remote
-
-T = TypeVar("T")
-
-_V1 = "/api/v1"
-_PAGE = 100
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,7 @@ class Question:
     content: str
     documents: Sequence[Document] = ()
     model: str | None = None
+    searches_context: bool = False
 
     def body(self) -> dict[str, object]:
         body: dict[str, object] = {"role": "user", "content": self.content}
@@ -38,6 +36,8 @@ class Question:
             body["documents"] = [{"name": document.name, "text": document.text} for document in self.documents]
         if self.model:
             body["model"] = self.model
+        if self.searches_context:
+            body["context"] = {"search": True}
         return body
 
 
@@ -47,22 +47,24 @@ class ApiClient:
     def __init__(self, remote: Remote, http: Http | None = None) -> None:
         self.base_url = remote.base_url
         self._http = http or Http(remote)
+        self.context = ContextRoutes(self._http)
+        self.jobs = JobRoutes(self._http)
 
     def create_conversation(self, *, title: str | None = None, model: str | None = None) -> Conversation:
         given = {"title": title, "model": model}
         body = {name: value for name, value in given.items() if value is not None}
-        return self._http.post(f"{_V1}/conversations", body, Conversation)
+        return self._http.post(f"{V1}/conversations", body, Conversation)
 
     def conversations(self, limit: int) -> Iterator[Conversation]:
         """Newest activity first, at most `limit`."""
-        return self._items(f"{_V1}/conversations", Page[Conversation], limit)
+        return items(self._http, f"{V1}/conversations", Page[Conversation], limit)
 
     def conversation(self, conversation_id: UUID) -> Conversation:
         return self._http.get(_conversation(conversation_id), Conversation)
 
     def messages(self, conversation_id: UUID, limit: int) -> Iterator[Message]:
         """Oldest first, at most `limit`."""
-        return self._items(f"{_conversation(conversation_id)}/messages", Page[Message], limit)
+        return items(self._http, f"{_conversation(conversation_id)}/messages", Page[Message], limit)
 
     def message(self, conversation_id: UUID, message_id: UUID) -> Message:
         return self._http.get(f"{_conversation(conversation_id)}/messages/{message_id}", Message)
@@ -71,6 +73,11 @@ class ApiClient:
         """The whole answer at once."""
         path = f"{_conversation(conversation_id)}/messages"
         return self._http.post(path, question.body(), Message, seconds=GENERATION_SECONDS, key=str(uuid4()))
+
+    def ask_later(self, conversation_id: UUID, question: Question) -> Message:
+        """The answer that a worker will make: pending."""
+        path = f"{_conversation(conversation_id)}/messages"
+        return self._http.post(path, {**question.body(), "background": True}, Message, key=str(uuid4()))
 
     def ask_streamed(self, conversation_id: UUID, question: Question) -> AnswerStream:
         key = str(uuid4())
@@ -96,7 +103,7 @@ class ApiClient:
         self._http.post(f"{_conversation(conversation_id)}/messages/{message_id}/cancel", None, dict[str, object])
 
     def models(self) -> list[Model]:
-        return self._http.get(f"{_V1}/models", Page[Model]).items
+        return self._http.get(f"{V1}/models", Page[Model]).items
 
     def usage(self, *, since: date | None, until: date | None, group_by: GroupBy) -> list[UsageRow]:
         query: Query = {
@@ -104,19 +111,19 @@ class ApiClient:
             "to": until.isoformat() if until else None,
             "group_by": group_by,
         }
-        return self._http.get(f"{_V1}/usage", Page[UsageRow], query).items
+        return self._http.get(f"{V1}/usage", Page[UsageRow], query).items
 
     def create_key(self, name: str, scopes: Sequence[str], *, expires_in_days: int | None) -> NewApiKey:
         body: dict[str, object] = {"name": name, "scopes": list(scopes)}
         if expires_in_days is not None:
             body["expires_in_days"] = expires_in_days
-        return self._http.post(f"{_V1}/auth/api-keys", body, NewApiKey)
+        return self._http.post(f"{V1}/auth/api-keys", body, NewApiKey)
 
     def keys(self, limit: int) -> Iterator[ApiKey]:
-        return self._items(f"{_V1}/auth/api-keys", Page[ApiKey], limit)
+        return items(self._http, f"{V1}/auth/api-keys", Page[ApiKey], limit)
 
     def revoke_key(self, key_id: UUID) -> None:
-        self._http.delete(f"{_V1}/auth/api-keys/{key_id}")
+        self._http.delete(f"{V1}/auth/api-keys/{key_id}")
 
     def close(self) -> None:
         self._http.close()
@@ -133,16 +140,6 @@ class ApiClient:
         path = f"{_conversation(conversation_id)}/messages/{message_id}/stream"
         return self._http.stream("GET", path, headers={"Last-Event-ID": str(after)} if after else None)
 
-    def _items(self, path: str, page_type: type[Page[T]], limit: int) -> Iterator[T]:
-        cursor: str | None = None
-        while limit > 0:
-            page = self._http.get(path, page_type, {"limit": min(limit, _PAGE), "cursor": cursor})
-            yield from page.items
-            limit -= len(page.items)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
 
 def _conversation(conversation_id: UUID) -> str:
-    return f"{_V1}/conversations/{conversation_id}"
+    return f"{V1}/conversations/{conversation_id}"

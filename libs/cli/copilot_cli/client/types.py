@@ -7,13 +7,13 @@ from uuid import UUID
 
 import msgspec
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 GroupBy = Literal["day", "model", "user", "api_key"]
 
 
-class Page(msgspec.Struct, Generic[Item]):
-    items: list[Item]
+class Page(msgspec.Struct, Generic[T]):
+    items: list[T]
     next_cursor: str | None = None
 
 
@@ -35,6 +35,7 @@ class Citation(msgspec.Struct):
     start: int
     end: int
     quote: str
+    item_id: UUID | None = None
 
 
 class AnswerUsage(msgspec.Struct):
@@ -117,7 +118,77 @@ class EventBody(msgspec.Struct):
     usage: AnswerUsage | None = None
     code: str | None = None
     error: str | None = None
+    reason: str | None = None
 
     @property
     def is_last(self) -> bool:
         return self.type in {"message_end", "error"}
+
+
+class Job(msgspec.Struct):
+    """A piece of background work, without what it is about. `kind` is its type and the version of its payload."""
+
+    id: UUID
+    queue: str
+    kind: str
+    status: str
+    priority: int
+    failures: int
+    lapses: int
+    max_failures: int
+    error_code: str | None
+    error_text: str | None
+    run_after: datetime
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class Redriven(msgspec.Struct):
+    id: UUID
+    status: str
+
+
+class ItemError(msgspec.Struct):
+    code: str
+    message: str
+
+
+class Item(msgspec.Struct):
+    """A text of the tenant's context."""
+
+    id: UUID
+    name: str
+    type: str
+    status: str
+    token_count: int
+    chunk_count: int
+    error: ItemError | None
+    metadata: dict[str, object]
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def is_settled(self) -> bool:
+        return self.status in {"ready", "failed"}
+
+
+class Hit(msgspec.Struct):
+    """`start` and `end` are character offsets into the item's text."""
+
+    item_id: UUID
+    chunk_id: UUID
+    name: str
+    text: str
+    score: float
+    start: int
+    end: int
+    metadata: dict[str, object]
+
+
+class Found(msgspec.Struct):
+    """`degraded`: the search went by words alone."""
+
+    results: list[Hit]
+    took_ms: int
+    degraded: bool

@@ -30,6 +30,7 @@ def ask(
     question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
     file: Files = None,
     model: ModelName = None,
+    context: Annotated[bool, typer.Option("--context", help="Answer from `copilot context` too: search it.")] = False,
     conversation: Annotated[UUID | None, typer.Option("--in", help="Go on in this conversation.")] = None,
     stream: Annotated[bool, typer.Option("--stream/--no-stream", help="Show the answer as it is written.")] = True,
     as_json: AsJson = False,
@@ -44,7 +45,7 @@ def ask(
     content = sys.stdin.read() if question == "-" else question
     if not content.strip():
         raise typer.BadParameter("is empty", param_hint="question")
-    asked = Question(content, read_documents(file or []), model)
+    asked = Question(content, read_documents(file or []), model, searches_context=context)
     with ApiClient(Places.here().remote()) as client:
         conversation_id = conversation or _new_conversation(client, content, model)
         answered = _answer(client, conversation_id, asked, streamed=stream and not as_json)

@@ -19,16 +19,23 @@ _QUESTIONS = {
 }
 
 
+_CONTEXT_QUESTION = "What happens to rate limits while Redis is away?"
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A question and the documents that go with it."""
+    """A question and the documents that go with it, or that the context has had before it is asked."""
 
     question: str
     documents: Sequence[Document]
+    from_context: bool = False
 
 
 def choose_questions() -> list[Asked]:
-    """Two: one about the deployment guide, one about everything else there is. Raises StackError where nothing is."""
+    """Three: about the deployment guide, about what else there is, and to the context, which gets the decisions too.
+
+    Raises StackError where no document is.
+    """
     found = {name: document for name in _QUESTIONS if (document := _read(name)) is not None}
     if not found:
         raise StackError(f"None of {', '.join(_QUESTIONS)} is here: run the demo inside a checkout of the project.")
@@ -38,9 +45,19 @@ def choose_questions() -> list[Asked]:
     return [
         Asked(question, [found[first]]),
         Asked(_QUESTIONS[others[0]], [found[name] for name in others]),
+        Asked(_CONTEXT_QUESTION, [*found.values(), *_decisions()], from_context=True),
     ]
 
 
+def _decisions() -> list[Document]:
+    paths = sorted((_checkout() / "docs/adr").glob("*.md"))
+    return [Document(str(path.relative_to(_checkout())), path.read_text()) for path in paths]
+
+
 def _read(name: str) -> Document | None:
-    path = find_home({}, Path.cwd()).path.parent / name
+    path = _checkout() / name
     return Document(name, path.read_text()) if path.is_file() else None
+
+
+def _checkout() -> Path:
+    return find_home({}, Path.cwd()).path.parent

@@ -1,16 +1,25 @@
-"""Part four: nothing that was said can be read in the database, in Redis or in a log."""
+"""Nothing that was said can be read in the database, in Redis or in a log."""
 
 import hashlib
 import re
 from collections.abc import Iterable
 
-from copilot_devstack.demo.conversation import Transcript
 from copilot_devstack.demo.dumps import Dump, dump_database, dump_logs, dump_redis
+from copilot_devstack.demo.exchange import Transcript
 from copilot_devstack.demo.screen import Screen
 from copilot_devstack.stack import Stack
 from copilot_devstack.state import DevState
 
 _PHRASE_CHARACTERS = 24
+_HOLDING_TABLES = (
+    "messages",
+    "context_items",
+    "context_chunks",
+    "context_postings",
+    "context_embeddings",
+    "blob_pieces",
+    "jobs",
+)
 _MIN_SPACES = 2  # prose, not an identifier that a table may rightly hold
 _PHRASES_PER_TEXT = 200
 # Plain enough to look the same in JSON, in COPY's escapes and in any encoding that keeps ASCII.
@@ -21,6 +30,7 @@ def look_for_plaintext(screen: Screen, stack: Stack, state: DevState, transcript
     tables, keys = dump_database(state.admin_database_url), dump_redis(state.redis_url)
     logs = dump_logs(stack.home.logs)
     _check_search(screen, tables, keys, state, transcript)
+    _check_holdings(screen, tables, transcript)
     phrases = sorted({phrase for text in transcript.texts for phrase in distinctive_phrases(text)})
     for name, dump in (("every table", tables), ("every key of Redis", keys), ("every log", logs)):
         found = find_readable(dump, phrases)
@@ -64,6 +74,18 @@ def _check_search(screen: Screen, tables: Dump, keys: Dump, state: DevState, tra
         and key_hash in tables["public.api_keys"]
         and any(message_id in data for data in keys.values()),
         otherwise="what must be in the dump was not found in it",
+    )
+
+
+def _check_holdings(screen: Screen, tables: Dump, transcript: Transcript) -> None:
+    """The tables that hold what was said do hold something."""
+    rows = {name: tables.get(f"public.{name}", b"").count(b"\n") for name in _HOLDING_TABLES}
+    empty = [name for name, count in rows.items() if not count]
+    item_ids = [str(item.id).encode() for item in transcript.items]
+    screen.check(
+        "among them " + ", ".join(f"{count} rows of {name}" for name, count in rows.items()),
+        kept=not empty and bool(item_ids) and all(item_id in tables["public.context_items"] for item_id in item_ids),
+        otherwise=f"nothing is in {', '.join(empty)}" if empty else "the context's items are not in the dump",
     )
 
 

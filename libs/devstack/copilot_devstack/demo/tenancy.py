@@ -1,17 +1,17 @@
-"""Part five: another tenant, and a connection that names none, see nothing."""
+"""Another tenant, and a connection that names none, see nothing."""
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 import psycopg
 from psycopg import errors, sql
 
-from copilot_cli.client import ApiClient, ApiError, Message, Question
+from copilot_cli.client import ApiClient, ApiError, Item, Message, Question
 from copilot_cli.places import Remote
-from copilot_devstack.demo.conversation import Transcript
 from copilot_devstack.demo.dumps import tables_of
+from copilot_devstack.demo.exchange import Transcript
 from copilot_devstack.demo.screen import Screen
 from copilot_devstack.state import DevState
 from copilot_domain.tenants.bootstrap import bootstrap
@@ -25,6 +25,7 @@ def look_from_elsewhere(screen: Screen, state: DevState, encryption_key: bytes, 
     remote = Remote(state.base_url, _found_tenant(state, encryption_key), "the demo")
     with ApiClient(remote) as stranger:
         attempts = [attempt for message in transcript.messages for attempt in _attempts(stranger, message)]
+        attempts += [attempt for item in transcript.items for attempt in _attempts_on(stranger, item)]
         seen = [name for name, attempt in attempts if not _is_not_found(attempt)]
         screen.check(
             f"another tenant's key: {len(attempts)} requests for our ids, each answered 404",
@@ -32,8 +33,8 @@ def look_from_elsewhere(screen: Screen, state: DevState, encryption_key: bytes, 
             otherwise=f"another tenant got something else than 404 for: {', '.join(seen) or 'nothing was tried'}",
         )
         screen.check(
-            "its lists of conversations and of usage are empty",
-            kept=not list(stranger.conversations(10)) and not stranger.usage(since=None, until=None, group_by="day"),
+            "its conversations, usage, context and jobs are empty, and its search finds nothing",
+            kept=not any(_lists(stranger, transcript)),
             otherwise="another tenant's lists are not empty",
         )
 
@@ -78,6 +79,21 @@ def _attempts(client: ApiClient, message: Message) -> list[tuple[str, Callable[[
         ("ask", lambda: client.ask(conversation_id, Question("Who is here?"))),
         ("cancel", lambda: client.cancel(conversation_id, message.id)),
     ]
+
+
+def _attempts_on(client: ApiClient, item: Item) -> list[tuple[str, Callable[[], object]]]:
+    return [
+        ("item", lambda: client.context.show(item.id)),
+        ("delete", lambda: client.context.remove(item.id)),
+    ]
+
+
+def _lists(client: ApiClient, transcript: Transcript) -> Iterator[Sequence[object]]:
+    yield list(client.conversations(10))
+    yield client.usage(since=None, until=None, group_by="day")
+    yield list(client.context.list(10))
+    yield list(client.jobs.list(10))
+    yield from (client.context.search(asked.question, limit=10).results for asked in transcript.asked)
 
 
 def _is_not_found(attempt: Callable[[], object]) -> bool:

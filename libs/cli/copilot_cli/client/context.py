@@ -1,0 +1,32 @@
+"""The routes of /context."""
+
+from collections.abc import Iterator, Mapping
+from uuid import UUID
+
+from copilot_cli.client.http import Http
+from copilot_cli.client.pages import V1, items
+from copilot_cli.client.types import Found, Item, Page
+
+_CONTEXT = f"{V1}/context"
+
+
+class ContextRoutes:
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def add(self, name: str, kind: str, content: str, metadata: Mapping[str, str] | None = None) -> Item:
+        body = {"name": name, "type": kind, "content": content, "metadata": metadata or {}}
+        return self._http.post(_CONTEXT, body, Item)
+
+    def list(self, limit: int, *, kind: str | None = None, status: str | None = None) -> Iterator[Item]:
+        """Newest first."""
+        return items(self._http, _CONTEXT, Page[Item], limit, {"type": kind, "status": status})
+
+    def show(self, item_id: UUID) -> Item:
+        return self._http.get(f"{_CONTEXT}/{item_id}", Item)
+
+    def search(self, query: str, *, limit: int, mode: str = "hybrid") -> Found:
+        return self._http.post(f"{_CONTEXT}/search", {"query": query, "limit": limit, "mode": mode}, Found)
+
+    def remove(self, item_id: UUID) -> None:
+        self._http.delete(f"{_CONTEXT}/{item_id}")

@@ -1,0 +1,173 @@
+"""`copilot context add | list | search | rm`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+from uuid import UUID
+
+import typer
+
+from copilot_cli.options import USER_PANEL, AsJson, Limit
+
+if TYPE_CHECKING:
+    from copilot_cli.client import Item
+    from copilot_cli.client.types import Found
+
+Kind = Literal["text", "code", "document"]
+Status = Literal["pending", "processing", "ready", "failed"]
+Mode = Literal["hybrid", "vector", "text"]
+
+_EXCERPT_CHARACTERS = 100
+_ONLY_KIND = Annotated[Kind | None, typer.Option("--type", help="Of this type only.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, help="Keep texts that answers are drawn from, and search them.")
+    group.command()(add)
+    group.command("list")(list_)
+    group.command()(search)
+    group.command("rm")(remove)
+    app.add_typer(group, name="context", rich_help_panel=USER_PANEL)
+
+
+def add(
+    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Texts in UTF-8.")],
+    name: Annotated[str | None, typer.Option(help="Instead of the path; for one file.")] = None,
+    kind: Annotated[Kind | None, typer.Option("--type", help="By the file's name, if left out.")] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="To filter by; repeat for several.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until they can be found.")] = True,
+    timeout_seconds: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most.")] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Add texts to the context, and wait until they can be found."""
+    from copilot_cli.client import ApiClient, ApiError
+    from copilot_cli.failures import describe
+    from copilot_cli.ingesting import add_all, read_texts, wait_until_settled
+    from copilot_cli.output import note, print_json, working
+    from copilot_cli.places import Places
+
+    if name is not None and len(files) != 1:
+        raise typer.BadParameter("goes with one file", param_hint="--name")
+    marks = _pairs(metadata or [])
+    texts = read_texts(files, name=name, kind=kind)
+
+    def refused(text_name: str, error: ApiError) -> None:
+        note(f"{text_name}: {describe(error)}", style="red")
+
+    with ApiClient(Places.here().remote()) as client, working("Sending") as progress:
+        items = add_all(client, texts, marks, progress=progress, refused=refused)
+        if wait:
+            items = wait_until_settled(client, items, seconds=timeout_seconds, progress=progress)
+    if as_json:
+        print_json(items)
+    elif items:
+        _print_items(items)
+    if not _all_well(items, wait=wait) or len(items) < len(texts):
+        raise typer.Exit(1)
+
+
+def list_(
+    status: Annotated[Status | None, typer.Option(help="With this status only.")] = None,
+    kind: _ONLY_KIND = None,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List what the context has, the newest first."""
+    from copilot_cli.client import ApiClient
+    from copilot_cli.output import print_json
+    from copilot_cli.places import Places
+
+    with ApiClient(Places.here().remote()) as client:
+        items = list(client.context.list(limit, kind=kind, status=status))
+    if as_json:
+        print_json(items)
+    else:
+        _print_items(items, empty="No such items." if kind or status else "Nothing yet: copilot context add FILE")
+
+
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=50, help="At most so many.")] = 10,
+    mode: Annotated[Mode, typer.Option(help="By meaning (vector), by words (text), or both.")] = "hybrid",
+    as_json: AsJson = False,
+) -> None:
+    """Search the context. Scores compare the results of one search only."""
+    from copilot_cli.client import ApiClient
+    from copilot_cli.output import print_json, working
+    from copilot_cli.places import Places
+
+    if not query.strip():
+        raise typer.BadParameter("is empty", param_hint="query")
+    with ApiClient(Places.here().remote()) as client, working("Searching"):
+        found = client.context.search(query, limit=limit, mode=mode)
+    if as_json:
+        print_json(found)
+    else:
+        _print_found(found)
+
+
+def remove(item_id: Annotated[UUID, typer.Argument(help="From `list`.")], as_json: AsJson = False) -> None:
+    """Delete an item; no search finds it any more."""
+    from copilot_cli.client import ApiClient
+    from copilot_cli.output import print_json
+    from copilot_cli.places import Places
+
+    with ApiClient(Places.here().remote()) as client:
+        client.context.remove(item_id)
+    if as_json:
+        print_json({"deleted": item_id})
+    else:
+        print(f"Deleted {item_id}.")
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not key or not separator:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--metadata")
+        pairs[key] = value
+    return pairs
+
+
+def _all_well(items: "list[Item]", *, wait: bool) -> bool:
+    """Says what is wrong with those that are not ready, and what to do."""
+    from copilot_cli.output import note
+
+    failed = [item for item in items if item.status == "failed"]
+    for item in failed:
+        why = f"{item.error.code}: {item.error.message}" if item.error else "no reason is known"
+        note(f"{item.name}: {why}", style="red")
+    late = [item for item in items if wait and not item.is_settled]
+    if late:
+        advice = "Does the context service run (copilot status)? How they fare: copilot context list"
+        note(f"{len(late)} of {len(items)} are not ready yet. {advice}", style="red")
+    return not failed and not late
+
+
+def _print_items(items: "list[Item]", *, empty: str = "") -> None:
+    from copilot_cli.output import print_table
+
+    columns = ["id", "name", "type", "status", "chunks", "tokens", "created"]
+    rows = [
+        (item.id, item.name, item.type, item.status, item.chunk_count, item.token_count, item.created_at)
+        for item in items
+    ]
+    print_table(columns, rows, empty=empty)
+
+
+def _print_found(found: "Found") -> None:
+    from copilot_cli.answers import shorten
+    from copilot_cli.output import note, print_table
+
+    rows = [
+        (f"{hit.score:.3f}", hit.name, f"{hit.start}-{hit.end}", shorten(hit.text, _EXCERPT_CHARACTERS))
+        for hit in found.results
+    ]
+    print_table(
+        ["score", "name", "offsets", "excerpt"], rows, empty="Nothing found; what is there: copilot context list"
+    )
+    if found.degraded:
+        note("The embedder was away: this search went by words alone.", style="yellow")
+    note(f"{found.took_ms} ms", style="dim")

@@ -1,0 +1,134 @@
+"""`copilot context`, `ask --context` and `copilot jobs` against a running API and a running context service."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from copilot_cli.client import ApiClient, Question
+from copilot_cli.places import Remote
+from copilot_devstack.home import Home
+from copilot_devstack.worker_server import ContextServiceServer
+from support.api import SharedApi
+
+from .conftest import Cli
+
+NOTE = "# Lamps\n\nThe {word} lamp stands beside the harbour wall.\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _context_service(shared_api: SharedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    home = Home(tmp_path_factory.mktemp("context-service"))
+    home.make()
+    service = ContextServiceServer(home, environ={}, connections=shared_api.site.environ, ends_with_parent=True)
+    service.start()
+    yield
+    service.stop()
+
+
+@pytest.fixture
+def word() -> str:
+    """Nobody else's: the shared tenant's context fills up."""
+    return f"zorb{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def note(tmp_path: Path, word: str) -> Path:
+    path = tmp_path / "note.md"
+    path.write_text(NOTE.format(word=word))
+    return path
+
+
+def test_an_added_file_is_ready_is_listed_is_found_and_can_be_removed(user_cli: Cli, note: Path, word: str) -> None:
+    (item,) = user_cli.json("context", "add", str(note), "--metadata", "lang=en", "--metadata", "of=a=b")
+    assert (item["name"], item["type"], item["status"]) == (str(note), "document", "ready")
+    assert item["metadata"] == {"lang": "en", "of": "a=b"}
+    ready = user_cli.json("context", "list", "--status", "ready", "--type", "document", "--limit", "100")
+    assert item["id"] in {one["id"] for one in ready}
+    found = user_cli.json("context", "search", word, "--mode", "text")
+    (hit,) = found["results"]
+    assert note.read_text()[hit["start"] : hit["end"]] == hit["text"]
+    assert user_cli.run("context", "rm", item["id"]).stdout == f"Deleted {item['id']}.\n"
+    assert user_cli.json("context", "search", word, "--mode", "text")["results"] == []
+
+
+def test_people_get_tables(user_cli: Cli, note: Path, word: str) -> None:
+    added = user_cli.run("context", "add", str(note), "--name", f"lamp {word}").stdout
+    assert re.search(rf"^id +name +type +status +chunks .*\n.*lamp {word} +document +ready +1 ", added)
+    assert f"lamp {word}" in user_cli.run("context", "list").stdout
+    found = user_cli.run("context", "search", f"Where stands the {word} lamp?")
+    row = rf"^score +name +offsets +excerpt +\n\d\.\d\d\d +lamp {word} +\d+-\d+ +# Lamps The {word}"
+    assert re.search(row, found.stdout)
+    assert re.search(r"^\d+ ms$", found.stderr.strip())
+
+
+def test_a_search_that_finds_nothing_says_where_to_look(user_cli: Cli, word: str) -> None:
+    result = user_cli.run("context", "search", word, "--mode", "text")
+    assert result.stdout == ""
+    assert "copilot context list" in result.stderr
+
+
+def test_who_does_not_wait_gets_the_pending_item(user_cli: Cli, note: Path) -> None:
+    (item,) = user_cli.json("context", "add", str(note), "--no-wait")
+    assert item["status"] == "pending"
+
+
+def test_what_is_not_ready_in_time_fails_and_says_what_to_look_at(user_cli: Cli, note: Path) -> None:
+    result = user_cli.run("context", "add", str(note), "--timeout", "0", code=1)
+    assert "1 of 1 are not ready yet. Does the context service run (copilot status)?" in result.stderr
+
+
+def test_a_file_that_is_refused_is_named_and_the_others_are_added(user_cli: Cli, note: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.txt"
+    empty.touch()
+    result = user_cli.run("context", "add", str(empty), str(note), "--json", code=1)
+    assert result.stderr.startswith(f"{empty}: VALIDATION_ERROR: ")
+    assert [item["status"] for item in json.loads(result.stdout)] == ["ready"]
+
+
+def test_an_answer_from_the_context_cites_the_item(user_cli: Cli, note: Path, word: str) -> None:
+    (item,) = user_cli.json("context", "add", str(note))
+    question = ("ask", "--context", f"Where stands the {word} lamp?", "--model", "local/extractive")
+    citations = user_cli.json(*question)["citations"]
+    assert (citations[0]["source"], citations[0]["item_id"]) == ("context", item["id"])
+    assert re.search(rf"\[1\] {re.escape(str(note))} characters \d+-\d+  “", user_cli.run(*question).stdout)
+
+
+def test_another_tenants_item_is_not_there(user_cli: Cli, shared_api: SharedApi, note: Path, word: str) -> None:
+    (item,) = user_cli.json("context", "add", str(note))
+    key = shared_api.site.other.api_key
+    assert user_cli.run("context", "rm", item["id"], code=1, COPILOT_API_KEY=key).stderr.startswith("NOT_FOUND: ")
+    assert user_cli.json("context", "search", word, COPILOT_API_KEY=key)["results"] == []
+
+
+def test_an_ingestion_is_a_job_that_can_be_looked_at(user_cli: Cli, note: Path) -> None:
+    user_cli.run("context", "add", str(note))
+    job = user_cli.json("jobs", "list", "--queue", "context", "--status", "completed", "--limit", "1")[0]
+    assert job["kind"].startswith("context.ingest/")
+    assert user_cli.json("jobs", "show", job["id"]) == job
+    assert re.search(r"^status +completed\n", user_cli.run("jobs", "show", job["id"]).stdout, re.M)
+    assert job["id"] in user_cli.run("jobs", "list").stdout
+    assert user_cli.run("jobs", "redrive", job["id"], code=1).stderr.startswith("CONFLICT: ")
+
+
+def test_a_dead_job_is_begun_anew_as_its_page_says(user_cli: Cli, shared_api: SharedApi) -> None:
+    """No workflow engine runs here: the job stays as it is made."""
+    with ApiClient(Remote(shared_api.process.url, shared_api.site.acme.api_key, "a test")) as client:
+        client.ask_later(client.create_conversation(title="t").id, Question("Anybody there?"))
+    job_id = user_cli.json("jobs", "list", "--queue", "workflow", "--status", "pending", "--limit", "1")[0]["id"]
+    shared_api.site.rows(
+        "UPDATE jobs SET status = 'dead', error_code = 'NO', error_text = 'No.', ended_at = now() WHERE id = %s", job_id
+    )
+    shown = user_cli.run("jobs", "show", job_id)
+    assert re.search(r"^error +NO: No\.$", shown.stdout, re.M)
+    assert f"copilot jobs redrive {job_id}" in shown.stderr
+    assert user_cli.run("jobs", "redrive", job_id).stdout == f"Job {job_id} is pending again.\n"
+    assert user_cli.json("jobs", "show", job_id)["status"] == "pending"
+
+
+def test_jobs_are_for_admins(user_cli: Cli) -> None:
+    key = user_cli.json("key", "create", "no admin", "--scope", "read")["key"]
+    assert user_cli.run("jobs", "list", code=1, COPILOT_API_KEY=key).stderr.startswith("FORBIDDEN: ")
