@@ -23,7 +23,7 @@ async def _die(job: Job[Any]) -> None:
 
 def main() -> None:
     usual = worker._handlers
-    worker._handlers = lambda *parts: {**usual(*parts), DIE: _die}  # type: ignore[assignment]
+    worker._handlers = lambda *parts: {**usual(*parts), DIE: _die}
     uvloop.run(worker.run(load_settings()))
 
 
