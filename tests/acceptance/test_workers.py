@@ -5,6 +5,7 @@ import signal
 from datetime import timedelta
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
@@ -16,6 +17,7 @@ from copilot_common.platform.db import Database
 from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_devstack import TemporaryStores
+from copilot_devstack.processes import wait_until
 from support.api import ENCRYPTION_KEY, Site, StartApi, make_site
 from support.background import add_item, ask_later, check_restarted, ended_message, job_of, ready_item
 from support.clients import Client, Event, check_whole, eventually
@@ -278,8 +280,70 @@ async def test_while_postgresql_is_away_no_worker_exits_and_nothing_is_taken_ove
         item = await add_item(client, "Invoices are due within thirty days.")
         assert (await ended_message(client, conversation, another))["status"] == "completed"
         assert (await ready_item(client, item))["status"] == "ready"
-        assert monotonic() - back < 12, "work did not go on"
+        assert monotonic() - back < 8, "work did not go on"
     assert all(worker.process.is_alive for worker in alive)
+
+
+CANARIES = (
+    "zebra-question-quagga",
+    "zebra-later-quagga",
+    "zebra-item-quagga",
+    "zebra-query-quagga",
+    "zebra-name-quagga",
+)
+
+
+async def test_what_passes_through_workers_is_readable_nowhere(
+    site: Site, start_api: StartApi, workers: Workers
+) -> None:
+    """Not in Redis while it is on its way, in no job, no log line, no metric of any process."""
+    question, later, item_text, query, name = CANARIES
+    environ = site.environ(log_level="debug")
+    api = start_api(environ)
+    running = [workers(environ, ready=False), workers(environ, CONTEXT, ready=False)]
+    wait_ready(*running)
+    seen: list[bytes] = []
+    is_over = asyncio.Event()
+    recording = asyncio.create_task(record_redis(site.redis_url, seen, is_over))
+    async with api.client(site.acme) as client:
+        item = await add_item(client, f"Of {item_text} and {query} there is much to say.", name=name)
+        assert (await ready_item(client, item))["status"] == "ready"
+        conversation, other = await client.conversation(), await client.conversation()
+        context = {"search": f"{query} {question}"}
+        await client.stream(conversation, question, model=f"openai/{scripted('tokens=9')[0]}", context=context)
+        fields: dict[str, Any] = {"content": f"{later} {query}", "context": {"search": True}}
+        message = await ask_later(client, other, "tokens=40,pace_ms=5", **fields)
+        assert (await ended_message(client, other, message))["degraded"] is False
+        found = await client.call("POST", "/context/search", {"query": f"{query} {item_text}"})
+        assert [hit["item_id"] for hit in found.json()["results"]] == [item]
+        metrics = [(await client.http.get("/metrics")).content, *(worker.get("/metrics").content for worker in running)]
+    is_over.set()
+    await recording
+    jobs = site.rows("SELECT to_jsonb(j)::text, encode(j.payload, 'escape') FROM jobs j")
+    logs = [path.read_bytes() for path in (api.log_path, *(worker.log_path for worker in running))]
+    places = {"Redis": seen, "jobs": [repr(row).encode() for row in jobs], "logs": logs, "metrics": metrics}
+    assert len(jobs) >= 3
+    for commands in (b"xadd", b"lpush", b"context.search"):
+        assert any(commands in line.lower() for line in seen), commands
+    for place, texts in places.items():
+        found_there = [canary for canary in (*CANARIES, "word3 word4") for text in texts if canary.encode() in text]
+        assert found_there == [], place
+
+
+async def record_redis(url: str, seen: list[bytes], is_over: asyncio.Event) -> None:
+    """Every command that Redis is sent by anybody, with its arguments: more than what is left there in the end."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(b"MONITOR\r\n")
+    reading = asyncio.create_task(_read_lines(reader, seen))
+    await is_over.wait()
+    reading.cancel()
+    writer.close()
+
+
+async def _read_lines(reader: asyncio.StreamReader, seen: list[bytes]) -> None:
+    while line := await reader.readline():
+        seen.append(line)
 
 
 async def test_a_cancelled_answer_ends_within_seconds(site: Site, start_api: StartApi, workers: Workers) -> None:
@@ -292,6 +356,15 @@ async def test_a_cancelled_answer_ends_within_seconds(site: Site, start_api: Sta
         assert (await client.call("POST", path)).status_code == 202
         assert (await ended_message(client, conversation, message, seconds=6))["status"] == "cancelled"
         assert job_of(site, message)["status"] == "completed"
+
+
+def test_a_worker_that_waits_for_its_database_can_be_stopped(site: Site, workers: Workers) -> None:
+    away = workers(site.environ(database_url="postgresql://copilot_app:x@127.0.0.1:1/copilot"), ready=False)
+    assert wait_until(lambda: away.is_live(), 30)
+    assert away.get("/health/ready").status_code == httpx.codes.SERVICE_UNAVAILABLE
+    away.terminate()
+    assert away.process.wait(10)
+    assert away.exit_code == 0, away.log_path.read_text()[-2_000:]
 
 
 def test_signals_reach_workers(site: Site, workers: Workers) -> None:

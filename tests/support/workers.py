@@ -74,11 +74,17 @@ class WorkerProcess:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=5, trust_env=False)
 
+    def is_live(self) -> bool:
+        return self._is_ok("/health/live")
+
     def is_ready(self) -> bool:
+        return self._is_ok("/health/ready")
+
+    def _is_ok(self, path: str) -> bool:
         if not listens(self.process.pid, self.port):
             return False
         try:
-            return self.get("/health/ready").status_code == httpx.codes.OK
+            return self.get(path).status_code == httpx.codes.OK
         except httpx.HTTPError:
             return False
 

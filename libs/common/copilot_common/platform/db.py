@@ -16,7 +16,9 @@ Connection = AsyncConnection[TupleRow]
 Params = Mapping[str, object] | Sequence[object]
 
 _CHECKOUT_SECONDS = 10.0  # a PostgreSQL restart takes about two; a request may wait that long rather than fail
-_STATEMENT_TIMEOUT: LiteralString = "SET statement_timeout = '30s'"  # no query of ours takes a tenth of it
+# No query of ours takes a tenth of the first. The second is for a process that is frozen in a transaction: its locks go
+# with its lease, else those who take over would wait for it.
+_TIMEOUTS: LiteralString = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '6s'"
 # The server goes or comes, or gave this statement up for a deadlock's sake: the same statement may be sent again.
 _LOST = ("08", "57P", "40P01")
 _MAX_WAITING = 2_000  # requests queued for a connection; beyond it 503 at once
@@ -69,7 +71,7 @@ class Database:
         except BaseException as error:
             with suppress(psycopg.Error):
                 await connection.rollback()
-            if isinstance(error, psycopg.OperationalError):
+            if isinstance(error, psycopg.OperationalError) or (isinstance(error, psycopg.Error) and connection.closed):
                 raise Unavailable("The database went away; try again.") from None
             raise
         finally:
@@ -123,7 +125,7 @@ class Database:
 
 async def _bound_statements(connection: Connection) -> None:
     """By SET, not as a start-up option, which PgBouncer refuses."""
-    await connection.execute(_STATEMENT_TIMEOUT)
+    await connection.execute(_TIMEOUTS)
 
 
 async def _commit(connection: Connection) -> None:

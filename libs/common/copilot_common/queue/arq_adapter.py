@@ -51,7 +51,8 @@ class ArqLine:
         self._pool = ConnectionPool.from_url(
             redis_url,
             max_connections=_CONNECTIONS,
-            socket_timeout=None,
+            # A Redis that says nothing any more (frozen, or cut off) must look like one that is gone.
+            socket_timeout=_LOOK_SECONDS + REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )
@@ -100,6 +101,9 @@ class ArqLine:
                 await worker.main()
             except RedisFault as error:
                 logger.bind(queue=queue, error_type=type(error).__name__).warning("Queue not connected")
+                on_connection(False)
+            except Exception as error:  # this loop must outlive any one fault: nothing else hears the bell
+                logger.opt(exception=error).error("Listening failed")
                 on_connection(False)
             finally:
                 await worker.stop()

@@ -1,6 +1,7 @@
 """Completed jobs, written in batches: what ends while one batch is on its way goes with the next."""
 
 import asyncio
+from collections.abc import Callable
 
 from loguru import logger
 
@@ -14,8 +15,10 @@ _AGAIN_SECONDS = 0.5
 class Settler:
     """Keeps trying while the database is away: the work is done, only the lease's lapse would have it done again."""
 
-    def __init__(self, dispatcher: Dispatcher, running: RunningJobs) -> None:
+    def __init__(self, dispatcher: Dispatcher, running: RunningJobs, on_settled: Callable[[], None]) -> None:
+        """`on_settled` is called when slots have become free."""
         self._dispatcher = dispatcher
+        self._on_settled = on_settled
         self._running = running
         self._pending: list[RunningJob] = []
         self._news = asyncio.Event()
@@ -65,3 +68,4 @@ class Settler:
             await asyncio.sleep(_AGAIN_SECONDS)
         for job in batch:
             self._running.remove(job)
+        self._on_settled()

@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 import msgspec
@@ -33,7 +33,7 @@ Handler = Callable[[Job[Any]], Awaitable[None]]
 _LOOK_SECONDS = 5.0  # with a bell that works
 _POLL_SECONDS = 1.0  # without one
 _WATCH_SECONDS = 1.0
-_IDLE_WATCH_SECONDS = 10.0
+_IDLE_WATCH_SECONDS = 10.0  # with nothing to do only strays can be found
 _AGAIN_SECONDS = 1.0  # after the database could not be asked
 _STRAY_SECONDS = 10.0  # a claim whose answer never came is handed back after this
 
@@ -59,7 +59,7 @@ class Worker:
         self._tenant_limit = tenant_limit
         self._metrics = metrics
         self._running = RunningJobs()
-        self._settler = Settler(dispatcher, self._running)
+        self._settler = Settler(dispatcher, self._running, self._slots_freed)
         self._wake = asyncio.Event()
         self._has_bell = False
         self._waits_to_be_alone = False
@@ -87,6 +87,9 @@ class Worker:
         """Claim nothing more, let running jobs end for this long, then hand back what is left."""
         self._is_draining = True
         self._wake.set()
+        # A claim that is on its way brings jobs that nobody else can have.
+        if self._loops:
+            await asyncio.wait(self._loops[:1], timeout=_AGAIN_SECONDS)
         if tasks := self._running.tasks():
             logger.bind(running=len(tasks)).info("Draining jobs")
             await asyncio.wait(tasks, timeout=seconds)
@@ -163,6 +166,9 @@ class Worker:
         """A completed job keeps its slot until that is written."""
         if not running.is_completing:
             self._running.remove(running)
+            self._slots_freed()
+
+    def _slots_freed(self) -> None:
         self._metrics.running.labels(self._queue).set(len(self._running))
         self._wake.set()
 
@@ -174,7 +180,9 @@ class Worker:
             outcome = await self._outcome(running, claimed, job_type)
         except asyncio.CancelledError:
             outcome = await self._stopped(running)
-        except Exception as error:  # the database was away while the end was written: the lease's lapse settles it
+        except CopilotError as error:  # the watch hands it back; where the whole process ends, the lease's lapse does
+            logger.bind(error_type=type(error).__name__).warning("Job's end not written")
+        except Exception as error:
             logger.opt(exception=error).error("Job's end not written")
         finally:
             self._metrics.outcomes.labels(job_type.name, outcome).inc()
@@ -210,21 +218,29 @@ class Worker:
 
     async def _stopped(self, running: RunningJob) -> str:
         """The task was cancelled: by us, for a reason, or with the whole process."""
-        match running.stop_reason:
-            case "cancelled":
-                await self._dispatcher.cancel(running.claim)
-                return "cancelled"
-            case "drained":
-                await self._dispatcher.release([running.claim])
-                return "released"
-            case _:
-                return "lost"
+        try:
+            match running.stop_reason:
+                case "cancelled":
+                    await self._dispatcher.cancel(running.claim)
+                    return "cancelled"
+                case "drained":
+                    await self._dispatcher.release([running.claim])
+                    return "released"
+                case _:
+                    return "lost"
+        except CopilotError as error:  # as above
+            logger.bind(error_type=type(error).__name__).warning("Job's end not written")
+            return "lost"
 
     # Watching
 
     async def _watch_forever(self) -> None:
+        watched_at = monotonic()
         while True:
-            await asyncio.sleep(_WATCH_SECONDS if len(self._running) else _IDLE_WATCH_SECONDS)
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not len(self._running) and monotonic() - watched_at < _IDLE_WATCH_SECONDS:
+                continue
+            watched_at = monotonic()
             try:
                 await self.watch()
             except Unavailable:
