@@ -171,7 +171,7 @@ async def test_a_stopped_engine_lets_short_answers_end(site: Site, start_api: St
         message = await ask_later(client, conversation, "tokens=60,pace_ms=20")
         await owner(site, message, [engine])
         engine.terminate()
-        assert await asyncio.to_thread(engine.process.wait, 10)
+        assert await asyncio.to_thread(engine.process.wait, 10), engine.log_path.read_text()[-3_000:]
         assert engine.exit_code == 0
         assert (await client.message(conversation, message))["status"] == "completed"
         assert job_of(site, message)["fence"] == 1
@@ -360,7 +360,7 @@ async def test_a_cancelled_answer_ends_within_seconds(site: Site, start_api: Sta
 
 def test_a_worker_that_waits_for_its_database_can_be_stopped(site: Site, workers: Workers) -> None:
     away = workers(site.environ(database_url="postgresql://copilot_app:x@127.0.0.1:1/copilot"), ready=False)
-    assert wait_until(lambda: away.is_live(), 30)
+    assert wait_until(away.is_live, 30)
     assert away.get("/health/ready").status_code == httpx.codes.SERVICE_UNAVAILABLE
     away.terminate()
     assert away.process.wait(10)

@@ -1,11 +1,10 @@
 """A process that is frozen in the middle of a transaction must not keep its locks from those who take over."""
 
-import asyncio
-
 import pytest
 
 from copilot_common.base.errors import Unavailable
 from copilot_common.platform.db import Database
+from support.clients import eventually
 from support.stack import Database as Urls
 
 
@@ -23,9 +22,7 @@ async def test_locks_of_a_transaction_that_does_nothing_are_let_go(database: Url
         async with frozen.connection() as connection:
             await connection.execute(lock)
             assert not await is_free()
-            async with asyncio.timeout(10):
-                while not await is_free():
-                    await asyncio.sleep(0.2)
+            await eventually(is_free, what="the end of the transaction")
     assert await frozen.fetch_row("SELECT 1", ()) == (1,)
     await frozen.close()
     await other.close()

@@ -15,6 +15,9 @@ from copilot_common.base.errors import SettingsError, Unavailable
 Connection = AsyncConnection[TupleRow]
 Params = Mapping[str, object] | Sequence[object]
 
+# The pool waits twice as long after each failed attempt to connect; after this long it gives up, and the next one who
+# asks begins anew. With its default of five minutes it may not look again for one, long after PostgreSQL has come back.
+_RECONNECT_SECONDS = 2.0
 _CHECKOUT_SECONDS = 10.0  # a PostgreSQL restart takes about two; a request may wait that long rather than fail
 # No query of ours takes a tenth of the first. The second is for a process that is frozen in a transaction: its locks go
 # with its lease, else those who take over would wait for it.
@@ -34,6 +37,7 @@ class Database:
             max_size=max_size,
             open=False,
             timeout=_CHECKOUT_SECONDS,
+            reconnect_timeout=_RECONNECT_SECONDS,
             max_waiting=_MAX_WAITING,
             # A dead server must be noticed in seconds, not by TCP's two hours.
             kwargs={
