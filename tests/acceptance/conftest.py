@@ -1,4 +1,5 @@
 from support.api import shared_api, site, start_api
 from support.simulator import simulator
+from support.workers import workers
 
-__all__ = ["shared_api", "simulator", "site", "start_api"]
+__all__ = ["shared_api", "simulator", "site", "start_api", "workers"]

@@ -15,8 +15,13 @@ from copilot_common.base.errors import SettingsError, Unavailable
 Connection = AsyncConnection[TupleRow]
 Params = Mapping[str, object] | Sequence[object]
 
+# The pool waits twice as long after each failed attempt to connect; after this long it gives up, and the next one who
+# asks begins anew. With its default of five minutes it may not look again for one, long after PostgreSQL has come back.
+_RECONNECT_SECONDS = 2.0
 _CHECKOUT_SECONDS = 10.0  # a PostgreSQL restart takes about two; a request may wait that long rather than fail
-_STATEMENT_TIMEOUT: LiteralString = "SET statement_timeout = '30s'"  # no query of ours takes a tenth of it
+# No query of ours takes a tenth of the first. The second is for a process that is frozen in a transaction: its locks go
+# with its lease, else those who take over would wait for it.
+_TIMEOUTS: LiteralString = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '6s'"
 # The server goes or comes, or gave this statement up for a deadlock's sake: the same statement may be sent again.
 _LOST = ("08", "57P", "40P01")
 _MAX_WAITING = 2_000  # requests queued for a connection; beyond it 503 at once
@@ -32,6 +37,7 @@ class Database:
             max_size=max_size,
             open=False,
             timeout=_CHECKOUT_SECONDS,
+            reconnect_timeout=_RECONNECT_SECONDS,
             max_waiting=_MAX_WAITING,
             # A dead server must be noticed in seconds, not by TCP's two hours.
             kwargs={
@@ -69,7 +75,7 @@ class Database:
         except BaseException as error:
             with suppress(psycopg.Error):
                 await connection.rollback()
-            if isinstance(error, psycopg.OperationalError):
+            if isinstance(error, psycopg.OperationalError) or (isinstance(error, psycopg.Error) and connection.closed):
                 raise Unavailable("The database went away; try again.") from None
             raise
         finally:
@@ -123,7 +129,7 @@ class Database:
 
 async def _bound_statements(connection: Connection) -> None:
     """By SET, not as a start-up option, which PgBouncer refuses."""
-    await connection.execute(_STATEMENT_TIMEOUT)
+    await connection.execute(_TIMEOUTS)
 
 
 async def _commit(connection: Connection) -> None:

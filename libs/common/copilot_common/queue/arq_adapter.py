@@ -53,7 +53,8 @@ class ArqLine:
         self._pool = ConnectionPool.from_url(
             redis_url,
             max_connections=_CONNECTIONS,
-            socket_timeout=None,
+            # A Redis that says nothing any more (frozen, or cut off) must look like one that is gone.
+            socket_timeout=_LOOK_SECONDS + REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
         )

@@ -121,6 +121,7 @@ class RequestClient:
                 await asyncio.sleep(_AGAIN_SECONDS)
             except Exception as error:  # this loop must outlive any one answer
                 logger.opt(exception=error).error("Answer not read")
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     def _settle(self, raw: bytes) -> None:
         with suppress(msgspec.DecodeError):

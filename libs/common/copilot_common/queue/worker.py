@@ -33,7 +33,7 @@ Handler = Callable[[Job[Any]], Awaitable[None]]
 _LOOK_SECONDS = 5.0  # with a bell that works
 _POLL_SECONDS = 1.0  # without one
 _WATCH_SECONDS = 1.0
-_IDLE_WATCH_SECONDS = 10.0
+_IDLE_WATCH_SECONDS = 10.0  # with nothing to do only strays can be found
 _AGAIN_SECONDS = 1.0  # after the database could not be asked
 _PASS_ON_SECONDS = 0.25
 _STRAY_SECONDS = 10.0  # a claim whose answer never came is handed back after this
@@ -244,21 +244,29 @@ class Worker:
 
     async def _stopped(self, running: RunningJob) -> str:
         """The task was cancelled: by us, for a reason, or with the whole process."""
-        match running.stop_reason:
-            case "cancelled":
-                await self._dispatcher.cancel(running.claim)
-                return "cancelled"
-            case "drained":
-                await self._dispatcher.release([running.claim])
-                return "released"
-            case _:
-                return "lost"
+        try:
+            match running.stop_reason:
+                case "cancelled":
+                    await self._dispatcher.cancel(running.claim)
+                    return "cancelled"
+                case "drained":
+                    await self._dispatcher.release([running.claim])
+                    return "released"
+                case _:
+                    return "lost"
+        except CopilotError as error:  # as above
+            logger.bind(error_type=type(error).__name__).warning("Job's end not written")
+            return "lost"
 
     # Watching
 
     async def _watch_forever(self) -> None:
+        watched_at = monotonic()
         while True:
-            await asyncio.sleep(_WATCH_SECONDS if len(self._running) else _IDLE_WATCH_SECONDS)
+            await asyncio.sleep(_WATCH_SECONDS)
+            if not len(self._running) and monotonic() - watched_at < _IDLE_WATCH_SECONDS:
+                continue
+            watched_at = monotonic()
             try:
                 await self.watch()
             except Unavailable:

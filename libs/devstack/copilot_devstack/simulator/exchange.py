@@ -70,7 +70,7 @@ class Exchange:
         for word in words:
             if delay_ms:
                 await asyncio.sleep(delay_ms / 1000)
-            if self._reader.at_eof():
+            if self._reader.at_eof() or self._writer.is_closing():
                 return False
             self._writer.write(chunk(word))
             delay_ms = self._script.pace_ms

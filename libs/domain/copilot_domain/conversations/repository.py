@@ -87,8 +87,14 @@ class MessageRow:
     usage_estimated: bool
     process_id: UUID | None
     fence: int
+    job_id: UUID | None
     created_at: datetime
     position: int
+
+    @property
+    def log_fence(self) -> int:
+        """Names the stream log of whoever makes the answer now (StreamLog)."""
+        return 0 if self.job_id is None else self.fence
 
     def open(self, cipher: TenantCipher) -> Message:
         citations = self.citations_sealed

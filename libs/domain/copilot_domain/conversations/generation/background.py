@@ -28,6 +28,7 @@ from copilot_domain.conversations.repository import decode_documents, open_optio
 from copilot_domain.conversations.types import Ask
 
 _TURN_NOT_YET = timedelta(seconds=1)
+_LOGS_LOOKED_AT = 3  # each but the first is of a worker that died within milliseconds of taking over
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,6 @@ class _Taken:
     status: str
     position: int
     fence: int
-    cancel_requested: bool
-    content_sealed: bytes
-    events_sealed: bytes | None
     created_at: datetime
     question_id: UUID
     question_sealed: bytes
@@ -45,12 +43,6 @@ class _Taken:
     conversation_model: str | None
     system_prompt_sealed: bytes | None
     is_waiting: bool
-
-    def record(self, cipher: TenantCipher, message_id: UUID) -> EventRecord:
-        if self.events_sealed is None:
-            return EventRecord()
-        content = cipher.open_text(Purpose.MESSAGE_CONTENT, message_id, self.content_sealed)
-        return EventRecord.restore(content, cipher.open(Purpose.MESSAGE_EVENTS, message_id, self.events_sealed))
 
     def ask(self, cipher: TenantCipher, payload: GenerateMessage) -> Ask:
         documents = self.documents_sealed
@@ -63,6 +55,21 @@ class _Taken:
             max_tokens=payload.max_tokens,
             context=payload.context,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """`content_sealed` and `events_sealed`: the last checkpoint of whoever made the answer before."""
+
+    fence: int
+    content_sealed: bytes
+    events_sealed: bytes | None
+
+    def record(self, cipher: TenantCipher, message_id: UUID) -> EventRecord:
+        if self.events_sealed is None:
+            return EventRecord()
+        content = cipher.open_text(Purpose.MESSAGE_CONTENT, message_id, self.content_sealed)
+        return EventRecord.restore(content, cipher.open(Purpose.MESSAGE_EVENTS, message_id, self.events_sealed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +110,9 @@ class BackgroundGenerator:
         system = open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, payload.conversation_id, prompt)
         model = self._models.resolve(payload.model or taken.conversation_model)
         plan = await plan_turn(ask, model, taken.conversation_model, system)
-        record = await self._record(taken, cipher, payload.message_id)
-        turn = await self._own(job, taken, plan, ask, system, cipher)
-        if turn is not None:
-            await self._generations.run_job(job, payload.conversation_id, turn, record)
+        turn, owned = await self._own(job, taken, plan, ask, system, cipher)
+        record = await self._record(taken, owned, cipher, payload.message_id)
+        await self._generations.run_job(job, payload.conversation_id, turn, record)
 
     async def _look(self, job: Job[GenerateMessage]) -> _Taken | None:
         """None where there is nothing to do now: parked, ended already, or its conversation is gone."""
@@ -123,20 +129,20 @@ class BackgroundGenerator:
 
     async def _own(
         self, job: Job[GenerateMessage], taken: _Taken, plan: Plan, ask: Ask, system: str | None, cipher: TenantCipher
-    ) -> StartedTurn | None:
+    ) -> tuple[StartedTurn, _Owned]:
         """From here on the answer is this process's, under a new fence."""
         async with self._db.transaction(job.principal) as tx:
             await hold(tx, job)
             request = build_request(ask, plan, system, await self._history(tx, job, taken.position, plan, cipher))
-            owned = {
+            params = {
                 "process_id": self._process_id,
                 "model": plan.model.name,
                 "input_tokens": estimate_usage(request, "").input_tokens,
             }
-            fence = await tx.fetch_value(sql["own_turn"], _key(job) | owned)
-            if not isinstance(fence, int):
+            owned = await tx.fetch_one(_Owned, sql["own_turn"], _key(job) | params)
+            if owned is None:
                 raise NotFound("message")
-            return StartedTurn(
+            turn = StartedTurn(
                 job.payload.message_id,
                 taken.position,
                 taken.created_at,
@@ -144,8 +150,9 @@ class BackgroundGenerator:
                 request,
                 cipher,
                 ask.context,
-                fence=fence,
+                fence=owned.fence,
             )
+            return turn, owned
 
     async def _history(
         self, tx: Transaction, job: Job[GenerateMessage], position: int, plan: Plan, cipher: TenantCipher
@@ -159,15 +166,19 @@ class BackgroundGenerator:
         texts = [(row.role, cipher.open_text(Purpose.MESSAGE_CONTENT, row.id, row.content_sealed)) for row in rows]
         return [ChatMessage(role, text) for role, text in texts if text]
 
-    async def _record(self, taken: _Taken, cipher: TenantCipher, message_id: UUID) -> EventRecord:
-        """What the worker before had shown: the last checkpoint, and what the log has beyond it."""
-        record = taken.record(cipher, message_id)
+    async def _record(self, taken: _Taken, owned: _Owned, cipher: TenantCipher, message_id: UUID) -> EventRecord:
+        """What the workers before had shown: the last checkpoint, and what a log has beyond it. The newest log has all;
+        but its worker may have died before it could begin it."""
+        record = owned.record(cipher, message_id)
         if taken.status == "generating":
-            try:
-                events = await self._log.read(cipher, message_id, after=len(record))
-            except (RedisError, OSError, TimeoutError):
-                events = []
-            record.extend(payload for _, payload in events)
+            for fence in range(taken.fence, max(taken.fence - _LOGS_LOOKED_AT, 0), -1):
+                try:
+                    events = await self._log.close(cipher, message_id, fence, after=len(record))
+                except (RedisError, OSError, TimeoutError):
+                    break
+                if events:
+                    record.extend(payload for _, payload in events)
+                    break
         return record
 
 

@@ -74,7 +74,7 @@ class Follower:
                     # Its process had shown as much as was kept, or more, when it was lost: the end still follows.
                     yield [(number + 1, record.payloads[-1])]
                 return
-            async for batch in self._follow_log(cipher, answer, number):
+            async for batch in self._follow_log(cipher, answer, row.log_fence, number):
                 yield batch
                 number, ping_due = _last_number(batch, number), monotonic() + PING_SECONDS
                 if is_last(batch[-1][1]):
@@ -83,11 +83,13 @@ class Follower:
                 yield []
                 ping_due = monotonic() + PING_SECONDS
 
-    async def _follow_log(self, cipher: TenantCipher, answer: AnswerRef, number: int) -> AsyncIterator[EventBatch]:
+    async def _follow_log(
+        self, cipher: TenantCipher, answer: AnswerRef, fence: int, number: int
+    ) -> AsyncIterator[EventBatch]:
         """What the log gets, until it is time to look at the row."""
         row_due = monotonic() + _ROW_POLL_SECONDS
         while monotonic() < row_due:
-            if batch := await self._read_log(cipher, answer, number):
+            if batch := await self._read_log(cipher, answer, fence, number):
                 yield batch
                 number = _last_number(batch, number)
             await asyncio.sleep(_LOG_POLL_SECONDS)
@@ -97,9 +99,9 @@ class Follower:
             row = await self._repository.message(tx, answer.conversation_id, answer.message_id)
             return row, await tx.cipher()
 
-    async def _read_log(self, cipher: TenantCipher, answer: AnswerRef, after: int) -> EventBatch:
+    async def _read_log(self, cipher: TenantCipher, answer: AnswerRef, fence: int, after: int) -> EventBatch:
         try:
-            return await self._log.read(cipher, answer.message_id, after=after)
+            return await self._log.read(cipher, answer.message_id, fence, after=after)
         except (RedisError, OSError, TimeoutError) as error:
             logger.bind(error_type=type(error).__name__).debug("Stream log not read")
             return []

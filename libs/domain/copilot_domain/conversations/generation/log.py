@@ -4,11 +4,16 @@ Appends of all streams of a process go out in one pipeline, at most every 20 ms;
 An event is shown to local readers once the log has it, so that whoever reconnects elsewhere finds at least what was
 seen. Redis away: readers are served from memory, others follow the checkpoints; nothing waits.
 
+An answer that is made by a job has a log for each fence under which it was made: a worker that was frozen and wakes up
+writes into one that nobody reads any more. Whoever takes over closes the log before, and begins its own with all that
+was in it. An answer of a process is made once, and its log is that of fence 0.
+
 One entry holds a batch, sealed under the tenant's key: its id is `<number of its last event>-0`, its value
 `[first number, [json, …]]`.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 from uuid import UUID
@@ -25,6 +30,9 @@ from copilot_domain.conversations.generation.events import EventBatch, is_last
 _FLUSH_SECONDS = 0.02
 _EXPIRE_EVERY = 64  # events: a command for each batch would double what Redis is asked to do
 _AWAY_SECONDS = 2.0  # how long a failed Redis is left alone, so that streams do not wait for it again and again
+_LAST_ID = f"{2**64 - 1}-{2**64 - 1}"  # Redis takes no entry after this one
+
+Entries = Sequence[tuple[bytes, dict[bytes, bytes]]]
 
 
 class _Batch(msgspec.Struct, array_like=True):
@@ -40,6 +48,7 @@ class LoggedStream(Protocol):
     """What the log needs of a generation."""
 
     message_id: UUID
+    log_fence: int
     cipher: TenantCipher
 
     def unlogged(self) -> tuple[int, list[bytes]]:
@@ -80,20 +89,24 @@ class StreamLog:
         if urgent:
             self._urgent.set()
 
-    async def read(self, cipher: TenantCipher, message_id: UUID, *, after: int) -> EventBatch:
+    async def read(self, cipher: TenantCipher, message_id: UUID, fence: int, *, after: int) -> EventBatch:
         """The logged events above `after`, as far as they run without a gap. Raises RedisError or TimeoutError."""
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-            entries = await self._redis.xrange(_key(message_id), min=f"({after}-0")
-        events: EventBatch = []
-        expected = after + 1
-        for entry_id, fields in entries:
-            for number, payload in _open(cipher, message_id, entry_id, fields):
-                if number == expected:
-                    events.append((number, payload))
-                    expected += 1
-                    if is_last(payload):
-                        return events  # what a process without its database may have added is not the answer's
-        return events
+            entries = await self._redis.xrange(_key(message_id, fence), min=f"({after}-0")
+        return _batch(cipher, message_id, entries, after)
+
+    async def close(self, cipher: TenantCipher, message_id: UUID, fence: int, *, after: int) -> EventBatch:
+        """As `read`; and from here on nothing more gets into this log."""
+        key = _key(message_id, fence)
+        pipeline = self._redis.pipeline()
+        pipeline.xrange(key, min=f"({after}-0")
+        pipeline.xadd(key, {"closed": b""}, id=_LAST_ID)
+        pipeline.expire(key, self._ttl_seconds)
+        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            results = await pipeline.execute(raise_on_error=False)
+        if isinstance(results[0], RedisError):
+            raise results[0]
+        return _batch(cipher, message_id, results[0], after)
 
     async def _flush_forever(self) -> None:
         while True:
@@ -130,9 +143,10 @@ class StreamLog:
                 sealed = stream.cipher.seal(
                     Purpose.STREAM_EVENT, stream.message_id, _encoder.encode(_Batch(first, payloads)), part=last
                 )
-                pipeline.xadd(_key(stream.message_id), {"e": sealed}, id=f"{last}-0")
+                key = _key(stream.message_id, stream.log_fence)
+                pipeline.xadd(key, {"e": sealed}, id=f"{last}-0")
                 if first == 1 or last % _EXPIRE_EVERY < len(payloads) or is_last(payloads[-1]):
-                    pipeline.expire(_key(stream.message_id), self._ttl_seconds)
+                    pipeline.expire(key, self._ttl_seconds)
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
             results = await pipeline.execute(raise_on_error=False)
         for result in results:
@@ -141,8 +155,21 @@ class StreamLog:
                 raise result
 
 
-def _key(message_id: UUID) -> str:
-    return f"copilot:{{{message_id}}}:stream"
+def _key(message_id: UUID, fence: int) -> str:
+    return f"copilot:{{{message_id}}}:stream:{fence}"
+
+
+def _batch(cipher: TenantCipher, message_id: UUID, entries: Entries, after: int) -> EventBatch:
+    events: EventBatch = []
+    expected = after + 1
+    for entry_id, fields in entries:
+        for number, payload in _open(cipher, message_id, entry_id, fields):
+            if number == expected:
+                events.append((number, payload))
+                expected += 1
+                if is_last(payload):
+                    return events  # what a process without its database may have added is not the answer's
+    return events
 
 
 def _open(cipher: TenantCipher, message_id: UUID, entry_id: bytes, fields: dict[bytes, bytes]) -> EventBatch:

@@ -38,6 +38,7 @@ class RunningGeneration:
         self.message_id = turn.answer_id
         self.position = turn.position
         self.fence = turn.fence
+        self.log_fence = 0 if job is None else turn.fence
         self.created_at = turn.created_at
         self.cipher = turn.cipher
         self.model = turn.model
@@ -60,8 +61,8 @@ class RunningGeneration:
         self.is_lost = False
         self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
-        # What another process had made is logged and shown already.
-        self._logged = self._published = len(self.record)
+        # What another process had made is shown already; our log begins with it.
+        self._logged, self._published = 0, len(self.record)
         self._waiters: list[asyncio.Future[bool]] = []
 
     def stop(self, reason: StopReason) -> None:

@@ -148,6 +148,10 @@ class GenerationService:
         )
         self._running[turn.answer_id] = generation
         self._active.set(len(self._running))
+        if len(record):
+            self._log.append(
+                generation, urgent=True
+            )  # before anything else: readers of the log before look for it here
         task = generation.task = asyncio.create_task(self._generate(generation), name="generation")
         try:
             await asyncio.shield(task)
@@ -197,7 +201,8 @@ class GenerationService:
                 return
             await self._finisher.finish(generation, outcome)
         finally:
-            self._running.pop(generation.message_id, None)
+            if self._running.get(generation.message_id) is generation:  # not the same answer, taken up again here
+                del self._running[generation.message_id]
             self._active.set(len(self._running))
             generation.abandon()
 

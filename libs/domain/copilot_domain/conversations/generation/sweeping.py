@@ -106,7 +106,7 @@ class Sweeper:
         stored = await self._db.call(sql["finish_turn"], params)
         if stored is not None and stored[0]:
             record.add(_INTERRUPTED)
-            self._log.append(_Orphan(lapsed.message_id, cipher, record), urgent=True)
+            self._log.append(_Orphan(row, cipher, record), urgent=True)
             logger.bind(tenant_id=str(lapsed.tenant_id), message_id=str(lapsed.message_id)).warning(
                 "Answer interrupted: its process is gone"
             )
@@ -115,7 +115,8 @@ class Sweeper:
         """The last checkpoint, and what the log has beyond it."""
         record = restore_record(row, cipher)
         try:
-            events = await self._log.read(cipher, row.id, after=len(record))
+            fence = max(0, row.log_fence - 1)  # of whoever made it, before we claimed it
+            events = await self._log.read(cipher, row.id, fence, after=len(record))
         except (RedisError, OSError, TimeoutError):
             events = []
         record.extend(payload for _, payload in events)
@@ -155,8 +156,8 @@ class Sweeper:
 class _Orphan(LoggedStream):
     """A swept answer as the log sees it: only its last event is new, and nobody here reads along."""
 
-    def __init__(self, message_id: UUID, cipher: TenantCipher, record: EventRecord) -> None:
-        self.message_id = message_id
+    def __init__(self, row: MessageRow, cipher: TenantCipher, record: EventRecord) -> None:
+        self.message_id, self.log_fence = row.id, row.log_fence
         self.cipher = cipher
         self._record = record
 

@@ -1,0 +1,272 @@
+"""Workers killed, frozen and restarted, Redis flushed and stopped, PostgreSQL restarted, all under load: whatever was
+accepted ends, once."""
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import pytest
+import redis
+
+from chaos.load import TEXT, Load
+from copilot_devstack import TemporaryStores
+from support.api import Site, StartApi, make_site
+from support.background import check_restarted
+from support.clients import Client, eventually
+from support.simulator import SimulatorHandle
+from support.stack import clone_template
+from support.workers import CONTEXT, ENGINE, WorkerProcess, Workers, wait_ready
+
+_LOAD_SECONDS = 75.0
+_SETTLE_SECONDS = 60.0
+_KILL_EVERY = 2.0
+_FROZEN_SECONDS = 9.0
+_REDIS_AWAY_SECONDS = 10.0
+_TAKEOVER = timedelta(seconds=12)  # the promise is 10
+
+# What a job went through, written by the database itself: claims cannot be missed between two looks.
+_WATCH = """
+CREATE TABLE chaos_claims (
+    job_id uuid, kind text, fence integer, process_id uuid, lapses integer, started_at timestamptz
+);
+CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO public.chaos_claims VALUES (NEW.id, NEW.kind, NEW.fence, NEW.process_id, NEW.lapses, NEW.started_at);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER chaos_note AFTER UPDATE ON jobs FOR EACH ROW WHEN (NEW.fence > OLD.fence) EXECUTE FUNCTION chaos_note();
+"""
+_RUNNING = "SELECT id::text, fence FROM jobs WHERE process_id = %s AND status = 'running'"
+
+
+@dataclass
+class Loss:
+    """A worker that was lost, and the claims it had then."""
+
+    at: datetime
+    claims: list[tuple[str, int]]
+
+
+@dataclass
+class Chaos:
+    """Everything that goes wrong. `at` are moments of the database's clock."""
+
+    site: Site
+    stores: TemporaryStores
+    workers: Workers
+    alive: list[WorkerProcess]
+    losses: list[Loss] = field(default_factory=list)
+    away: list[tuple[datetime, datetime]] = field(default_factory=list)
+    frozen: WorkerProcess | None = None
+    frozen_claims: list[tuple[str, int]] = field(default_factory=list)
+    taken_over_when_thawed: dict[str, Any] = field(default_factory=dict)
+    kills: Counter[str] = field(default_factory=Counter)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            killing = group.create_task(self._kill_forever())
+            for what, at in (
+                (self._flush, 6), (self._freeze, 12), (self._flush, 24), (self._redis_away, 30), (self._flush, 45),
+                (self._restart_postgres, 52),
+            ):  # fmt: skip
+                group.create_task(self._later(what, at))
+            await asyncio.sleep(_LOAD_SECONDS)
+            killing.cancel()
+
+    async def _later(self, what: Any, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await what()
+
+    async def _kill_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_KILL_EVERY)
+            victim = next((worker for worker in self.alive if worker is not self.frozen and worker.is_ready()), None)
+            if victim is None:
+                continue
+            claims = await self._claims(victim)
+            victim.kill()
+            self.losses.append(Loss(await self._now(), claims))
+            self.kills[victim.command[-1]] += 1
+            self.alive.remove(victim)
+            self.alive.append(self.workers.again(victim))
+
+    async def _flush(self) -> None:
+        with redis.Redis.from_url(self.stores.redis.url) as client:
+            client.flushall()
+
+    async def _redis_away(self) -> None:
+        await asyncio.to_thread(self.stores.redis.stop)
+        await asyncio.sleep(_REDIS_AWAY_SECONDS)
+        await self._started(self.stores.redis)
+
+    async def _restart_postgres(self) -> None:
+        before = await self._now()
+        await asyncio.to_thread(self.stores.postgres.stop)
+        await self._started(self.stores.postgres)
+        self.away.append((before, await self._now()))
+
+    async def _started(self, server: Any) -> None:
+        """Launched here, since servers end with the thread that starts them."""
+        server.launch()
+        await asyncio.to_thread(server.wait_ready)
+
+    async def _freeze(self) -> None:
+        """An engine in the middle of its answers; it wakes when others have made them."""
+
+        async def busy() -> WorkerProcess | None:
+            for worker in self.alive:
+                if worker.command == ENGINE and worker.is_ready() and len(await self._claims(worker)) >= 2:
+                    return worker
+            return None
+
+        victim: WorkerProcess = await eventually(busy, what="a busy engine")
+        self.frozen = victim
+        victim.freeze()
+        self.frozen_claims = await self._claims(victim)
+        self.losses.append(Loss(await self._now(), self.frozen_claims))
+        await asyncio.sleep(_FROZEN_SECONDS)
+        for job, fence in self.frozen_claims:
+            ended = self._ended(job)
+            if ended and ended[0][0] > fence:
+                self.taken_over_when_thawed[job] = ended
+        victim.thaw()
+        await asyncio.sleep(4)  # it lives on for a while, and is killed in its turn
+        self.frozen = None
+
+    def _ended(self, job: str) -> list[Any]:
+        """Job and answer as whoever ended them wrote them; empty while they have not ended."""
+        return self.site.rows(
+            "SELECT j.fence, j.ended_at, j.error_code, m.status, m.fence, m.content_sealed, m.events_sealed,"
+            " m.finish_reason FROM jobs j JOIN messages m ON m.job_id = j.id"
+            " WHERE j.id = %s AND j.status = 'completed'",
+            job,
+        )
+
+    def check_frozen_changed_nothing(self) -> None:
+        assert self.taken_over_when_thawed, "nothing was taken over from the frozen engine: nothing was proved"
+        for job, ended in self.taken_over_when_thawed.items():
+            assert self._ended(job) == ended
+
+    def takeovers(self) -> list[timedelta]:
+        """From each loss to the next claim of what was lost; but those in which PostgreSQL was away, and jobs that must
+        run alone."""
+        found = []
+        for loss in self.losses:
+            if any(start - _TAKEOVER < loss.at < end + timedelta(seconds=8) for start, end in self.away):
+                continue
+            for job, fence in loss.claims:
+                query = """
+                    SELECT started_at FROM chaos_claims
+                    WHERE job_id = %s AND fence = %s AND lapses <= 1 AND started_at > %s
+                """
+                found += [row[0] - loss.at for row in self.site.rows(query, job, fence + 1, loss.at)]
+        return found
+
+    async def _claims(self, worker: WorkerProcess) -> list[tuple[str, int]]:
+        try:
+            return [(row[0], row[1]) for row in self.site.rows(_RUNNING, worker.process_id)]
+        except Exception:
+            return []
+
+    async def _now(self) -> datetime:
+        async def asked() -> list[Any]:
+            try:
+                return self.site.rows("SELECT clock_timestamp()")
+            except Exception:
+                return []
+
+        rows: Any = await eventually(asked, seconds=30, what="PostgreSQL")
+        return rows[0][0]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def stores() -> Iterator[TemporaryStores]:
+    with TemporaryStores() as started:
+        yield started
+
+
+@pytest.mark.usefixtures("simulator")
+async def test_whatever_was_accepted_ends_once(
+    stores: TemporaryStores, simulator: SimulatorHandle, start_api: StartApi, workers: Workers
+) -> None:
+    site = make_site(clone_template(stores.postgres.admin_url), stores.redis.url, simulator)
+    site.rows(_WATCH)
+    environ = site.environ()
+    api = start_api(environ)
+    alive = [workers(environ, command, ready=False) for command in (ENGINE, CONTEXT, ENGINE, CONTEXT)]
+    wait_ready(*alive)
+    chaos = Chaos(site, stores, workers, alive)
+    async with api.client(site.acme) as client:
+        load = Load(client)
+        async with asyncio.TaskGroup() as group:  # what fails in one of the two ends both
+            group.create_task(load.run())
+            await chaos.run()
+            load.is_over = True
+        began = monotonic()
+        await settled(site)
+        settling = monotonic() - began
+        takeovers = chaos.takeovers()
+        restarts = await check_messages(site, client, load)
+        await check_items(client, load)
+    statuses = Counter(row[0] for row in site.rows("SELECT status FROM jobs"))
+    sys.stderr.write(
+        f"\nchaos: {len(load.messages)} messages ({restarts} restarts), {len(load.items)} items,"
+        f" searches {dict(load.searches)}, refused {dict(load.refused)}; kills {dict(chaos.kills)},"
+        f" {len(takeovers)} take-overs, the longest {max(takeovers, default=timedelta()).total_seconds():.1f} s;"
+        f" settled in {settling:.1f} s; jobs {dict(statuses)}; {len(load.live)} followed live\n"
+    )
+    assert set(statuses) == {"completed"}
+    chaos.check_frozen_changed_nothing()
+    assert takeovers, "nothing was taken over: nothing was proved"
+    assert max(takeovers) <= _TAKEOVER
+    assert min(len(load.messages), len(load.items), load.searches[200]) >= 20, "hardly anything was asked"
+    assert sum(chaos.kills.values()) >= 15
+
+
+async def settled(site: Site) -> None:
+    async def nothing_left() -> bool:
+        query = "SELECT 1 FROM jobs WHERE status IN ('pending', 'scheduled', 'running') LIMIT 1"
+        return site.rows(query) == []
+
+    try:
+        await eventually(nothing_left, seconds=_SETTLE_SECONDS, what="the end of all jobs")
+    except AssertionError:
+        query = "SELECT kind, status, fence, failures, lapses, error_code, run_after, process_id::text FROM jobs"
+        left = site.rows(query + " WHERE status IN ('pending', 'scheduled', 'running')")
+        raise AssertionError(f"left: {left[:20]}") from None
+
+
+async def check_messages(site: Site, client: Client, load: Load) -> int:
+    """Each is completed and whole, and was paid for once as completed. Returns how often a text began anew."""
+    restarts = 0
+    bills = Counter(
+        (row[0], row[1])
+        for row in site.rows("SELECT message_id::text, outcome FROM llm_calls WHERE message_id IS NOT NULL")
+    )
+    assert len({message for _, message in load.messages}) == len(load.messages)
+    for conversation, message in load.messages:
+        made = await client.message(conversation, message)
+        assert (made["status"], made["content"]) == ("completed", TEXT), made
+        events = await client.replay(conversation, message)
+        restarts += check_restarted(events, TEXT)
+        if (live := load.live.get(message)) is not None:
+            check_restarted(live, TEXT)
+        assert bills.pop((message, "completed"), 0) == 1
+    assert not bills, f"unexpected bills: {list(bills.items())[:5]}"
+    answers = site.rows("SELECT count(*) FROM messages WHERE role = 'assistant'")
+    assert answers == [(len(load.messages),)], "an accepted message was made twice, or one was never acknowledged"
+    return restarts
+
+
+async def check_items(client: Client, load: Load) -> None:
+    for item in load.items:
+        made = await client.get(f"/context/{item.id}")
+        assert (made["status"], made["chunk_count"]) == ("ready", item.chunks), made
+        answer = await client.call("POST", "/context/search", {"query": item.word, "limit": 1, "mode": "text"})
+        assert answer.status_code == 200, answer.text
+        assert [hit["item_id"] for hit in answer.json()["results"]] == [item.id]
