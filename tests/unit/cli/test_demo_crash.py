@@ -33,7 +33,12 @@ def numbered(*bodies: object, skip: int = 0) -> list[StreamEvent]:
 
 def message(content: str, status: str = "completed") -> Message:
     given = {"id": ID, "conversation_id": ID, "role": "assistant", "content": content, "status": status, "usage": None}
-    more = {"model": None, "citations": [], "finish_reason": None, "created_at": "2026-01-01T00:00:00Z"}
+    more: dict[str, object] = {
+        "model": None,
+        "citations": [],
+        "finish_reason": None,
+        "created_at": "2026-01-01T00:00:00Z",
+    }
     return msgspec.convert(given | more, Message)
 
 
