@@ -14,7 +14,7 @@ from copilot_devstack.server import Server
 
 _QUESTION = "Say thirty words slowly, whatever happens to whoever says them."
 _MODEL = "openai/sim,tokens=30,pace_ms=100"  # 3 s, in which there is time to kill
-_KILL_AT = 12
+_KILL_AT = 8
 _SECONDS = 60.0
 
 
