@@ -9,8 +9,8 @@ INSTANT = "sim"
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """`rounds` of each contender alternate (A B A B), so that a machine that slows down slows both.
 
-    All counts are of one round. `slow_dispatches`: of a peer that takes a quarter of a second for each. `pause_ms`: at
-    least so long, at most twice that, between two jobs for an idle worker.
+    All counts are of one round. `slow_dispatches`: of a peer that polls twice a second. `pause_ms`: at least so long,
+    at most twice that, between two jobs for an idle worker (for a peer that polls: and a poll, at most).
     """
 
     rounds: int = 3
@@ -41,4 +41,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 FULL = Plan()
-QUICK = Plan(rounds=1, plain_seconds=3.0, single_seconds=2.0, stream_tokens=32, jobs=1_500, idle_seconds=10.0)
+QUICK = Plan(
+    rounds=1, plain_seconds=3.0, single_seconds=2.0, stream_tokens=32, dispatches=200, jobs=1_500, idle_seconds=10.0
+)
