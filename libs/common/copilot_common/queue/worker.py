@@ -20,6 +20,7 @@ from loguru import logger
 from copilot_common.auth.authority import ROLE_SCOPES
 from copilot_common.base.errors import CopilotError, Unavailable
 from copilot_common.base.ids import TenantId, UserId
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.platform.trace import begin_trace
 from copilot_common.queue.dispatching import Claim, Dispatcher
 from copilot_common.queue.jobs import ClaimedJob, Job, JobFailed, JobLost, JobType
@@ -101,9 +102,7 @@ class Worker:
         await self._settler.flush()
 
     async def stop(self) -> None:
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await end_tasks(self._loops)
         await self._settler.stop()
 
     # Claiming
