@@ -130,13 +130,17 @@ class Chaos:
         self.frozen_claims = await self._claims(victim)
         self.losses.append(Loss(await self._now(), self.frozen_claims))
         await asyncio.sleep(_FROZEN_SECONDS)
+        await eventually(self._others_have_ended, seconds=20, what="an answer taken over from the frozen engine")
+        victim.thaw()
+        await asyncio.sleep(4)  # it lives on for a while, and is killed in its turn
+        self.frozen = None
+
+    async def _others_have_ended(self) -> bool:
         for job, fence in self.frozen_claims:
             ended = self._ended(job)
             if ended and ended[0][0] > fence:
                 self.taken_over_when_thawed[job] = ended
-        victim.thaw()
-        await asyncio.sleep(4)  # it lives on for a while, and is killed in its turn
-        self.frozen = None
+        return bool(self.taken_over_when_thawed)
 
     def _ended(self, job: str) -> list[Any]:
         """Job and answer as whoever ended them wrote them; empty while they have not ended."""

@@ -7,6 +7,7 @@ from loguru import logger
 from copilot_common.base.errors import CopilotError
 from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import Job
 from copilot_domain.context.indexing import Ingestion
 from copilot_domain.context.jobs import INGEST_ITEM, IngestItem
@@ -44,9 +45,7 @@ class AbandonedItems:
         self._loop = asyncio.create_task(self._look_forever(), name="abandoned items")
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        await end_tasks([self._loop])
 
     async def _look_forever(self) -> None:
         while True:

@@ -24,6 +24,7 @@ from copilot_common.platform.metrics import new_registry
 from copilot_common.platform.probes import ProbeServer
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue.arq_adapter import ArqLine, RequestHandler
 from copilot_common.queue.dispatching import Dispatcher
 from copilot_common.queue.jobs import JobType, Queue
@@ -176,9 +177,7 @@ class _Process:
     async def stop(self) -> None:
         """What is not reached in order here, the lease's lapse settles."""
         backbone = self._backbone
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await end_tasks(self._loops)
         await self._worker.stop()
         for companion in reversed(self._started):
             await companion.stop()

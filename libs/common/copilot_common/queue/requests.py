@@ -17,6 +17,7 @@ from copilot_common.auth.authority import ROLE_SCOPES
 from copilot_common.base.errors import CopilotError, ErrorCode
 from copilot_common.base.ids import ProcessId, TenantId, UserId, new_id
 from copilot_common.encryption import DecryptionError, Purpose
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue.arq_adapter import ArqLine, RedisFault
 from copilot_common.queue.jobs import Queue
 from copilot_common.tenancy import Principal, Role, TenantDatabase
@@ -82,9 +83,7 @@ class RequestClient:
         self._reader = asyncio.create_task(self._read_forever(), name="replies")
 
     async def stop(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        await end_tasks([self._reader])
 
     async def ask(self, queue: Queue, method: str, principal: Principal, body: bytes, *, seconds: float) -> bytes:
         """Raises NoAnswer, or Refused with what the other process said."""

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from loguru import logger
 
+from copilot_common.platform.tasks import end_tasks
+
 _AWAY_SECONDS = 2.0  # how long a Redis that failed is left alone; workers poll meanwhile
 
 
@@ -30,9 +32,7 @@ class Ringer:
         self._task = asyncio.create_task(self._ring_forever(), name="ringer")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
 
     def ring(self, queue: str) -> None:
         """Never blocks, never fails."""

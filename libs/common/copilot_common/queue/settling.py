@@ -6,6 +6,7 @@ from collections.abc import Callable
 from loguru import logger
 
 from copilot_common.base.errors import CopilotError
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue.dispatching import Dispatcher
 from copilot_common.queue.running import RunningJob, RunningJobs
 
@@ -42,9 +43,7 @@ class Settler:
             logger.warning("Completed jobs not written: they will run again")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
 
     async def _settle_forever(self) -> None:
         while True:

@@ -20,6 +20,7 @@ from loguru import logger
 from copilot_common.auth.authority import ROLE_SCOPES
 from copilot_common.base.errors import CopilotError, Unavailable
 from copilot_common.base.ids import TenantId, UserId
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.platform.trace import begin_trace
 from copilot_common.queue.dispatching import Claim, Dispatcher
 from copilot_common.queue.jobs import ClaimedJob, Job, JobFailed, JobLost, JobType
@@ -105,10 +106,7 @@ class Worker:
 
     async def stop(self) -> None:
         """At once: what still runs is left to the lapse of this process's lease."""
-        left = [*self._loops, *self._running.tasks()]
-        for task in left:
-            task.cancel()
-        await _wait(left, _AGAIN_SECONDS)
+        await end_tasks([*self._loops, *self._running.tasks()])
         await self._settler.stop()
 
     # Claiming

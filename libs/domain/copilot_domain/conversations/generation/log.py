@@ -25,6 +25,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
 from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
+from copilot_common.platform.tasks import end_tasks
 from copilot_domain.conversations.generation.events import EventBatch, is_last
 
 _FLUSH_SECONDS = 0.02
@@ -78,9 +79,7 @@ class StreamLog:
 
     async def stop(self) -> None:
         self._is_stopping = True
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
 
     def append(self, stream: LoggedStream, *, urgent: bool = False) -> None:
         """Note that `stream` has new events; they go out with the next batch."""

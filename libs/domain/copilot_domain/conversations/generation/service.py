@@ -10,6 +10,7 @@ from prometheus_client import Gauge
 from copilot_common.base.errors import Conflict, Unavailable
 from copilot_common.base.ids import MessageId, ProcessId, new_id
 from copilot_common.llm.registry import ModelRegistry
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import Job, JobLost, Ledger
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_common.tenancy.audit import record_audit
@@ -86,9 +87,7 @@ class GenerationService:
             await asyncio.wait(tasks, timeout=_STOP_SECONDS)
 
     async def stop(self) -> None:
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await end_tasks(self._loops)
         await self._log.stop()
 
     async def ask(
