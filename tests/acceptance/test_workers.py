@@ -41,7 +41,8 @@ async def owner(site: Site, message: str, among: list[WorkerProcess]) -> tuple[W
 
     async def found() -> str | None:
         job = job_of(site, message)
-        return job["process_id"] if job["status"] == "running" else None
+        is_making = site.rows("SELECT 1 FROM messages WHERE id = %s AND status = 'generating'", message)
+        return job["process_id"] if job["status"] == "running" and is_making else None
 
     process_id = await eventually(found, what="the start of the job")
     ours = next(worker for worker in among if worker.process_id == process_id)

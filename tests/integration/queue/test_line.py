@@ -88,7 +88,7 @@ class Hearing:
             return self.rings >= rings
 
         await eventually(has_heard, what=f"{rings} rings")
-        assert self.rings == rings
+        assert self.rings <= 2 * rings  # once when its wake-up is popped, once when arq gets to it
 
     async def stop(self) -> None:
         self._task.cancel()
@@ -235,7 +235,7 @@ async def test_nothing_in_redis_says_more_than_that_there_is_work(server: Embedd
         keys = sorted([key async for key in client.scan_iter()])
         assert [key.split(b"}")[0] for key in keys] == [b"arq:job:{workflow", b"arq:{workflow", b"copilot:{workflow"]
         job, queue, wake = keys
-        assert await client.lrange(wake.decode(), 0, -1) == [b""]
+        assert await client.lrange(wake.decode(), 0, -1) == [b"ring"]
         (member,) = await client.zrange(queue.decode(), 0, -1)
         assert b"arq:job:" + member == job
         value = await client.get(job)
