@@ -36,6 +36,7 @@ from copilot_common.platform.logs import configure_logs
 from copilot_common.platform.metrics import HttpMetrics, new_registry
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import ArqLine, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.tenancy import Principal, TenantDatabase
@@ -168,8 +169,7 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     boot.cancel()
     result = (await asyncio.gather(boot, return_exceptions=True))[0]
     await services.generations.stop()
-    for loop in services.loops:
-        loop.cancel()
+    await end_tasks(services.loops)
     await services.requests.stop()
     await services.ringer.stop()
     await services.lease.stop()

@@ -14,6 +14,7 @@ from copilot_common.platform.db import Database
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.settings import Settings
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import WORKFLOW_QUEUE, Handler, JobType
 from copilot_common.queue.process import Backbone, build_backbone, run_worker
 from copilot_common.queue.requests import RequestClient
@@ -111,9 +112,7 @@ class _Webhooks:
         self._loop = asyncio.create_task(self._prune_forever(), name="old deliveries")
 
     async def stop(self) -> None:
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+        await end_tasks([self._loop])
         await self._egress.aclose()
 
     async def _prune_forever(self) -> None:
