@@ -18,6 +18,5 @@ async def end_tasks(tasks: Iterable[asyncio.Task[None] | None]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_AGAIN_SECONDS)
-    await asyncio.gather(
-        *ended, return_exceptions=True
-    )  # read what they raised, so that it is not reported as forgotten
+    # Read what they raised, so that it is not reported as forgotten.
+    await asyncio.gather(*ended, return_exceptions=True)

@@ -97,9 +97,8 @@ class Worker:
         self._is_draining = True
         self._wake.set()
         logger.bind(running=len(self._running)).info("Draining jobs")
-        await _wait(
-            self._loops[:1], max(seconds, _AGAIN_SECONDS)
-        )  # a claim on its way brings jobs nobody else can have
+        # A claim that is on its way brings jobs that nobody else can have.
+        await _wait(self._loops[:1], max(seconds, _AGAIN_SECONDS))
         await _wait(self._running.tasks(), deadline - monotonic())
         for job in self._running.all():
             job.stop("drained")
