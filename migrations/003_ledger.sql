@@ -46,6 +46,7 @@ CREATE INDEX jobs_running ON jobs (process_id) WHERE status = 'running';
 CREATE INDEX jobs_alone ON jobs (queue) WHERE status = 'pending' AND lapses >= 2;
 CREATE UNIQUE INDEX jobs_dedupe ON jobs (tenant_id, dedupe_key)
     WHERE dedupe_key IS NOT NULL AND status IN ('pending', 'scheduled');
+CREATE INDEX jobs_dead ON jobs (tenant_id, id) WHERE status = 'dead'; -- what admins look for, among many completed ones
 CREATE INDEX jobs_ended ON jobs (ended_at) WHERE ended_at IS NOT NULL;
 -- Claims rewrite the same rows again and again: keep room on their pages, and clean up early.
 ALTER TABLE jobs SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
@@ -61,7 +62,7 @@ CREATE TABLE job_signals (
     PRIMARY KEY (tenant_id, id),
     FOREIGN KEY (tenant_id, job_id) REFERENCES jobs ON DELETE CASCADE
 );
-CREATE INDEX job_signals_unseen ON job_signals (tenant_id, job_id) WHERE seen_at IS NULL;
+CREATE INDEX job_signals_of_job ON job_signals (tenant_id, job_id);
 
 -- Whose job the last claim took last: the next one begins behind it. Not a tenant's.
 CREATE TABLE job_cursors (
@@ -238,7 +239,14 @@ BEGIN
         SELECT array_agg(h.tenant_id ORDER BY h.turn, h.place), array_agg(h.id ORDER BY h.turn, h.place)
         INTO v_chosen, v_ids
         FROM heads h;
-        CONTINUE WHEN v_ids IS NULL;
+        IF v_ids IS NULL THEN
+            IF cardinality(v_tenants) = c_tenants THEN -- none of them has anything for this worker: others may
+                INSERT INTO public.job_cursors (queue, class, after_tenant)
+                VALUES (p_queue, v_class, v_tenants[c_tenants])
+                ON CONFLICT (queue, class) DO UPDATE SET after_tenant = excluded.after_tenant;
+            END IF;
+            CONTINUE;
+        END IF;
         IF cardinality(v_tenants) > 1 THEN -- whoever was last now is behind all others the next time
             INSERT INTO public.job_cursors (queue, class, after_tenant)
             VALUES (p_queue, v_class, v_chosen[cardinality(v_chosen)])

@@ -107,7 +107,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON context_items, context_chunks, context_p
 CREATE INDEX context_items_unfinished ON context_items (tenant_id, id) WHERE status IN ('pending', 'processing');
 GRANT SELECT (tenant_id, id, status, job_id), UPDATE (status, error_code, error, updated_at) ON context_items
     TO copilot_dispatch;
-CREATE POLICY dispatch_context_items ON context_items TO copilot_dispatch
+CREATE POLICY dispatch_sees_context_items ON context_items FOR SELECT TO copilot_dispatch
+    USING (status IN ('pending', 'processing', 'failed'));
+CREATE POLICY dispatch_fails_context_items ON context_items FOR UPDATE TO copilot_dispatch
     USING (status IN ('pending', 'processing')) WITH CHECK (status = 'failed');
 CREATE FUNCTION dispatch.fail_abandoned_items(p_limit integer)
 RETURNS integer
@@ -115,13 +117,17 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_count integer;
 BEGIN
+    WITH abandoned AS (
+        SELECT i.tenant_id, i.id FROM public.context_items i
+        JOIN public.jobs j ON j.tenant_id = i.tenant_id AND j.id = i.job_id AND j.status IN ('dead', 'cancelled')
+        WHERE i.status IN ('pending', 'processing')
+        LIMIT p_limit
+        FOR UPDATE OF i SKIP LOCKED
+    )
     UPDATE public.context_items i
     SET status = 'failed', error_code = 'WORKER_LOST', error = 'It could not be ingested.', updated_at = now()
-    WHERE i.status IN ('pending', 'processing') AND (i.tenant_id, i.id) IN (
-        SELECT c.tenant_id, c.id FROM public.context_items c
-        JOIN public.jobs j ON j.tenant_id = c.tenant_id AND j.id = c.job_id
-        WHERE c.status IN ('pending', 'processing') AND j.status IN ('dead', 'cancelled')
-        LIMIT p_limit);
+    FROM abandoned a
+    WHERE i.tenant_id = a.tenant_id AND i.id = a.id;
     GET DIAGNOSTICS v_count = ROW_COUNT;
     RETURN v_count;
 END $$;

@@ -47,6 +47,12 @@ BEGIN
             SELECT FROM public.jobs j
             WHERE j.tenant_id = m.tenant_id AND j.id = m.job_id AND j.status IN ('pending', 'scheduled', 'running')
         )
+        -- One of a conversation at a time, the oldest: two could not be `generating` at once. The others follow.
+        AND (m.status = 'generating' OR NOT EXISTS (
+            SELECT FROM public.messages o
+            WHERE o.tenant_id = m.tenant_id AND o.conversation_id = m.conversation_id AND o.id <> m.id
+                AND (o.status = 'generating' OR (o.status = 'pending' AND o.id < m.id))
+        ))
         LIMIT p_limit
         FOR UPDATE SKIP LOCKED
     ), orphans AS (

@@ -48,7 +48,7 @@ async def test_a_replay_gives_the_same_events_while_the_log_lives_and_after_it_e
         assert await client.replay(conversation, message_id) == events
         assert await client.replay(conversation, message_id, after=7) == events[7:]
         with redis.Redis.from_url(shared_api.site.redis_url) as log:
-            assert log.delete(f"copilot:{{{message_id}}}:stream") == 1
+            assert log.delete(f"copilot:{{{message_id}}}:stream:0") == 1
         assert await client.replay(conversation, message_id) == events
         assert await client.replay(conversation, message_id, after=7) == events[7:]
         assert await client.replay(conversation, message_id, after=len(events)) == []

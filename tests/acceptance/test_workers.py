@@ -20,7 +20,7 @@ from copilot_devstack import TemporaryStores
 from copilot_devstack.processes import wait_until
 from support.api import ENCRYPTION_KEY, Site, StartApi, make_site
 from support.background import add_item, ask_later, check_restarted, ended_message, job_of, ready_item
-from support.clients import Client, Event, check_whole, eventually
+from support.clients import Client, Event, check_whole, eventually, refusal
 from support.lethal_engine import DIE, Nothing
 from support.simulator import SimulatorHandle, scripted
 from support.stack import clone_template
@@ -86,10 +86,10 @@ async def test_a_killed_engines_answer_is_taken_over_and_its_stream_goes_on(
         made = await ended_message(client, conversation, message)
         assert made["status"] == "completed"
         assert made["content"].endswith("word149 ")
-        check_restarted(events, made["content"], restarts=1)
-        assert await client.replay(conversation, message) == events
         job = job_of(site, message)
         assert (job["status"], job["fence"], job["failures"]) == ("completed", 2, 0)
+        check_restarted(events, made["content"], restarts=1)
+        assert await client.replay(conversation, message) == events
         assert job["started_at"] - killed[0] <= TAKEOVER
         assert await bills(site, message) == ["completed"]
 
@@ -357,6 +357,47 @@ async def test_a_cancelled_answer_ends_within_seconds(site: Site, start_api: Sta
         assert (await client.call("POST", path)).status_code == 202
         assert (await ended_message(client, conversation, message, seconds=6))["status"] == "cancelled"
         assert job_of(site, message)["status"] == "completed"
+
+
+async def test_an_answer_cancelled_while_it_waits_ends_without_being_asked(
+    site: Site, start_api: StartApi, workers: Workers
+) -> None:
+    api = start_api(site.environ())
+    async with api.client(site.acme) as client:
+        conversation = await client.conversation()
+        message = await ask_later(client, conversation)
+        assert (
+            await client.call("POST", f"/conversations/{conversation}/messages/{message}/cancel")
+        ).status_code == 202
+        workers(site.environ())
+        made = await ended_message(client, conversation, message)
+        assert (made["status"], made["content"], made["usage"]["output_tokens"]) == ("cancelled", "", 0)
+
+
+async def test_a_conversation_takes_a_bounded_number_of_waiting_answers(site: Site, start_api: StartApi) -> None:
+    api = start_api(site.environ())
+    async with api.client(site.acme) as client:
+        conversation = await client.conversation()
+        for _ in range(20):
+            await ask_later(client, conversation)
+        refusal(await client.ask(conversation, background=True), 409, "CONFLICT")
+        await ask_later(client, await client.conversation())
+
+
+async def test_an_answer_whose_model_is_offered_no_longer_ends_at_once(
+    site: Site, start_api: StartApi, workers: Workers
+) -> None:
+    anthropic = {"anthropic_api_key": "sk-of-tests", "anthropic_base_url": site.simulator.base_urls["anthropic"]}
+    api = start_api(site.environ(**anthropic))
+    workers(site.environ())
+    async with api.client(site.acme) as client:
+        conversation = await client.conversation()
+        asked = await client.ask(conversation, model="anthropic/sim", background=True)
+        message = asked.json()["id"]
+        made = await ended_message(client, conversation, message)
+        assert made["status"] != "completed"
+        job = job_of(site, message)
+        assert (job["status"], job["failures"]) == ("dead", 1)
 
 
 def test_a_worker_that_waits_for_its_database_can_be_stopped(site: Site, workers: Workers) -> None:

@@ -241,3 +241,17 @@ async def test_an_item_of_another_tenant_is_not_there_to_ingest(context: Context
     assert await context.ingest(item.id, by=context.other) == "stale"
     assert await context.ingest(uuid4(), generation=1) == "stale"
     assert (await context.get(item.id)).status == "pending"
+
+
+async def test_an_item_whose_job_is_dead_fails_and_others_wait_on(context: ContextGround) -> None:
+    dead, waiting = await context.add("dead", ingest=False), await context.add("waiting", ingest=False)
+    context.site.rows(
+        "UPDATE jobs SET status = 'dead', error_code = 'GONE', ended_at = now()"
+        " WHERE id = (SELECT job_id FROM context_items WHERE id = %s)",
+        dead.id,
+    )
+    assert context.site.rows("SELECT dispatch.fail_abandoned_items(100)") == [(1,)]
+    failed = await context.get(dead.id)
+    assert failed.error
+    assert (failed.status, failed.error.code) == ("failed", "WORKER_LOST")
+    assert (await context.get(waiting.id)).status == "pending"

@@ -42,6 +42,28 @@ class Ground:
             )
         return message
 
+    async def abandoned(self, count: int) -> list[UUID]:
+        """Answers that wait in one conversation, each for a job that is gone."""
+        repository, conversation, messages = ConversationRepository(), new_id(), [new_id() for _ in range(count)]
+        async with self.db.transaction(self.principal) as tx:
+            await repository.insert(tx, conversation, NewConversation())
+            for position, message in enumerate(messages, 1):
+                sealed = (await tx.cipher()).seal(Purpose.MESSAGE_CONTENT, message, b"")
+                await tx.execute(
+                    "INSERT INTO messages (tenant_id, id, conversation_id, position, role, status, user_id,"
+                    " content_sealed, job_id) VALUES (%s, %s, %s, %s, 'assistant', 'pending', %s, %s, %s)",
+                    [
+                        self.principal.tenant_id,
+                        message,
+                        conversation,
+                        position,
+                        self.principal.user_id,
+                        sealed,
+                        new_id(),
+                    ],
+                )
+        return messages
+
     def sweeper(self, repository: ConversationRepository) -> Sweeper:
         return Sweeper(self.db, self.log, repository, self.models, ProcessId(new_id()), known=list)
 

@@ -45,3 +45,12 @@ async def test_all_answers_of_a_busy_process_end_in_one_go(ground: Ground) -> No
     orphans = [await ground.orphan() for _ in range(25)]
     await ground.sweeper(ConversationRepository()).sweep_all()
     assert {ground.status(orphan) for orphan in orphans} == {"interrupted"}
+
+
+async def test_answers_of_one_conversation_whose_jobs_are_gone_end_one_after_the_other(ground: Ground) -> None:
+    """Two of them cannot be `generating` at once; and no conversation may keep those of others from their end."""
+    waiting, other = await ground.abandoned(3), await ground.orphan()
+    sweeper = ground.sweeper(ConversationRepository())
+    swept = [await sweeper.sweep() for _ in range(4)]
+    assert swept == [2, 1, 1, 0]
+    assert {ground.status(message) for message in [*waiting, other]} == {"interrupted"}

@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from time import time
 from typing import Any, cast
 from uuid import uuid4
 
@@ -121,6 +122,8 @@ class ArqLine:
             function, *args, _queue_name=_queue_key(queue), _job_id=job_id, _expires=_EXPIRES_SECONDS
         )
         pipeline = self._arq.pipeline(transaction=False)
+        # What nobody has taken in time goes: the queue must not grow while no worker is there.
+        pipeline.zremrangebyscore(_queue_key(queue), "-inf", (time() - _EXPIRES_SECONDS) * 1_000)
         pipeline.lpush(_wake_key(queue), wake)
         pipeline.ltrim(_wake_key(queue), 0, _MAX_WAKES - 1)
         await pipeline.execute()

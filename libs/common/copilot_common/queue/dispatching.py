@@ -10,7 +10,7 @@ from copilot_common.platform.db import Database
 from copilot_common.queue.jobs import QUEUES, ClaimedJob
 from copilot_common.queue.ledger import sql
 
-_SWEEP_JOBS = 100
+_SWEEP_JOBS = 500  # each way; beyond it the next sweep goes on
 _PRUNE_JOBS = 1_000
 _DEAD_AGE = timedelta(days=30)  # somebody may want to see why, and redrive
 

@@ -20,6 +20,7 @@ from copilot_common.queue.jobs import Job, JobLost, NewJob
 from copilot_common.tenancy import Transaction
 
 sql = Queries(__package__)
+_encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode  # a payload may hold a hundred ids
 
 LAST_ID = UUID(int=2**128 - 1)
 CANCEL = "cancel"
@@ -27,7 +28,8 @@ CANCEL = "cancel"
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as its tenant's admins see it. `kind` is name and payload version."""
+    """A job as its tenant's admins see it. `kind` is name and payload version; `run_after` is null for one that waits
+    for a signal alone."""
 
     id: UUID
     queue: str
@@ -39,7 +41,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     max_failures: int
     error_code: str | None
     error_text: str | None
-    run_after: datetime
+    run_after: datetime | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -62,7 +64,7 @@ class Ledger:
             "kind": new.type.kind,
             "class": int(new.type.job_class),
             "priority": new.priority,
-            "payload": msgspec.msgpack.encode(new.payload),
+            "payload": _encode(new.payload),
             "delay_seconds": new.delay.total_seconds(),
             "user_id": tx.principal.acting_user,
             "api_key_id": tx.principal.api_key_id,

@@ -84,14 +84,14 @@ RETURNING queue
 
 -- name: get_job
 -- One job of the tenant.
-SELECT id, queue, kind, status, priority, failures, lapses, max_failures, error_code, error_text, run_after, created_at,
-    started_at, ended_at
+SELECT id, queue, kind, status, priority, failures, lapses, max_failures, error_code, error_text,
+    nullif(run_after, 'infinity') AS run_after, created_at, started_at, ended_at
 FROM jobs WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 
 -- name: list_jobs
 -- A page, newest first; without a cursor `before` lies after all ids.
-SELECT id, queue, kind, status, priority, failures, lapses, max_failures, error_code, error_text, run_after, created_at,
-    started_at, ended_at
+SELECT id, queue, kind, status, priority, failures, lapses, max_failures, error_code, error_text,
+    nullif(run_after, 'infinity') AS run_after, created_at, started_at, ended_at
 FROM jobs
 WHERE tenant_id = %(tenant_id)s AND id < %(before)s
     AND (%(queue)s::text IS NULL OR queue = %(queue)s) AND (%(status)s::text IS NULL OR status = %(status)s)

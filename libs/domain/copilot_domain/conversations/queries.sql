@@ -168,6 +168,11 @@ DO UPDATE SET rating = excluded.rating, comment_sealed = excluded.comment_sealed
 SELECT tenant_id, conversation_id, message_id, user_id, fence
 FROM dispatch.claim_lapsed_generations(%(process_id)s, %(known)s, %(limit)s)
 
+-- name: are_enough_waiting
+-- Whether so many answers of a conversation have not begun.
+SELECT count(*) >= %(enough)s FROM messages
+WHERE tenant_id = %(tenant_id)s AND conversation_id = %(conversation_id)s AND status = 'pending'
+
 -- name: queue_turn
 -- Two more messages of a locked conversation: the user's, and the answer that a job will make. Returns when that was.
 WITH numbered AS (
@@ -196,7 +201,7 @@ SELECT now() FROM numbered
 -- An answer that a job is to make, locked; with its question, its conversation, and whether an earlier one is unfinished.
 SELECT a.status, a.position, a.fence, a.created_at,
     q.id AS question_id, q.content_sealed AS question_sealed, q.documents_sealed, c.model AS conversation_model,
-    c.system_prompt_sealed,
+    c.system_prompt_sealed, a.cancel_requested,
     EXISTS (
         SELECT FROM messages e
         WHERE e.tenant_id = a.tenant_id AND e.conversation_id = a.conversation_id AND e.position < a.position

@@ -9,17 +9,18 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from redis.exceptions import RedisError
 
-from copilot_common.base.errors import NotFound
+from copilot_common.base.errors import InvalidInput, NotFound
 from copilot_common.base.ids import ProcessId
-from copilot_common.encryption import SEAL_OVERHEAD_BYTES, Purpose, TenantCipher
+from copilot_common.encryption import SEAL_OVERHEAD_BYTES, DecryptionError, Purpose, TenantCipher
 from copilot_common.llm.estimates import BYTES_PER_TOKEN, estimate_usage
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.llm.types import ChatMessage
-from copilot_common.queue import Job, complete, hold, park
+from copilot_common.queue import Job, JobFailed, complete, hold, park
 from copilot_common.tenancy import TenantDatabase, Transaction
-from copilot_domain.conversations.generation.events import EventRecord
+from copilot_domain.conversations.generation.events import EventBatch, EventRecord
 from copilot_domain.conversations.generation.log import StreamLog
 from copilot_domain.conversations.generation.service import GenerationService
 from copilot_domain.conversations.generation.starting import Plan, StartedTurn, build_request, plan_turn
@@ -28,6 +29,7 @@ from copilot_domain.conversations.repository import decode_documents, open_optio
 from copilot_domain.conversations.types import Ask
 
 _TURN_NOT_YET = timedelta(seconds=1)
+_LOG_TRIES = 3
 _LOGS_LOOKED_AT = 3  # each but the first is of a worker that died within milliseconds of taking over
 
 
@@ -42,6 +44,7 @@ class _Taken:
     documents_sealed: bytes | None
     conversation_model: str | None
     system_prompt_sealed: bytes | None
+    cancel_requested: bool
     is_waiting: bool
 
     def ask(self, cipher: TenantCipher, payload: GenerateMessage) -> Ask:
@@ -105,14 +108,22 @@ class BackgroundGenerator:
             return
         cipher = await self._db.cipher(job.principal)
         payload = job.payload
-        ask = taken.ask(cipher, payload)
         prompt = taken.system_prompt_sealed
-        system = open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, payload.conversation_id, prompt)
-        model = self._models.resolve(payload.model or taken.conversation_model)
-        plan = await plan_turn(ask, model, taken.conversation_model, system)
-        turn, owned = await self._own(job, taken, plan, ask, system, cipher)
+        try:
+            ask = taken.ask(cipher, payload)
+            system = open_optional(cipher, Purpose.CONVERSATION_SYSTEM_PROMPT, payload.conversation_id, prompt)
+            model = self._models.resolve(payload.model or taken.conversation_model)
+            plan = await plan_turn(ask, model, taken.conversation_model, system)
+        except (InvalidInput, DecryptionError) as error:  # a model that is no longer offered: it stays like that
+            raise JobFailed(error.code, error.message, is_final=True) from None
+        try:
+            turn, owned = await self._own(job, taken, plan, ask, system, cipher)
+        except UniqueViolation:  # a streamed question of the same conversation is being answered since
+            async with self._db.transaction(job.principal) as tx:
+                await park(tx, job, _TURN_NOT_YET)
+            return
         record = await self._record(taken, owned, cipher, payload.message_id)
-        await self._generations.run_job(job, payload.conversation_id, turn, record)
+        await self._generations.run_job(job, payload.conversation_id, turn, record, is_cancelled=taken.cancel_requested)
 
     async def _look(self, job: Job[GenerateMessage]) -> _Taken | None:
         """None where there is nothing to do now: parked, ended already, or its conversation is gone."""
@@ -172,14 +183,25 @@ class BackgroundGenerator:
         record = owned.record(cipher, message_id)
         if taken.status == "generating":
             for fence in range(taken.fence, max(taken.fence - _LOGS_LOOKED_AT, 0), -1):
-                try:
-                    events = await self._log.close(cipher, message_id, fence, after=len(record))
-                except (RedisError, OSError, TimeoutError):
+                events = await self._close_log(cipher, message_id, fence, after=len(record))
+                if events is None:
                     break
                 if events:
                     record.extend(payload for _, payload in events)
                     break
         return record
+
+    async def _close_log(self, cipher: TenantCipher, message_id: UUID, fence: int, *, after: int) -> EventBatch | None:
+        """None when Redis is away. One that is only slow is asked again: without the log, a reader who has seen more
+        than the last checkpoint would miss the `restart`."""
+        for _ in range(_LOG_TRIES):
+            try:
+                return await self._log.close(cipher, message_id, fence, after=after)
+            except TimeoutError:
+                continue
+            except (RedisError, OSError):
+                return None
+        return None
 
 
 def _key(job: Job[GenerateMessage]) -> dict[str, object]:

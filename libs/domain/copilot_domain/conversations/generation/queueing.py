@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from copilot_common.base.errors import InvalidInput, Unavailable
+from copilot_common.base.errors import Conflict, InvalidInput, Unavailable
 from copilot_common.base.ids import new_id
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.queue import Ledger, NewJob
@@ -15,6 +15,8 @@ from copilot_domain.conversations.jobs import GENERATE_MESSAGE, GenerateMessage
 from copilot_domain.conversations.repository import ConversationRepository, sql
 from copilot_domain.conversations.types import Ask, Message
 
+_MAX_WAITING = 20  # of one conversation: each that waits looks once a second whether its turn has come
+
 
 class TurnQueue:
     def __init__(self, db: TenantDatabase, models: ModelRegistry, ledger: Ledger) -> None:
@@ -26,7 +28,8 @@ class TurnQueue:
     async def queue(
         self, principal: Principal, conversation_id: UUID, ask: Ask, claim: idempotency.Claim | None
     ) -> Message:
-        """The pending answer. Raises NotFound, or InvalidInput for what its model could not be asked."""
+        """The pending answer. Raises NotFound, Conflict when too many wait, or InvalidInput for what its model could
+        not be asked."""
         if ask.context is not None and ask.context.query is not None:
             raise InvalidInput({"context.search": "must be true for a background message: the question is the query"})
         async with self._db.transaction(principal) as tx:
@@ -40,6 +43,9 @@ class TurnQueue:
             return (await self._repository.message(tx, conversation_id, answer_id)).open(await tx.cipher())
 
     async def _insert(self, tx: Transaction, conversation_id: UUID, ask: Ask) -> UUID:
+        key = {"tenant_id": tx.principal.tenant_id, "conversation_id": conversation_id}
+        if await tx.fetch_value(sql["are_enough_waiting"], {**key, "enough": _MAX_WAITING}):
+            raise Conflict(f"{_MAX_WAITING} answers of this conversation are waiting already; let some of them end.")
         answer_id = new_id()
         payload = GenerateMessage(
             conversation_id=conversation_id,
@@ -53,9 +59,8 @@ class TurnQueue:
         turn = sealed_turn(await tx.cipher(), user_message_id=new_id(), answer_id=answer_id, ask=ask)
         params = {
             **turn,
-            "tenant_id": tx.principal.tenant_id,
+            **key,
             "user_id": tx.principal.acting_user,
-            "conversation_id": conversation_id,
             "job_id": job_id,
         }
         if await tx.fetch_value(sql["queue_turn"], params) is None:

@@ -128,14 +128,25 @@ class GenerationService:
     async def ask_later(
         self, principal: Principal, conversation_id: UUID, ask: Ask, *, claim: Claim | None = None
     ) -> Message:
-        """Store the turn and have it answered in the background; the pending answer. Raises NotFound, InvalidInput."""
+        """Store the turn and have it answered in the background; the pending answer.
+
+        Raises NotFound, Conflict or InvalidInput.
+        """
         return await self._queue.queue(principal, conversation_id, ask, claim)
 
     async def run_job(
-        self, job: Job[GenerateMessage], conversation_id: UUID, turn: StartedTurn, record: EventRecord
+        self,
+        job: Job[GenerateMessage],
+        conversation_id: UUID,
+        turn: StartedTurn,
+        record: EventRecord,
+        *,
+        is_cancelled: bool = False,
     ) -> None:
-        """Make a background answer, to its end. Cancelled, it leaves the answer to whoever takes the job over. Raises
-        JobLost."""
+        """Make a background answer, to its end; with `is_cancelled` its model is not asked.
+
+        When this call is itself cancelled, the answer is left to whoever takes the job over. Raises JobLost.
+        """
         generation = RunningGeneration(
             principal=job.principal,
             conversation_id=conversation_id,
@@ -147,10 +158,10 @@ class GenerationService:
         )
         self._running[turn.answer_id] = generation
         self._active.set(len(self._running))
-        if len(record):
-            self._log.append(
-                generation, urgent=True
-            )  # before anything else: readers of the log before look for it here
+        if is_cancelled:
+            generation.stop("cancelled")
+        if len(record):  # before anything else: readers of the log before look for it here
+            self._log.append(generation, urgent=True)
         task = generation.task = asyncio.create_task(self._generate(generation), name="generation")
         try:
             await asyncio.shield(task)
@@ -194,7 +205,8 @@ class GenerationService:
 
     async def _generate(self, generation: RunningGeneration) -> None:
         try:
-            await self._grounder.ground(generation)
+            if not generation.is_stopped():
+                await self._grounder.ground(generation)
             outcome = await self._generator.run(generation)
             if generation.stop_reason == "handed_over":
                 return
