@@ -86,7 +86,7 @@ async def test_keys_expire_once_their_bucket_is_full(redis: Redis) -> None:
 async def test_limits_hold_after_redis_lost_its_scripts_and_data(redis: Redis) -> None:
     limiter, bucket = Limiter(redis, CollectorRegistry()), Bucket("{t}:p", Limit(1, 3_600_000))
     await limiter.consume(bucket)
-    await redis.flushall()
+    await redis.flushdb()
     await redis.script_flush()
     assert (await limiter.consume(bucket)).allowed
     assert not (await limiter.consume(bucket)).allowed

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from loguru import logger
 from psycopg.errors import UniqueViolation
 from redis.exceptions import RedisError
 
@@ -199,8 +200,10 @@ class BackgroundGenerator:
                 return await self._log.close(cipher, message_id, fence, after=after)
             except TimeoutError:
                 continue
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
+                logger.bind(error_type=type(error).__name__).warning("Stream log not closed")
                 return None
+        logger.warning("Stream log not closed")
         return None
 
 
