@@ -1,46 +1,24 @@
 """The API as a process of the stack."""
 
-import http.client
 import ipaddress
-import os
 import signal
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from copilot_devstack.errors import StackError
-from copilot_devstack.home import Home
 from copilot_devstack.ports import LOOPBACK, free_port, holder, is_free, next_free_port
-from copilot_devstack.server import Server
+from copilot_devstack.service_server import ServiceServer
 
 DEFAULT_PORT = 8080
 DEFAULT_RATE_LIMIT = "100000"
 
 
-class ApiServer(Server):
-    """`connections` gives the settings that only the stack knows (URLs, secrets); they win over `environ`'s.
-
-    Everything else in `environ` is passed through: provider keys, and whatever else the API reads.
-    """
-
+class ApiServer(ServiceServer):
     name = "api"
     title = "API"
+    module = "copilot_api"
     # Longer than DRAIN_SECONDS, in which running answers may end.
     stop_steps = ((signal.SIGTERM, 30.0), (signal.SIGKILL, 10.0))
     parent_death_signal = signal.SIGTERM
-
-    def __init__(
-        self,
-        home: Home,
-        *,
-        environ: Mapping[str, str],
-        connections: Callable[[], Mapping[str, str]],
-        ends_with_parent: bool = False,
-    ) -> None:
-        super().__init__(home, ends_with_parent=ends_with_parent)
-        self._home = home
-        self._environ = environ
-        self._connections = connections
 
     @property
     def base_url(self) -> str:
@@ -55,23 +33,8 @@ class ApiServer(Server):
         """PORT was given, so no other one may be taken instead."""
         return bool(self._environ.get("PORT"))
 
-    def _command(self, port: int) -> list[str]:
-        return [sys.executable, "-m", "copilot_api"]
-
-    def _folder(self) -> Path:
-        return self._home.path
-
-    def _environment(self, port: int) -> Mapping[str, str]:
-        return {
-            "PATH": os.defpath,
-            "NODE_ENV": "development",
-            **self._environ,
-            **self._connections(),
-            "RATE_LIMIT_REQUESTS": self.rate_limit,
-            "HOST": self._host,
-            "PORT": str(port),
-            "PYTHONUNBUFFERED": "1",
-        }
+    def _listening(self, port: int) -> Mapping[str, str]:
+        return {"RATE_LIMIT_REQUESTS": self.rate_limit, "HOST": self._host, "PORT": str(port)}
 
     def _choose_port(self, last: int | None) -> int:
         wanted = self._wanted_port()
@@ -112,12 +75,6 @@ class ApiServer(Server):
             return LOOPBACK
         return f"[{host}]" if host.version == 6 else str(host)
 
-    def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(self._address.strip("[]"), self.port, timeout=2)
-        try:
-            connection.request("GET", "/health/ready")
-            return connection.getresponse().status == http.client.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+    @property
+    def _probed_host(self) -> str:
+        return self._address.strip("[]")
