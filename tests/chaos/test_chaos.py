@@ -185,7 +185,9 @@ class Chaos:
                 return []
 
         rows: Any = await eventually(asked, seconds=30, what="PostgreSQL")
-        return rows[0][0]  # type: ignore[no-any-return]
+        (now,) = rows[0]
+        assert isinstance(now, datetime)
+        return now
 
 
 @pytest.fixture

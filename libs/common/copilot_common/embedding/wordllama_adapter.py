@@ -43,10 +43,11 @@ def _load() -> Any:
 
 
 def _embed(model: Any, texts: list[str]) -> list[list[float]]:
-    import numpy  # noqa: PLC0415
+    import numpy  # noqa: PLC0415 — as wordllama: only in the process that embeds
 
     vectors = model.embed(texts, norm=False)
     lengths = numpy.linalg.norm(vectors, axis=1, keepdims=True)
     # An empty text, or one without a known token, has no direction (its mean is 0 / 0).
     safe = numpy.nan_to_num(vectors / numpy.where(lengths > 0, lengths, 1))
-    return safe.tolist()  # type: ignore[no-any-return]
+    embedded: list[list[float]] = safe.tolist()
+    return embedded
