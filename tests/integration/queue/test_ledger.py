@@ -375,6 +375,15 @@ async def test_each_of_very_many_tenants_has_its_turn_before_any_has_its_second(
     assert set(served) == made
 
 
+async def test_what_a_worker_does_not_know_is_no_wall_before_what_it_knows(ground: Ground) -> None:
+    """While versions are mixed, an old worker looks past more tenants than one claim sees."""
+    last = max(many_tenants(ground, 150))
+    ground.rows("UPDATE jobs SET kind = 'other.do/1' WHERE tenant_id = %s", last)
+    process = ground.process()
+    claims = [await process.claim(known=["other.do/1"]) for _ in range(2)]
+    assert [job.tenant_id for claimed in claims for job in claimed] == [last] * 3
+
+
 async def test_a_user_without_membership_has_no_role(ground: Ground) -> None:
     await ground.enqueue()
     ground.rows("DELETE FROM memberships WHERE user_id = %s", ground.acme.user_id)

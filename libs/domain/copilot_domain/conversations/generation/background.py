@@ -21,8 +21,9 @@ from copilot_common.llm.registry import ModelRegistry
 from copilot_common.llm.types import ChatMessage
 from copilot_common.queue import Job, JobFailed, complete, hold, park
 from copilot_common.tenancy import TenantDatabase, Transaction
-from copilot_domain.conversations.generation.events import EventBatch, EventRecord
+from copilot_domain.conversations.generation.events import EventBatch, EventRecord, MessageStart
 from copilot_domain.conversations.generation.log import StreamLog
+from copilot_domain.conversations.generation.running import SHOWN_AHEAD
 from copilot_domain.conversations.generation.service import GenerationService
 from copilot_domain.conversations.generation.starting import Plan, StartedTurn, build_request, plan_turn
 from copilot_domain.conversations.jobs import GenerateMessage
@@ -123,8 +124,18 @@ class BackgroundGenerator:
             async with self._db.transaction(job.principal) as tx:
                 await park(tx, job, _TURN_NOT_YET)
             return
-        record = await self._record(taken, owned, cipher, payload.message_id)
-        await self._generations.run_job(job, payload.conversation_id, turn, record, is_cancelled=taken.cancel_requested)
+        record = owned.record(cipher, payload.message_id)
+        checkpointed = len(record)
+        if taken.status == "generating":
+            await self._add_shown(record, taken.fence, cipher, payload.message_id)
+        await self._generations.run_job(
+            job,
+            payload.conversation_id,
+            turn,
+            record,
+            checkpointed=checkpointed,
+            is_cancelled=taken.cancel_requested,
+        )
 
     async def _look(self, job: Job[GenerateMessage]) -> _Taken | None:
         """None where there is nothing to do now: parked, ended already, or its conversation is gone."""
@@ -178,26 +189,26 @@ class BackgroundGenerator:
         texts = [(row.role, cipher.open_text(Purpose.MESSAGE_CONTENT, row.id, row.content_sealed)) for row in rows]
         return [ChatMessage(role, text) for role, text in texts if text]
 
-    async def _record(self, taken: _Taken, owned: _Owned, cipher: TenantCipher, message_id: UUID) -> EventRecord:
-        """What the workers before had shown: the last checkpoint, and what a log has beyond it. The newest log has all;
-        but its worker may have died before it could begin it."""
-        record = owned.record(cipher, message_id)
-        if taken.status == "generating":
-            for fence in range(taken.fence, max(taken.fence - _LOGS_LOOKED_AT, 0), -1):
-                events = await self._close_log(cipher, message_id, fence, after=len(record))
-                if events is None:
-                    break
-                if events:
-                    record.extend(payload for _, payload in events)
-                    break
-        return record
+    async def _add_shown(self, record: EventRecord, last_fence: int, cipher: TenantCipher, message_id: UUID) -> None:
+        """What the workers before had shown beyond the last checkpoint. The newest log has all of it, but its worker
+        may have died before it could begin it. With the logs lost it is only known how much can have been shown: those
+        numbers are passed over, or a reader who had seen them would miss the `restart`."""
+        for fence in range(last_fence, max(last_fence - _LOGS_LOOKED_AT, 0), -1):
+            events = await self._close_log(cipher, message_id, fence)
+            if events is None:
+                break
+            if events:
+                record.extend(payload for _, payload in events[len(record) :])
+                return
+        if not len(record):
+            record.add(MessageStart(message_id))
+        record.pad(SHOWN_AHEAD)
 
-    async def _close_log(self, cipher: TenantCipher, message_id: UUID, fence: int, *, after: int) -> EventBatch | None:
-        """None when Redis is away. One that is only slow is asked again: without the log, a reader who has seen more
-        than the last checkpoint would miss the `restart`."""
+    async def _close_log(self, cipher: TenantCipher, message_id: UUID, fence: int) -> EventBatch | None:
+        """None when Redis is away. One that is only slow is asked again."""
         for _ in range(_LOG_TRIES):
             try:
-                return await self._log.close(cipher, message_id, fence, after=after)
+                return await self._log.close(cipher, message_id, fence)
             except TimeoutError:
                 continue
             except (RedisError, OSError) as error:

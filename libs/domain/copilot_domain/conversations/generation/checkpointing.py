@@ -1,4 +1,7 @@
-"""Every 2 s the text so far of every running answer goes to PostgreSQL; what comes back is who was asked to stop."""
+"""Every 2 s the text so far of every running answer goes to PostgreSQL; what comes back is who was asked to stop.
+
+A background answer that grows fast is stored sooner: its readers are shown only so much that is not (`SHOWN_AHEAD`).
+"""
 
 import asyncio
 from collections import defaultdict
@@ -12,24 +15,29 @@ from copilot_common.base.errors import CopilotError
 from copilot_common.base.ids import ProcessId
 from copilot_common.encryption import Purpose
 from copilot_common.tenancy import TenantDatabase
+from copilot_domain.conversations.generation.log import StreamLog
 from copilot_domain.conversations.generation.rows import Checkpoint, write_checkpoints
 from copilot_domain.conversations.generation.running import RunningGeneration
 
 CHECKPOINT_SECONDS = 2.0
+_LOOK_SECONDS = 0.25
 _BATCH = 50  # answers per statement: bounds how long the loop is busy sealing, and how long rows are locked
 
 
 class Checkpointer:
     """`running` is the live collection of this process's generations."""
 
-    def __init__(self, db: TenantDatabase, running: Iterable[RunningGeneration], process_id: ProcessId) -> None:
+    def __init__(
+        self, db: TenantDatabase, log: StreamLog, running: Iterable[RunningGeneration], process_id: ProcessId
+    ) -> None:
         self._db = db
+        self._log = log
         self._running = running
         self._process_id = process_id
 
     async def run_forever(self) -> None:
         while True:
-            await asyncio.sleep(CHECKPOINT_SECONDS / 2)
+            await asyncio.sleep(_LOOK_SECONDS)
             try:
                 await self.checkpoint_due()
             except Exception as error:  # this loop must outlive any one fault: cancel and takeover hang on it
@@ -39,7 +47,7 @@ class Checkpointer:
         due_before = monotonic() - CHECKPOINT_SECONDS
         by_tenant: dict[object, list[RunningGeneration]] = defaultdict(list)
         for generation in self._running:
-            if generation.checkpointed_at <= due_before:
+            if generation.checkpointed_at <= due_before or generation.is_far_ahead:
                 by_tenant[generation.principal.tenant_id].append(generation)
         for generations in by_tenant.values():
             for batch in _batches(generations, _BATCH):
@@ -54,7 +62,10 @@ class Checkpointer:
         async with self._db.transaction(generations[0].principal) as tx:
             results = {row.id: row for row in await write_checkpoints(tx, self._process_id, checkpoints)}
         for generation, count in zip(generations, counts, strict=True):
-            generation.checkpointed_at, generation.checkpointed_events = monotonic(), count
+            generation.checkpointed_at = monotonic()
+            generation.checkpointed_events = max(generation.checkpointed_events, count)  # it may have ended meanwhile
+            if generation.job is not None:
+                self._log.append(generation)  # what waited for this
             row = results.get(generation.message_id)
             if row is None:
                 # Being stored in this very moment, or taken over by another process.

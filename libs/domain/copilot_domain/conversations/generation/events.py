@@ -91,6 +91,11 @@ class EventRecord:
     def add(self, event: MessageStart | MessageEnd | StreamError | Citation) -> None:
         self._add_json(event_json(event))
 
+    def pad(self, count: int) -> None:
+        """Take so many numbers with events that say nothing."""
+        for _ in range(count):
+            self.add_text("")
+
     def restart(self, reason: str) -> None:
         """The text so far counts no more. Its events stay in the stream: as themselves, since the content, from which
         deltas are otherwise rebuilt, is the new one's."""

@@ -49,6 +49,7 @@ class Finisher:
             generation.answer.set_exception(fault)
             return
         generation.record.add(last)
+        generation.checkpointed_events = len(generation.record)
         if generation.streamed:
             self._log.append(generation, urgent=True)
         else:

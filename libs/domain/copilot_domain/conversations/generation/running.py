@@ -16,6 +16,10 @@ from copilot_domain.conversations.jobs import GenerateMessage
 from copilot_domain.conversations.types import Message
 from copilot_domain.idempotency import Claim
 
+SHOWN_AHEAD = 256
+"""How many events of a background answer may be shown that no checkpoint has. Whoever takes it over with its stream log
+lost knows from this which numbers its readers may have seen."""
+
 StopReason = Literal["cancelled", "interrupted", "lost", "handed_over"]
 
 
@@ -32,6 +36,7 @@ class RunningGeneration:
         claim: Claim | None,
         job: Job[GenerateMessage] | None = None,
         record: EventRecord | None = None,
+        checkpointed: int = 0,
     ) -> None:
         self.principal = principal
         self.conversation_id = conversation_id
@@ -54,7 +59,7 @@ class RunningGeneration:
         self.began_at = monotonic()
         self.first_token_at: float | None = None
         self.checkpointed_at = self.began_at
-        self.checkpointed_events = 0
+        self.checkpointed_events = checkpointed
         self.stop_reason: StopReason | None = None
         self.is_asking = False
         self.is_finishing = False
@@ -76,9 +81,15 @@ class RunningGeneration:
         """May change at every await."""
         return self.stop_reason is not None
 
+    @property
+    def is_far_ahead(self) -> bool:
+        """Whether a checkpoint should not wait for its time, lest the readers wait for the checkpoint."""
+        return self.job is not None and len(self.record) - self.checkpointed_events > SHOWN_AHEAD // 2
+
     def unlogged(self) -> tuple[int, list[bytes]]:
         first = self._logged + 1
-        payloads = self.record.payloads[self._logged :]
+        limit = None if self.job is None else self.checkpointed_events + SHOWN_AHEAD
+        payloads = self.record.payloads[self._logged : limit]
         self._logged += len(payloads)
         return first, payloads
 

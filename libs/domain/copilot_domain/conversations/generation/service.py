@@ -63,7 +63,7 @@ class GenerationService:
         self._grounder = Grounder(search)
         self._generator = Generator(log)
         self._finisher = Finisher(db, log, ledger, process_id)
-        self._checkpointer = Checkpointer(db, self._running.values(), process_id)
+        self._checkpointer = Checkpointer(db, log, self._running.values(), process_id)
         self._sweeper = Sweeper(db, log, repository, models, process_id, self._known)
         self._follower = Follower(db, log, repository)
 
@@ -141,9 +141,11 @@ class GenerationService:
         turn: StartedTurn,
         record: EventRecord,
         *,
+        checkpointed: int,
         is_cancelled: bool = False,
     ) -> None:
-        """Make a background answer, to its end; with `is_cancelled` its model is not asked.
+        """Make a background answer, to its end; with `is_cancelled` its model is not asked. `checkpointed`: so many
+        events of the record are stored.
 
         When this call is itself cancelled, the answer is left to whoever takes the job over. Raises JobLost.
         """
@@ -155,6 +157,7 @@ class GenerationService:
             claim=None,
             job=job,
             record=record,
+            checkpointed=checkpointed,
         )
         self._running[turn.answer_id] = generation
         self._active.set(len(self._running))
