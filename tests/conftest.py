@@ -4,6 +4,7 @@ Under xdist the controller owns them and hands their URLs to the workers; withou
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,11 @@ def shared_stack(config: pytest.Config) -> StackUrls:
         stores.start()
     stores = config.stash[_STORES]
     return StackUrls(stores.postgres.admin_url, stores.redis.url)
+
+
+def pytest_configure() -> None:
+    """A shell's background job has SIGINT ignored, and so would have all that the tests start and interrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

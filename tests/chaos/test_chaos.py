@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import redis
 
+from chaos.hooks import Hooks, listening
 from chaos.load import TEXT, Load
 from copilot_devstack import TemporaryStores
 from support.api import Site, StartApi, make_site
@@ -202,12 +203,12 @@ async def test_whatever_was_accepted_ends_once(
 ) -> None:
     site = make_site(clone_template(stores.postgres.admin_url), stores.redis.url, simulator)
     site.rows(_WATCH)
-    environ = site.environ()
+    environ = site.environ(egress_allow="127.0.0.1")
     api = start_api(environ)
     alive = [workers(environ, command, ready=False) for command in (ENGINE, CONTEXT, ENGINE, CONTEXT)]
     wait_ready(*alive)
     chaos = Chaos(site, stores, workers, alive)
-    async with api.client(site.acme) as client:
+    async with api.client(site.acme) as client, listening(client) as hooks:
         load = Load(client)
         async with asyncio.TaskGroup() as group:  # what fails in one of the two ends both
             group.create_task(load.run())
@@ -219,11 +220,13 @@ async def test_whatever_was_accepted_ends_once(
         takeovers = chaos.takeovers()
         restarts = await check_messages(site, client, load)
         await check_items(client, load)
+        check_news(load, hooks)
     statuses = Counter(row[0] for row in site.rows("SELECT status FROM jobs"))
     sys.stderr.write(
         f"\nchaos: {len(load.messages)} messages ({restarts} restarts), {len(load.items)} items,"
         f" searches {dict(load.searches)}, refused {dict(load.refused)}; kills {dict(chaos.kills)},"
         f" {len(takeovers)} take-overs, the longest {max(takeovers, default=timedelta()).total_seconds():.1f} s;"
+        f" {len(hooks.news)} webhooks in {hooks.attempts.total()} attempts;"
         f" settled in {settling:.1f} s; jobs {dict(statuses)}; {len(load.live)} followed live\n"
     )
     assert set(statuses) == {"completed"}
@@ -276,3 +279,10 @@ async def check_items(client: Client, load: Load) -> None:
         answer = await client.call("POST", "/context/search", {"query": item.word, "limit": 1, "mode": "text"})
         assert answer.status_code == 200, answer.text
         assert [hit["item_id"] for hit in answer.json()["results"]] == [item.id]
+
+
+def check_news(load: Load, hooks: Hooks) -> None:
+    """Everything was told of once, however often it was tried."""
+    assert hooks.count("message.created", "message_id") == Counter(message for _, message in load.messages)
+    assert hooks.count("context.ready", "item_id") == Counter(item.id for item in load.items)
+    assert hooks.attempts.total() > len(hooks.news), "no delivery was tried again: nothing was proved"
