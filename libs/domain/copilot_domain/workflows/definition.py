@@ -1,7 +1,7 @@
 """What a workflow is made of, as the wire shows it.
 
 A text in which values are wanted is a template (`"Dear {{ inputs.name }}"`); one that begins with `=` is a CEL
-expression and keeps its value's type (`"=steps.find.output.items"`). Where a field is said to be CEL, it is without `=`.
+expression and keeps its value's type (`"=steps.find.output.items"`). Where a field is said to be CEL, without `=`.
 """
 
 from typing import Literal, get_args
@@ -126,7 +126,7 @@ CONFIGS: dict[StepType, type[Config]] = {
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The n-th pause is `backoff_ms * 2^(n-1)`, at most `max_backoff_ms`. Only what may succeed later is tried again."""
+    """The n-th pause is `backoff_ms * 2^(n-1)`, at most `max_backoff_ms`. Only what may succeed later is tried anew."""
 
     max_attempts: int = 1
     backoff_ms: int = 1_000

@@ -1,12 +1,14 @@
 """A definition as the state machine walks it: which step belongs to which scope, and what follows it there.
 
-A scope is a line that one token walks: the workflow itself, a branch of a `parallel`, one iteration of a `loop`. Inside,
-every way leads forward, so a token arrives at the scope's end after as many steps as the scope has, at most.
+A scope is a line that one token walks: the workflow itself, a branch of a `parallel`, one iteration of a `loop`. There
+every way leads forward, so a token arrives at its end after as many steps as the scope has, at most.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
+from typing import cast
 
 from copilot_domain.workflows.definition import Definition, GoTo, LoopConfig, ParallelConfig, Step
 
@@ -31,12 +33,10 @@ class Program:
         return Scope(self.definition.entry_point, self._links(self.definition.steps))
 
     def branch(self, step: Step, index: int) -> Scope:
-        assert isinstance(step.config, ParallelConfig)
-        return self._listed(step.config.branches[index])
+        return self._listed(cast(ParallelConfig, step.config).branches[index])
 
     def body(self, step: Step) -> Scope:
-        assert isinstance(step.config, LoopConfig)
-        return self._listed(step.config.body)
+        return self._listed(cast(LoopConfig, step.config).body)
 
     def after_error(self, step: Step, scope: Scope) -> str | None:
         """Where a scope goes on after `step` failed for good; asked only where `on_error` is not `fail`."""
@@ -45,7 +45,7 @@ class Program:
         return scope.follows.get(step.id)
 
     def _listed(self, ids: Sequence[str]) -> Scope:
-        in_order = dict(zip(ids, ids[1:], strict=False))
+        in_order = dict(pairwise(ids))
         return Scope(ids[0], in_order | self._links([self.steps[each] for each in ids]))
 
     @staticmethod

@@ -7,6 +7,7 @@ that is running). Facts about what is not going on any more, or for the second t
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from copilot_domain.workflows.definition import JoinCount, LoopConfig, ParallelConfig, Step
 from copilot_domain.workflows.program import Program, Scope
@@ -184,10 +185,9 @@ class Machine:
                 self._advance(fact.path, leaf.step_id, fact.at)
 
     def _checked(self, frame: _Frame, goes_on: bool, at: float) -> None:
-        assert isinstance(frame.step.config, LoopConfig)
         if not goes_on:
             self._leave(frame, at)
-        elif frame.begun >= (limit := frame.step.config.max_iterations):
+        elif frame.begun >= (limit := cast(LoopConfig, frame.step.config).max_iterations):
             self._fail_frame(frame, _too_many(frame, limit), at)
         else:
             frame.parts.append(None)
@@ -233,8 +233,7 @@ class Machine:
             self._begin_scope(frame, at)
 
     def _join(self, frame: _Frame, at: float) -> None:
-        assert isinstance(frame.step.config, ParallelConfig)
-        needed = _needed(frame.step.config)
+        needed = _needed(cast(ParallelConfig, frame.step.config))
         if needed is None:
             if not frame.active:
                 self._leave(frame, at)
