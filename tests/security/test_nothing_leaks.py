@@ -9,7 +9,7 @@ from psycopg import sql
 from redis import Redis
 
 from support.api import ENCRYPTION_KEY, JWT_SECRET, PASSWORD, PROVIDER_KEY, ApiProcess, SharedApi, Site, StartApi
-from support.clients import Client
+from support.clients import Client, eventually
 from support.simulator import scripted
 
 FIELDS = ["timestamp", "level", "service", "trace_id", "span_id", "tenant_id", "user_id", "message"]
@@ -131,7 +131,11 @@ async def test_one_trace_id_runs_through_a_request(shared_api: SharedApi) -> Non
     trace, site = uuid4().hex, shared_api.site
     async with shared_api.process.client(site.acme, traceparent=f"00-{trace}-00f067aa0ba902b7-01") as client:
         await client.conversation()
-    line = next(line for line in shared_api.process.log_lines if line["trace_id"] == trace)
+
+    async def found() -> dict[str, Any] | None:
+        return next((line for line in shared_api.process.log_lines if line["trace_id"] == trace), None)
+
+    line = await eventually(found, what="the request's line in the log")  # written once the answer is on its way
     assert line["span_id"] != "00f067aa0ba902b7"
     assert (line["tenant_id"], line["user_id"]) == (site.acme.tenant_id, site.acme.user_id)
 
