@@ -22,20 +22,21 @@ class Scope:
 
 
 class Program:
-    """Made from a valid definition."""
+    """Made from a valid definition: each step stands in one scope, none of which is empty."""
 
     def __init__(self, definition: Definition) -> None:
         self.definition = definition
         self.steps: dict[str, Step] = {step.id: step for step in definition.steps}
+        self._listed_scopes: dict[str, Scope] = {}
 
     @cached_property
     def main(self) -> Scope:
         return Scope(self.definition.entry_point, self._links(self.definition.steps))
 
-    def branch(self, step: Step, index: int) -> Scope:
-        return self._listed(cast(ParallelConfig, step.config).branches[index])
-
-    def body(self, step: Step) -> Scope:
+    def inside(self, step: Step, index: int) -> Scope:
+        """What a branch of a `parallel`, or an iteration of a `loop`, walks."""
+        if isinstance(step.config, ParallelConfig):
+            return self._listed(step.config.branches[index])
         return self._listed(cast(LoopConfig, step.config).body)
 
     def after_error(self, step: Step, scope: Scope) -> str | None:
@@ -45,8 +46,11 @@ class Program:
         return scope.follows.get(step.id)
 
     def _listed(self, ids: Sequence[str]) -> Scope:
-        in_order = dict(pairwise(ids))
-        return Scope(ids[0], in_order | self._links([self.steps[each] for each in ids]))
+        first = ids[0]  # which no other scope has
+        if first not in self._listed_scopes:
+            follows = dict(pairwise(ids)) | self._links([self.steps[each] for each in ids])
+            self._listed_scopes[first] = Scope(first, follows)
+        return self._listed_scopes[first]
 
     @staticmethod
     def _links(steps: Sequence[Step]) -> dict[str, str]:

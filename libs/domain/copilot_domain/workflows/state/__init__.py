@@ -1,5 +1,6 @@
 """A run's progress as a pure state machine: recorded facts in, what is to be done out."""
 
+from copilot_domain.workflows.state.again import Again, facts_until, to_retry
 from copilot_domain.workflows.state.facts import (
     Abort,
     Checked,
@@ -15,6 +16,7 @@ from copilot_domain.workflows.state.facts import (
     Left,
     Path,
     RunCancelled,
+    RunRetried,
     RunStarted,
     RunTimedOut,
     StepCompleted,
@@ -27,6 +29,7 @@ from copilot_domain.workflows.state.machine import MAX_STEPS, Machine
 __all__ = [
     "MAX_STEPS",
     "Abort",
+    "Again",
     "Checked",
     "Chosen",
     "Counted",
@@ -41,10 +44,13 @@ __all__ = [
     "Machine",
     "Path",
     "RunCancelled",
+    "RunRetried",
     "RunStarted",
     "RunTimedOut",
     "StepCompleted",
     "StepError",
     "StepFailed",
     "StepTimedOut",
+    "facts_until",
+    "to_retry",
 ]

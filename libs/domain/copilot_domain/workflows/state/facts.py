@@ -93,7 +93,15 @@ class RunTimedOut:
     at: float
 
 
-Fact = RunStarted | StepCompleted | StepFailed | StepTimedOut | RunCancelled | RunTimedOut
+@dataclass(frozen=True, slots=True)
+class RunRetried:
+    """The facts before it are those that a run kept which is begun again, or the copy of one (`again.py`). The time of
+    what is going on begins anew."""
+
+    at: float
+
+
+Fact = RunStarted | StepCompleted | StepFailed | StepTimedOut | RunCancelled | RunTimedOut | RunRetried
 
 
 # Effects
@@ -131,8 +139,9 @@ class Entered:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """A `parallel` or `loop` has ended. Its output is made of `parts`, in order: for each branch or iteration the path
-    of its last step; None where it has none."""
+    """A `parallel` or `loop` has ended. Its output is made of `parts`, in order: for each branch or iteration that was
+    begun, the path of its last step; None where it has no output, because it failed, was cancelled, or went on after
+    its last step had failed (`on_error: continue`)."""
 
     path: Path
     step_id: str
@@ -144,7 +153,8 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The run has. `outputs_of`: the step whose output is the run's."""
+    """The run has. `outputs_of`: the step whose output is the run's; None also where a run goes on after its last step
+    has failed."""
 
     at: float
     status: EndStatus
