@@ -21,7 +21,7 @@ from copilot_common.llm.registry import ModelRegistry
 from copilot_common.llm.types import ChatMessage
 from copilot_common.queue import Job, JobFailed, complete, hold, park
 from copilot_common.tenancy import TenantDatabase, Transaction
-from copilot_domain.conversations.generation.events import EventBatch, EventRecord, MessageStart
+from copilot_domain.conversations.generation.events import EventBatch, EventRecord
 from copilot_domain.conversations.generation.log import StreamLog
 from copilot_domain.conversations.generation.running import SHOWN_AHEAD
 from copilot_domain.conversations.generation.service import GenerationService
@@ -190,25 +190,25 @@ class BackgroundGenerator:
         return [ChatMessage(role, text) for role, text in texts if text]
 
     async def _add_shown(self, record: EventRecord, last_fence: int, cipher: TenantCipher, message_id: UUID) -> None:
-        """What the workers before had shown beyond the last checkpoint. The newest log has all of it, but its worker
-        may have died before it could begin it. With the logs lost it is only known how much can have been shown: those
-        numbers are passed over, or a reader who had seen them would miss the `restart`."""
+        """What the workers before had shown beyond the last checkpoint. The newest log has it, but its worker may have
+        died before it could begin it; and Redis may have lost any of it, where nobody can tell. It is only certain how
+        much can have been shown: the `restart` comes after all those numbers, or a reader who had seen them would miss
+        it."""
+        shown = len(record) + SHOWN_AHEAD
         for fence in range(last_fence, max(last_fence - _LOGS_LOOKED_AT, 0), -1):
-            events = await self._close_log(cipher, message_id, fence)
+            events = await self._close_log(cipher, message_id, fence, after=len(record))
             if events is None:
                 break
             if events:
-                record.extend(payload for _, payload in events[len(record) :])
-                return
-        if not len(record):
-            record.add(MessageStart(message_id))
-        record.pad(SHOWN_AHEAD)
+                record.extend(payload for _, payload in events)
+                break
+        record.pad(message_id, shown)
 
-    async def _close_log(self, cipher: TenantCipher, message_id: UUID, fence: int) -> EventBatch | None:
+    async def _close_log(self, cipher: TenantCipher, message_id: UUID, fence: int, *, after: int) -> EventBatch | None:
         """None when Redis is away. One that is only slow is asked again."""
         for _ in range(_LOG_TRIES):
             try:
-                return await self._log.close(cipher, message_id, fence)
+                return await self._log.close(cipher, message_id, fence, after=after)
             except TimeoutError:
                 continue
             except (RedisError, OSError) as error:

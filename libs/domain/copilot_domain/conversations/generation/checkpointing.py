@@ -63,15 +63,16 @@ class Checkpointer:
             results = {row.id: row for row in await write_checkpoints(tx, self._process_id, checkpoints)}
         for generation, count in zip(generations, counts, strict=True):
             generation.checkpointed_at = monotonic()
-            generation.checkpointed_events = max(generation.checkpointed_events, count)  # it may have ended meanwhile
-            if generation.job is not None:
-                self._log.append(generation)  # what waited for this
             row = results.get(generation.message_id)
             if row is None:
                 # Being stored in this very moment, or taken over by another process.
                 if not generation.is_finishing:
                     generation.lose()
-            elif row.cancel_requested:
+                continue
+            generation.checkpointed_events = max(generation.checkpointed_events, count)  # it may have ended meanwhile
+            if generation.job is not None:
+                self._log.append(generation)  # what waited for this
+            if row.cancel_requested:
                 generation.stop("cancelled")
 
 

@@ -91,9 +91,11 @@ class EventRecord:
     def add(self, event: MessageStart | MessageEnd | StreamError | Citation) -> None:
         self._add_json(event_json(event))
 
-    def pad(self, count: int) -> None:
-        """Take so many numbers with events that say nothing."""
-        for _ in range(count):
+    def pad(self, message_id: UUID, number: int) -> None:
+        """Take all numbers up to this one, with events that say nothing."""
+        if not len(self):
+            self.add(MessageStart(message_id))
+        while len(self) < number:
             self.add_text("")
 
     def restart(self, reason: str) -> None:

@@ -6,8 +6,7 @@ seen. Redis away: readers are served from memory, others follow the checkpoints;
 
 An answer that is made by a job has a log for each fence under which it was made: a worker that was frozen and wakes up
 writes into one that nobody reads any more. Whoever takes over closes the log before, and begins its own with all that
-was in it; or, where it is lost, with as many numbers as it can have had. An answer of a process is made once, and its
-log is that of fence 0.
+was in it. An answer of a process is made once, and its log is that of fence 0.
 
 One entry holds a batch, sealed under the tenant's key: its id is `<number of its last event>-0`, its value
 `[first number, [json, …]]`.
@@ -68,7 +67,7 @@ class StreamLog:
     def __init__(self, redis: Redis, *, ttl_seconds: int) -> None:
         self._redis = redis
         self._ttl_seconds = ttl_seconds
-        self._pending: dict[UUID, LoggedStream] = {}
+        self._pending: dict[tuple[UUID, int], LoggedStream] = {}
         self._dirty = asyncio.Event()
         self._urgent = asyncio.Event()
         self._away_until = 0.0
@@ -84,7 +83,7 @@ class StreamLog:
 
     def append(self, stream: LoggedStream, *, urgent: bool = False) -> None:
         """Note that `stream` has new events; they go out with the next batch."""
-        self._pending[stream.message_id] = stream
+        self._pending[stream.message_id, stream.log_fence] = stream
         self._dirty.set()
         if urgent:
             self._urgent.set()
@@ -95,18 +94,18 @@ class StreamLog:
             entries = await self._redis.xrange(_key(message_id, fence), min=f"({after}-0")
         return _batch(cipher, message_id, entries, after)
 
-    async def close(self, cipher: TenantCipher, message_id: UUID, fence: int) -> EventBatch:
-        """As `read`, from the first on; and from here on nothing more gets into this log."""
+    async def close(self, cipher: TenantCipher, message_id: UUID, fence: int, *, after: int) -> EventBatch:
+        """As `read`; and from here on nothing more gets into this log."""
         key = _key(message_id, fence)
         pipeline = self._redis.pipeline()
-        pipeline.xrange(key)
+        pipeline.xrange(key, min=f"({after}-0")
         pipeline.xadd(key, {"closed": b""}, id=_LAST_ID)
         pipeline.expire(key, self._ttl_seconds)
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
             results = await pipeline.execute(raise_on_error=False)
         if isinstance(results[0], RedisError):
             raise results[0]
-        return _batch(cipher, message_id, results[0], 0)
+        return _batch(cipher, message_id, results[0], after)
 
     async def _flush_forever(self) -> None:
         while True:

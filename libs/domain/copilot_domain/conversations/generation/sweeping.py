@@ -21,6 +21,7 @@ from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.conversations.generation.events import EventRecord, StreamError
 from copilot_domain.conversations.generation.log import LoggedStream, StreamLog
 from copilot_domain.conversations.generation.rows import Ending, LapsedGeneration, LlmCall, ending_params
+from copilot_domain.conversations.generation.running import SHOWN_AHEAD
 from copilot_domain.conversations.repository import ConversationRepository, MessageRow, sql
 
 SWEEP_SECONDS = 2.0
@@ -114,12 +115,15 @@ class Sweeper:
     async def _restore(self, row: MessageRow, cipher: TenantCipher) -> EventRecord:
         """The last checkpoint, and what the log has beyond it."""
         record = restore_record(row, cipher)
+        shown = len(record) + SHOWN_AHEAD
         try:
             fence = max(0, row.log_fence - 1)  # of whoever made it, before we claimed it
             events = await self._log.read(cipher, row.id, fence, after=len(record))
         except (RedisError, OSError, TimeoutError):
             events = []
         record.extend(payload for _, payload in events)
+        if row.job_id is not None and row.fence > 1:
+            record.pad(row.id, shown)  # or a reader who had seen more than was kept would miss the end
         return record
 
     def _ending(self, row: MessageRow, record: EventRecord) -> Ending:
