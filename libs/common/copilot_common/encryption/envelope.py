@@ -63,6 +63,17 @@ class Purpose(StrEnum):
     CONTEXT_NAME = "context.name"
     CONTEXT_HEADING = "context.heading"
     CONTEXT_TEXT = "context.text"
+    WORKFLOW_NAME = "workflow.name"
+    WORKFLOW_DESCRIPTION = "workflow.description"
+    WORKFLOW_DEFINITION = "workflow.definition"
+    RUN_INPUTS = "run.inputs"
+    RUN_ERROR = "run.error"
+    STEP_OUTPUT = "step.output"
+    STEP_ERROR = "step.error"
+    REVIEW_PROMPT = "review.prompt"
+    REVIEW_DATA = "review.data"
+    REVIEW_COMMENT = "review.comment"
+    REVIEW_ANSWER = "review.answer"
 
 
 class HashPurpose(StrEnum):
