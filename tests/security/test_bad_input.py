@@ -34,6 +34,9 @@ BODIES = [
     ("PATCH", f"/context/{NOWHERE}"),
     ("POST", "/webhooks"),
     ("PATCH", f"/webhooks/{NOWHERE}"),
+    ("POST", "/workflows"),
+    ("POST", "/workflows/validate"),
+    ("PUT", f"/workflows/{NOWHERE}"),
 ]
 NOT_JSON = {
     "half": b'{"title": ',
@@ -188,6 +191,7 @@ LISTS = [
     "/tenants/current/invites",
     "/audit",
     "/context",
+    "/workflows",
 ]
 QUERIES = [
     ("limit=0", "limit"),

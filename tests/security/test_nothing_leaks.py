@@ -20,7 +20,8 @@ PHRASES = {
     for place in (
         "title", "prompt", "metadata", "metadata key", "question", "document", "document name", "comment", "query",
         "bad field", "message metadata", "password typed wrong", "name typed as password", "idempotent title",
-        "item name", "item content", "item content changed", "bad item",
+        "item name", "item content", "item content changed", "bad item", "workflow name", "workflow text",
+        "workflow metadata", "bad workflow",
     )
 }  # fmt: skip
 
@@ -46,6 +47,13 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
     made = (await client.call("POST", "/context", item, idempotency_key="once")).json()
     await client.call("PATCH", f"/context/{made['id']}", {"content": say["item content changed"]})
     await client.call("POST", "/context", item | {"type": say["bad item"], "acl": [{"role": say["bad item"]}]})
+    step = {"id": "a", "name": say["workflow name"], "type": "llm", "config": {"prompt": say["workflow text"]}}
+    workflow: dict[str, Any] = {"name": say["workflow name"], "steps": [step], "entry_point": "a"}
+    workflow |= {"description": say["workflow text"], "metadata": {"m": say["workflow metadata"]}}
+    made = (await client.call("POST", "/workflows", workflow, idempotency_key="once more")).json()
+    await client.call("PUT", f"/workflows/{made['id']}", workflow | {"name": say["bad workflow"], "priority": 9})
+    bad_step = step | {"type": "transform", "config": {"set": {"x": f"{say['bad workflow']} +"}}}
+    await client.call("POST", "/workflows", workflow | {"steps": [bad_step]})
     for name, password in (
         (site.acme.username, say["password typed wrong"]),
         (say["name typed as password"], PASSWORD),

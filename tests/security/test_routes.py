@@ -19,6 +19,13 @@ PRIVATE = sorted(route for route, access in ROUTES.items() if not access.public)
 TENANT_ROUTES = [route for route in PRIVATE if ROUTES[route].scope != "platform"]
 PLATFORM_ROUTES = [route for route in PRIVATE if ROUTES[route].scope == "platform"]
 
+
+def workflow(name: str) -> dict[str, object]:
+    """A definition."""
+    step = {"id": "a", "name": name, "type": "transform", "config": {"set": {"x": f"'{name}'"}}}
+    return {"name": name, "steps": [step], "entry_point": "a"}
+
+
 # What each route that takes a body is sent: something valid, so that nothing but the credential stops it.
 BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/auth/api-keys"): {"name": "k", "scopes": ["read"]},
@@ -37,6 +44,9 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/context"): {"name": "x", "type": "text", "content": "x"},
     ("PATCH", f"{V1}/context/{{item_id}}"): {"name": "Taken over"},
     ("POST", f"{V1}/context/search"): {"query": "x"},
+    ("POST", f"{V1}/workflows"): workflow("x"),
+    ("POST", f"{V1}/workflows/validate"): workflow("x"),
+    ("PUT", f"{V1}/workflows/{{workflow_id}}"): workflow("Taken over"),
 }
 WITHOUT_BODY = {
     ("POST", f"{V1}/auth/logout"),
@@ -48,7 +58,7 @@ WITHOUT_BODY = {
 # What `stage` makes.
 MADE = {
     "conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "webhook_id", "delivery_id",
-    "item_id", "job_id",
+    "item_id", "job_id", "workflow_id",
 }  # fmt: skip
 MARK = "the-phrase-of-acme-that-nobody-else-may-read"
 
@@ -81,7 +91,9 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
         webhook = await acme.call(
             "POST", "/webhooks", {"url": f"https://{MARK}.example.com/", "events": ["message.created"]}
         )
+        made_workflow = await acme.call("POST", "/workflows", workflow(MARK))
         ids = {
+            "workflow_id": made_workflow.json()["id"],
             "webhook_id": webhook.json()["id"],
             "delivery_id": make_delivery(shared_api, webhook.json()["id"]),
             "conversation_id": conversation,
@@ -173,6 +185,8 @@ async def test_another_tenants_credentials_find_none_of_its_things(stage: Stage)
         item = await acme.get(f"/context/{stage.ids['item_id']}")
         assert (item["name"], item["metadata"]) == (MARK, {"m": MARK})
         assert MARK in (await acme.get(f"/webhooks/{stage.ids['webhook_id']}"))["url"]
+        kept_workflow = await acme.get(f"/workflows/{stage.ids['workflow_id']}")
+        assert (kept_workflow["name"], kept_workflow["version"]) == (MARK, 1)
         members = await acme.get("/tenants/current/members")
         assert next(one for one in members["items"] if one["user_id"] == stage.ids["user_id"])["role"] == "owner"
 

@@ -148,6 +148,10 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, %(user)s, '', '{message.created}', '');
     INSERT INTO webhook_deliveries (tenant_id, id, webhook_id, event, body_sealed, job_id)
         VALUES (%(tenant)s, %(id)s, %(id)s, 'message.created', '', %(id)s);
+    INSERT INTO workflows (tenant_id, id, user_id, name_sealed, current_version)
+        VALUES (%(tenant)s, %(id)s, %(user)s, '', 1);
+    INSERT INTO workflow_versions (tenant_id, workflow_id, version, definition_sealed, user_id)
+        VALUES (%(tenant)s, %(id)s, 1, '', %(user)s);
 """
 
 
@@ -234,6 +238,8 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     forbidden += ["UPDATE audit_log SET action = 'x'", "DELETE FROM audit_log", "DELETE FROM llm_calls"]
     forbidden += ["UPDATE webhooks SET secret_sealed = ''", "UPDATE webhook_deliveries SET body_sealed = ''"]
     forbidden += ["DELETE FROM webhook_deliveries"]
+    forbidden += ["UPDATE workflow_versions SET definition_sealed = ''", "DELETE FROM workflow_versions"]
+    forbidden += ["UPDATE workflows SET user_id = id", "DELETE FROM workflows"]
     forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]
     forbidden += [f"SET ROLE {role}" for role in ("copilot_owner", "copilot_dispatch", "copilot_backup", "copilot")]

@@ -25,6 +25,7 @@ from copilot_common.auth.tokens import AccessTokens
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.blobs import PostgresBlobStore
 from copilot_common.encryption import KeyRing
+from copilot_common.expressions.evaluator import Evaluator, expression_sandbox
 from copilot_common.limits import Limit, Limiter, RequestLimits
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.booting import calm_garbage_collector, install_stop_signals, until_database_fits
@@ -46,6 +47,7 @@ from copilot_domain.conversations import ConversationRepository, ConversationSer
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
 from copilot_domain.webhooks import WebhookService
+from copilot_domain.workflows.service import WorkflowService
 
 SERVICE = "api-server"
 _MAX_BODY_BYTES = 10_000_000
@@ -68,6 +70,7 @@ def build_services(settings: Settings) -> Services:
     dispatcher = Dispatcher(database, process_id)
     requests = RequestClient(line, tenants_db, process_id)
     searches = SearchClient(requests)
+    expressions = expression_sandbox(size=1)  # for definitions that are written; what runs is evaluated elsewhere
     access_tokens = AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
     return Services(
         settings=settings,
@@ -103,6 +106,8 @@ def build_services(settings: Settings) -> Services:
         ),
         context=ContextService(ContextRepository(), PostgresBlobStore(tenants_db), ledger),
         webhooks=WebhookService(ledger, EgressRules(settings.egress_exemptions)),
+        expressions=expressions,
+        workflows=WorkflowService(Evaluator(expressions)),
     )
 
 
@@ -155,6 +160,7 @@ async def _boot(services: Services) -> None:
     await until_database_fits(services.settings.database_url, services.database, services.health)
     await services.lease.start()
     await services.requests.start()
+    await services.expressions.start()
     services.loops = [asyncio.create_task(services.sweeper.run_forever(), name="job sweeper")]
     services.generations.start()
     services.ringer.start()
@@ -170,6 +176,7 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     result = (await asyncio.gather(boot, return_exceptions=True))[0]
     await services.generations.stop()
     await end_tasks(services.loops)
+    await services.expressions.stop()
     await services.requests.stop()
     await services.ringer.stop()
     await services.lease.stop()

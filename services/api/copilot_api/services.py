@@ -14,6 +14,7 @@ from copilot_common.platform.db import Database
 from copilot_common.platform.health import Health
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.metrics import HttpMetrics
+from copilot_common.platform.sandbox.pool import Sandbox
 from copilot_common.platform.settings import Settings
 from copilot_common.queue import ArqLine, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
@@ -24,6 +25,7 @@ from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
 from copilot_domain.webhooks import WebhookService
+from copilot_domain.workflows.service import WorkflowService
 
 
 @dataclass
@@ -51,4 +53,6 @@ class Services:
     generations: GenerationService
     webhooks: WebhookService
     context: ContextService
+    expressions: Sandbox
+    workflows: WorkflowService
     loops: list[asyncio.Task[None]] = field(default_factory=list)

@@ -37,6 +37,7 @@ _READ = Access("read")
 _WRITE = Access("write")
 _CHAT = Access("chat")
 _CONTEXT = Access("context")
+_WORKFLOWS = Access("workflows")
 _ADMIN = Access("admin")
 _OWNER = Access("admin", owner_only=True)
 _PLATFORM = Access("platform")
@@ -102,6 +103,13 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("PATCH", f"{_V1}/context/{{item_id}}"): _CONTEXT,
     ("DELETE", f"{_V1}/context/{{item_id}}"): _CONTEXT,
     ("POST", f"{_V1}/context/{{item_id}}/reindex"): _CONTEXT,
+    ("POST", f"{_V1}/workflows"): _WORKFLOWS,
+    ("GET", f"{_V1}/workflows"): _READ,
+    ("POST", f"{_V1}/workflows/validate"): _WORKFLOWS,
+    ("GET", f"{_V1}/workflows/{{workflow_id}}"): _READ,
+    ("PUT", f"{_V1}/workflows/{{workflow_id}}"): _WORKFLOWS,
+    ("DELETE", f"{_V1}/workflows/{{workflow_id}}"): _WORKFLOWS,
+    ("GET", f"{_V1}/workflows/{{workflow_id}}/versions"): _READ,
 }
 
 

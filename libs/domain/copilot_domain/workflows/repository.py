@@ -10,7 +10,7 @@ from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Transaction
 from copilot_domain.workflows.definition import Definition
-from copilot_domain.workflows.types import Workflow, WorkflowSummary, WorkflowVersion
+from copilot_domain.workflows.types import ShownStep, Workflow, WorkflowSummary, WorkflowVersion
 from copilot_domain.workflows.validation import decode, encode
 
 sql = Queries(__package__)
@@ -51,7 +51,7 @@ class WorkflowRow:
             user_id=self.user_id,
             created_at=self.created_at,
             updated_at=self.updated_at,
-            steps=definition.steps,
+            steps=[ShownStep.of(step) for step in definition.steps],
             entry_point=definition.entry_point,
             inputs_schema=definition.inputs_schema,
             concurrency=definition.concurrency,

@@ -2,11 +2,38 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
-from copilot_domain.workflows.definition import Concurrency, Definition, Json, Step
+from copilot_domain.workflows.definition import Concurrency, Definition, GoTo, Json, RetryPolicy, Step, StepType
+
+
+class ShownStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that can be sent back as it is shown. What `config` holds depends on `type`."""
+
+    id: str
+    name: str
+    type: StepType
+    config: Json
+    next_steps: list[str]
+    on_error: Literal["fail", "continue"] | GoTo
+    retry: RetryPolicy | None
+    timeout_ms: int | None
+
+    @classmethod
+    def of(cls, step: Step) -> "ShownStep":
+        return cls(
+            id=step.id,
+            name=step.name,
+            type=step.type,
+            config=msgspec.to_builtins(step.config),
+            next_steps=step.next_steps,
+            on_error=step.on_error,
+            retry=None if step.retry == RetryPolicy() else step.retry,
+            timeout_ms=step.timeout_ms,
+        )
 
 
 class WorkflowSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +51,7 @@ class WorkflowSummary(msgspec.Struct, frozen=True, kw_only=True):
 class Workflow(WorkflowSummary, frozen=True, kw_only=True):
     """One version in full. `version` tells which; `updated_at` is when the current one was made."""
 
-    steps: list[Step]
+    steps: list[ShownStep]
     entry_point: str
     inputs_schema: Json | None
     concurrency: Concurrency | None

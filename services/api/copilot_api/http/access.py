@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from copilot_api.http.body import check_media_type
+from copilot_api.http.body import JSON_ONLY, check_media_type
 from copilot_api.http.context import RequestContext, request_context
 from copilot_common.auth.authenticate import Authenticator
 from copilot_common.auth.authority import ROUTES, require
@@ -29,7 +29,8 @@ class AccessMiddleware(ASGIMiddleware):
             principal = await self._identify(scope, context)
             await self._limit(principal, context)
             require(principal, access)
-        check_media_type(dict(scope["headers"]))
+        accepted = scope["route_handler"].opt.get("media_types", JSON_ONLY)
+        check_media_type(dict(scope["headers"]), accepted)
         await next_app(scope, receive, send)
 
     async def _identify(self, scope: Scope, context: RequestContext) -> Principal:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Generic, TypeVar
 
 import msgspec
@@ -15,6 +15,9 @@ from copilot_api.http.lingering import has_body
 from copilot_common.base.errors import CopilotError, InvalidInput
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+JSON_ONLY = frozenset({"application/json"})
+"""What a body may be, where the handler's `media_types` do not say more."""
 
 _LONGEST_INTEGER = 4_000  # digits: Python itself refuses more than 4 300, which nobody means
 
@@ -55,13 +58,18 @@ def decode_strict(raw: bytes, model: type[T]) -> T:
     return decoded
 
 
-def check_media_type(headers: dict[bytes, bytes]) -> None:
-    """Raises UNSUPPORTED_MEDIA_TYPE for a body that says it is no JSON; one that says nothing is taken for JSON."""
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if media_type and media_type != b"application/json" and has_body(headers):
-        error = CopilotError("The body must be application/json.")
+def check_media_type(headers: dict[bytes, bytes], accepted: Collection[str]) -> None:
+    """Raises UNSUPPORTED_MEDIA_TYPE for a body that says it is something else; one that says nothing may be any."""
+    media_type = media_type_of(headers)
+    if media_type and media_type not in accepted and has_body(headers):
+        error = CopilotError(f"The body must be {' or '.join(sorted(accepted))}.")
         error.code = "UNSUPPORTED_MEDIA_TYPE"
         raise error
+
+
+def media_type_of(headers: dict[bytes, bytes]) -> str:
+    """What the body says it is, without parameters; empty where it says nothing."""
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
 
 
 def _undecodable(raw: bytes) -> CopilotError:

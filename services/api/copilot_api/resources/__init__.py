@@ -13,6 +13,7 @@ from copilot_api.resources.models.routes import models_router
 from copilot_api.resources.tenants.routes import tenants_router
 from copilot_api.resources.usage.routes import usage_router
 from copilot_api.resources.webhooks.routes import WebhookController
+from copilot_api.resources.workflows.routes import WorkflowController
 
 ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     health_router,
@@ -26,4 +27,5 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     JobController,
     ContextController,
     WebhookController,
+    WorkflowController,
 ]

@@ -2,13 +2,8 @@
 
 from copilot_domain.workflows.definition import Definition
 from copilot_domain.workflows.validation.building import build, decode, encode
-from copilot_domain.workflows.validation.expressions import (
-    Expression,
-    ExpressionChecker,
-    ExpressionKind,
-    expression_faults,
-    expressions_of,
-)
+from copilot_domain.workflows.validation.checking import ExpressionChecker, expression_faults
+from copilot_domain.workflows.validation.expressions import Expression, ExpressionKind, expressions_of
 from copilot_domain.workflows.validation.faults import MAX_FAULTS, Fault, Faults
 from copilot_domain.workflows.validation.shapes import check_shapes
 from copilot_domain.workflows.validation.structure import check_structure

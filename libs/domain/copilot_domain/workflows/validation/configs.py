@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
+from copilot_common.expressions.source import read
 from copilot_domain.workflows.validation.faults import Faults, inside
 from copilot_domain.workflows.validation.fields import (
     Check,
@@ -32,7 +33,7 @@ _More = Callable[[dict[str, object], str, Faults], None]
 
 def is_computed(value: str) -> bool:
     """Whether a text of a template place is known only when the step runs."""
-    return value.startswith("=") or "{{" in value or "{%" in value
+    return not isinstance(read(value), str)
 
 
 def _both(check: Check, more: _More) -> Check:

@@ -1,11 +1,13 @@
 """Every template and expression of a definition, with its place.
 
-In a template place a text that begins with `=` is CEL, one that begins with `==` is itself without the first `=`.
+In a template place a text that begins with `=` is CEL, one that begins with `==` is itself without the first `=`, and
+one without template marks is itself too: neither of the two is listed.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
+from copilot_common.expressions.source import Cel, Template, read
 from copilot_domain.workflows.definition import (
     ConditionConfig,
     Config,
@@ -18,7 +20,6 @@ from copilot_domain.workflows.definition import (
     WaitConfig,
     WorkflowConfig,
 )
-from copilot_domain.workflows.validation.faults import Fault
 from copilot_domain.workflows.validation.fields import field_path
 
 ExpressionKind = Literal["cel", "template"]
@@ -31,22 +32,9 @@ class Expression(NamedTuple):
     source: str
     kind: ExpressionKind
 
-
-class ExpressionChecker(Protocol):
-    async def check(self, expressions: Sequence[Expression]) -> list[str | None]:
-        """For each what is wrong with it, in a sentence, or None."""
-
-
-async def expression_faults(definition: Definition, checker: ExpressionChecker) -> list[Fault]:
-    expressions = expressions_of(definition)
-    if not expressions:
-        return []
-    sentences = await checker.check(expressions)
-    return [
-        Fault(expression.path, sentence)
-        for expression, sentence in zip(expressions, sentences, strict=True)
-        if sentence is not None
-    ]
+    @property
+    def parsed(self) -> Cel | Template:
+        return Cel(self.source) if self.kind == "cel" else Template(self.source)
 
 
 def expressions_of(definition: Definition) -> list[Expression]:
@@ -116,9 +104,11 @@ def _cel(path: str, source: str | None) -> Iterator[Expression]:
 
 
 def _template(path: str, source: str | None) -> Iterator[Expression]:
-    if source is None or source.startswith("=="):
-        return
-    if source.startswith("="):
-        yield Expression(path, source[1:], "cel")
-    else:
-        yield Expression(path, source, "template")
+    """Nothing where the text is itself."""
+    match read(source or ""):
+        case Cel(source=cel):
+            yield Expression(path, cel, "cel")
+        case Template(source=template):
+            yield Expression(path, template, "template")
+        case _:
+            pass
