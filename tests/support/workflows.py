@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from random import Random
+from typing import Literal
 
 from hypothesis import strategies as st
 
@@ -36,7 +37,6 @@ from copilot_domain.workflows.state import (
     Execute,
     Fact,
     Machine,
-    Path,
     RunCancelled,
     RunStarted,
     RunTimedOut,
@@ -121,15 +121,20 @@ def definitions(draw: st.DrawFn, max_depth: int = 3) -> Definition:
             return _condition(draw, later)
         if kind == "parallel":
             branches = [line(depth + 1, False) for _ in range(draw(st.integers(1, 3)))]
-            join = draw(st.sampled_from(["all", "any"]) | st.builds(JoinCount, count=st.integers(1, len(branches))))
-            return ParallelConfig(branches=branches, join=join, on_branch_error=draw(_branch_error))
+            joins: list[Literal["all", "any"] | JoinCount] = [
+                "all",
+                "any",
+                *(JoinCount(count=each + 1) for each in range(len(branches))),
+            ]
+            join = draw(st.sampled_from(joins))
+            return ParallelConfig(branches=branches, join=join, on_branch_error=draw(st.sampled_from(_ON_BRANCH_ERROR)))
         return _loop(draw, kind, line(depth + 1, False))
 
     main = line(0, True)
     return Definition(name="any", steps=made[::-1], entry_point=main[0], max_duration_ms=1_000)
 
 
-_branch_error = st.sampled_from(["fail", "continue"])
+_ON_BRANCH_ERROR: list[Literal["fail", "continue"]] = ["fail", "continue"]
 
 
 def _on_error(later: Sequence[str]) -> st.SearchStrategy[object]:
@@ -260,15 +265,7 @@ def _noise(machine: Machine, dice: Dice, before: list[Happening], at: float) -> 
         case 2:
             execute = dice.random.choice(machine.outstanding())
             stale = execute.attempt + dice.random.choice([-1, 1])
-            return dice.random.choice(
-                [StepCompleted(execute.path, stale, at), StepFailed(execute.path, stale, at, "STALE", "", True)]
-            )
+            if dice.says(50):
+                return StepFailed(execute.path, stale, at, "STALE", "", True)
+            return StepCompleted(execute.path, stale, at)
     return StepCompleted("nowhere", 1, at, Counted(7))
-
-
-def is_noise(happening: Happening) -> bool:
-    return not happening.effects
-
-
-def paths_completed(happenings: Sequence[Happening]) -> set[Path]:
-    return {each.fact.path for each in happenings if isinstance(each.fact, StepCompleted) and each.effects}

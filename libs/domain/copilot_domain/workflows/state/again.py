@@ -30,7 +30,7 @@ class Again:
 
 def to_retry(program: Program, facts: Sequence[Fact], attempts: Mapping[Path, int] | None = None) -> Again | None:
     """None for a run that has not begun or not ended, that completed, or that met a limit which it would meet again at
-    once. `facts`, `attempts`: its history, as `Machine` takes it."""
+    once. `facts`: those that were wanted when they came; `attempts`: as `Machine` takes them."""
     machine = Machine(program, attempts)
     last = next((number for number, fact in enumerate(facts) if _ends(machine, fact)), None)
     if last is None or isinstance(facts[last], RunStarted | StepCompleted):

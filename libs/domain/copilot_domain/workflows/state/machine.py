@@ -73,8 +73,9 @@ class Machine:
         return [(frame.path, frame.deadline) for frame in self._frames.values() if frame.deadline is not None]
 
     def apply(self, fact: Fact) -> list[Effect]:
-        """The effects in order; what was begun may already be wanted no more (`Execute`, then its `Abort`). ValueError,
-        and nothing changed, where a decision is not what was asked for."""
+        """The effects in order; what was begun may already be wanted no more (`Execute`, then its `Abort`). A fact may
+        count and have none (a branch failed, the `parallel` goes on). ValueError, and nothing changed, where a decision
+        is not what was asked for."""
         if self._ended is None:
             self._take(fact)
         while self._todo and self._ended is None:
