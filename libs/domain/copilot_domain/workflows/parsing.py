@@ -237,5 +237,5 @@ def _fault_of_text(text: str) -> str | None:
     if "\0" in text:
         return "must not contain NUL characters"
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        return "must not contain lone surrogates"
+        raise _bad_request("The body is not valid JSON: it has half a surrogate pair.")
     return None
