@@ -100,7 +100,8 @@ def _json(value: object) -> object:
         case list():
             return [_json(each) for each in value]
         case dict():
-            return {_key(key): _json(each) for key, each in value.items()}
+            # The library's maps have an order that changes from run to run.
+            return dict(sorted((_key(key), _json(each)) for key, each in value.items()))
     raise Fault("EXPRESSION_FAILED", "The result is of a type that JSON does not have.")
 
 

@@ -76,7 +76,7 @@ class Evaluator:
             raise ExpressionFailed(failed.index, failed.reason, failed.message, path=path) from None
 
     async def check(self, expressions: Sequence[Expression]) -> list[str | None]:
-        """For each a sentence on what is wrong with its source, or None. Raises ExpressionFailed only where a cap is hit."""
+        """For each a sentence on what is wrong with its source, or None. Raises ExpressionFailed where a cap is hit."""
         sentences = [_source_fault(expression.source) for expression in expressions]
         sound = [index for index, sentence in enumerate(sentences) if sentence is None]
         if not sound:

@@ -109,7 +109,7 @@ def _compile(source: str) -> jinja2.Template:
         raise too_deep() from None
     except TemplateSyntaxError as error:
         # The parser knows the source only, so its words hold no data.
-        raise Fault("EXPRESSION_INVALID", f"Line {error.lineno}: {error.message}") from None
+        raise Fault("EXPRESSION_INVALID", f"Line {error.lineno}: {(error.message or '').rstrip('.')}.") from None
     except Exception:
         raise Fault("EXPRESSION_INVALID", "It is not a valid template.") from None
 

@@ -13,9 +13,9 @@ from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
 from copilot_common.platform.sandbox.frames import LENGTH_BYTES, Status, frame
 from copilot_common.platform.sandbox.limits import Limits
 
-# The import path is the parent's, however that came about: an editable install, a wheel, PYTHONPATH.
+# The import path is the parent's, in its order, however that came about: an editable install, a wheel, PYTHONPATH.
 _BOOT: Final = (
-    "import sys; sys.path.extend(path for path in sys.argv[4:] if path not in sys.path);"
+    "import sys; sys.path[:] = [*sys.argv[4:], *(path for path in sys.path if path not in sys.argv[4:])];"
     "from copilot_common.platform.sandbox.child import main; main()"
 )
 _ENDED: Final[dict[int, KillReason]] = {
