@@ -82,6 +82,13 @@ def test_a_count_fails_as_soon_as_too_few_are_left() -> None:
     )
 
 
+def test_a_branch_that_fails_at_once_leaves_the_others_unbegun() -> None:
+    loop = step("l", LoopConfig(times=3, body=["b"], max_iterations=2))
+    run = Run(definition(step("p", parallel(["l"], ["a"]), on_error="continue"), loop, step("b"), step("a"), step("z")))
+    assert executed(run.begun) == ["z"]
+    assert left(run.begun) == [("p[0].l", "failed"), ("p", "failed")]
+
+
 def test_all_branches_may_fail_where_errors_are_tolerated() -> None:
     run = Run(definition(step("p", parallel(["a"], ["b"], on_branch_error="continue")), step("a"), step("b")))
     run.fails("p[0].a")
