@@ -262,7 +262,7 @@ def test_mcp_tools_and_agents_tools_say_that_they_are_to_come() -> None:
 
 @pytest.mark.parametrize("type", ["parallel", "loop", "condition", "human_review", "wait"])
 def test_retry_is_for_steps_that_call_something(type: str) -> None:
-    following = {} if type in {"parallel", "loop", "condition"} else {"next_steps": ["b"]}
+    following: dict[str, Any] = {} if type in {"parallel", "loop", "condition"} else {"next_steps": ["b"]}
     found = faults(flow(step("a", type, retry={}, **following), step("b")))
     assert found == {"steps[0].retry": "applies to steps that call something"}
 
@@ -270,7 +270,17 @@ def test_retry_is_for_steps_that_call_something(type: str) -> None:
 def test_there_are_at_most_200_steps() -> None:
     many = [step(f"s{n}", next_steps=[f"s{n + 1}"]) for n in range(199)]
     assert faults(flow(*many, step("s199"))) == {}
-    assert "steps" in faults(flow(*many, step("s199", next_steps=["s200"]), step("s200")))
+    too_many = faults(flow(*many, step("s199", next_steps=["s200"]), step("s200")))
+    assert too_many == {"steps": "must have at most 200 entries"}
+
+
+def test_a_megabyte_of_links_takes_no_longer_than_it_must() -> None:
+    """Quadratic work on a list beyond its bound would take hours."""
+    many = ["b"] * 200_000
+    found = faults(flow(loop("a", *many), step("b", next_steps=many)))
+    assert found["steps[0].config.body"] == "must have at most 200 entries"
+    branches = [["b"] * 20 for _ in range(10_000)]
+    assert "steps[0].config.branches" in faults(flow(step("a", "parallel", {"branches": branches}), step("b")))
 
 
 # Structure
@@ -340,7 +350,7 @@ def test_a_step_belongs_to_one_scope() -> None:
 @pytest.mark.parametrize(
     "links", [{"next_steps": ["c"]}, {"on_error": {"next": "c"}}, {"next_steps": ["a"]}], ids=["next", "error", "owner"]
 )
-def test_no_way_leads_out_of_a_body(links: dict[str, object]) -> None:
+def test_no_way_leads_out_of_a_body(links: dict[str, Any]) -> None:
     found = faults(flow(loop("a", "b", next_steps=["c"]), step("b", **links), step("c")))
     assert len(found) == 1
     assert "leads out of its scope" in next(iter(found.values()))

@@ -60,7 +60,7 @@ def scope(random: Random, ids: list[str], steps: list[dict[str, Any]], depth: in
 
 def _frame(random: Random, step: dict[str, Any], inner: list[str]) -> None:
     if step["type"] == "loop":
-        ways = [{"times": random.randint(0, 3)}, {"over": "x"}, {"while": "x"}]
+        ways: list[dict[str, Any]] = [{"times": random.randint(0, 3)}, {"over": "x"}, {"while": "x"}]
         step["config"] = {"body": list(inner), "max_iterations": 5, **random.choice(ways)}
     else:
         cut = random.randint(1, len(inner))

@@ -23,6 +23,8 @@ from copilot_domain.workflows.validation.fields import (
     whole,
 )
 
+MAX_BRANCHES: Final = 50
+MAX_LISTED: Final = 200  # steps of one branch or body, ways of one condition: as many as there can be steps
 MAX_WAIT_MS: Final = 2_592_000_000  # 30 days
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _MCP = re.compile(r"mcp:[^/]+/.+", re.DOTALL)
@@ -141,7 +143,7 @@ def reference(value: object, path: str, faults: Faults) -> None:
 
 _CONDITION = shape(
     {
-        "branches": listed(shape({"when": text(), "next": reference}, required=("when", "next")), 1, 200),
+        "branches": listed(shape({"when": text(), "next": reference}, required=("when", "next")), 1, MAX_LISTED),
         "else": reference,
     },
     required=("branches",),
@@ -151,7 +153,7 @@ _CONDITION = shape(
 
 def _join(value: object, path: str, faults: Faults) -> None:
     if isinstance(value, dict):
-        shape({"count": whole(1, 50)}, required=("count",))(value, path, faults)
+        shape({"count": whole(1, MAX_BRANCHES)}, required=("count",))(value, path, faults)
     elif value not in ("all", "any"):
         faults.add(path, "must be all, any or {count: how many branches}")
 
@@ -166,7 +168,7 @@ def _join_fits(config: dict[str, object], path: str, faults: Faults) -> None:
 _PARALLEL = _both(
     shape(
         {
-            "branches": listed(listed(reference, 1, 200), 1, 50),
+            "branches": listed(listed(reference, 1, MAX_LISTED), 1, MAX_BRANCHES),
             "join": _join,
             "on_branch_error": one_of("fail", "continue"),
         },
@@ -191,7 +193,7 @@ _LOOP = _both(
             "over": text(),
             "while": text(),
             "times": whole(0, 10_000),
-            "body": listed(reference, 1, 200),
+            "body": listed(reference, 1, MAX_LISTED),
             "concurrency": whole(1, 50),
             "max_iterations": whole(1, 10_000),
         },

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from copilot_domain.workflows.validation.shapes import STEP_ID
+from copilot_domain.workflows.validation.configs import MAX_BRANCHES, MAX_LISTED
+from copilot_domain.workflows.validation.shapes import MAX_STEPS, STEP_ID
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Group:
     owner: str
     members: list[Link]
 
-    @property
+    @cached_property
     def ids(self) -> list[str]:
         return [member.target for member in self.members]
 
@@ -45,11 +47,11 @@ class Node:
 
 
 def outline(definition: object) -> list[Node]:
-    """Steps without a usable id are left out: the shapes have told of them."""
+    """Steps without a usable id are left out, and what is beyond the bounds: the shapes have told of them."""
     steps = definition.get("steps") if isinstance(definition, dict) else None
     return [
         _node(step, f"steps[{index}]")
-        for index, step in enumerate(steps if isinstance(steps, list) else [])
+        for index, step in enumerate(_entries(steps, MAX_STEPS))
         if isinstance(step, dict) and isinstance(step.get("id"), str) and STEP_ID.fullmatch(step["id"])
     ]
 
@@ -78,19 +80,22 @@ def _read_config(node: Node, kind: str, config: dict[str, object]) -> None:
         branches = config.get("branches")
         node.groups = [
             Group(f"{path}.branches[{index}]", node.id, _texts(branch, f"{path}.branches[{index}]"))
-            for index, branch in enumerate(branches if isinstance(branches, list) else [])
+            for index, branch in enumerate(_entries(branches, MAX_BRANCHES))
         ]
 
 
 def _branch_links(branches: object, path: str) -> Iterator[Link]:
-    for index, branch in enumerate(branches if isinstance(branches, list) else []):
+    for index, branch in enumerate(_entries(branches, MAX_LISTED)):
         if isinstance(branch, dict):
             yield from _text(branch.get("next"), f"{path}[{index}].next")
 
 
 def _texts(value: object, path: str) -> list[Link]:
-    entries = value if isinstance(value, list) else []
-    return [link for index, each in enumerate(entries) for link in _text(each, f"{path}[{index}]")]
+    return [link for index, each in enumerate(_entries(value, MAX_LISTED)) for link in _text(each, f"{path}[{index}]")]
+
+
+def _entries(value: object, most: int) -> list[object]:
+    return value[:most] if isinstance(value, list) else []
 
 
 def _text(value: object, path: str) -> list[Link]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from copilot_domain.workflows.validation.faults import Faults
 from copilot_domain.workflows.validation.outline import Group, Link, Node, outline
+from copilot_domain.workflows.validation.shapes import MAX_STEPS
 
 MAX_DEPTH = 8
 """Levels of `parallel` and `loop` inside one another."""
@@ -13,7 +14,11 @@ _SHOWN_CHARACTERS = 64
 
 
 def check_structure(definition: object, faults: Faults) -> None:
-    """Reachability is looked at where all ways are right: else one wrong name would tell of every step after it."""
+    """Reachability is looked at where all ways are right: else one wrong name would tell of every step after it. With
+    too many steps nothing is looked at."""
+    steps = definition.get("steps") if isinstance(definition, dict) else None
+    if isinstance(steps, list) and len(steps) > MAX_STEPS:
+        return
     entry = definition.get("entry_point") if isinstance(definition, dict) else None
     structure = _Structure(outline(definition), entry if isinstance(entry, str) else None, faults)
     known = len(faults)
