@@ -60,6 +60,7 @@ EVERY_PART = " ".join(PARTS)
         ("{{ steps.items() }}", ALL),
         ("{{ steps['values']() }}", ALL),
         ("{{ steps|length }}", ALL),
+        ("{% set f = steps.items %}{{ f() }}", ALL),
         ("{% set s = steps %}{{ s.a.output }}", ALL),
         ("{{ ｓteps.a.output }}", ALL),
         ("{{ 'unterminated }}", ALL),
