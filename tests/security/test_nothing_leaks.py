@@ -21,7 +21,7 @@ PHRASES = {
         "title", "prompt", "metadata", "metadata key", "question", "document", "document name", "comment", "query",
         "bad field", "message metadata", "password typed wrong", "name typed as password", "idempotent title",
         "item name", "item content", "item content changed", "bad item", "workflow name", "workflow text",
-        "workflow metadata", "bad workflow",
+        "workflow metadata", "bad workflow", "run input", "bad run input",
     )
 }  # fmt: skip
 
@@ -52,6 +52,8 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
     workflow |= {"description": say["workflow text"], "metadata": {"m": say["workflow metadata"]}}
     made = (await client.call("POST", "/workflows", workflow, idempotency_key="once more")).json()
     await client.call("PUT", f"/workflows/{made['id']}", workflow | {"name": say["bad workflow"], "priority": 9})
+    await client.call("POST", "/workflows/runs", {"workflow_id": made["id"], "inputs": {"i": say["run input"]}})
+    await client.call("POST", "/workflows/runs", {"workflow_id": made["id"], "inputs": say["bad run input"]})
     bad_step = step | {"type": "transform", "config": {"set": {"x": f"{say['bad workflow']} +"}}}
     await client.call("POST", "/workflows", workflow | {"steps": [bad_step]})
     for name, password in (

@@ -47,18 +47,22 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/workflows"): workflow("x"),
     ("POST", f"{V1}/workflows/validate"): workflow("x"),
     ("PUT", f"{V1}/workflows/{{workflow_id}}"): workflow("Taken over"),
+    ("POST", f"{V1}/workflows/runs"): {"workflow_id": "00000000-0000-0000-0000-000000000001"},
+    ("POST", f"{V1}/workflows/runs/{{run_id}}/reviews/{{review_id}}"): {"decision": "approve"},
 }
 WITHOUT_BODY = {
     ("POST", f"{V1}/auth/logout"),
     ("POST", f"{V1}/conversations/{{conversation_id}}/messages/{{message_id}}/cancel"),
     ("POST", f"{V1}/context/{{item_id}}/reindex"),
     ("POST", f"{V1}/jobs/{{job_id}}/redrive"),
+    ("POST", f"{V1}/workflows/runs/{{run_id}}/cancel"),
+    ("POST", f"{V1}/workflows/runs/{{run_id}}/retry"),
     ("POST", f"{V1}/webhooks/{{webhook_id}}/deliveries/{{delivery_id}}/redeliver"),
 }
 # What `stage` makes.
 MADE = {
     "conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "webhook_id", "delivery_id",
-    "item_id", "job_id", "workflow_id",
+    "item_id", "job_id", "workflow_id", "run_id", "review_id",
 }  # fmt: skip
 MARK = "the-phrase-of-acme-that-nobody-else-may-read"
 
@@ -92,7 +96,11 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
             "POST", "/webhooks", {"url": f"https://{MARK}.example.com/", "events": ["message.created"]}
         )
         made_workflow = await acme.call("POST", "/workflows", workflow(MARK))
+        workflow_id = made_workflow.json()["id"]
+        run = await acme.call("POST", "/workflows/runs", {"workflow_id": workflow_id, "inputs": {"m": MARK}})
         ids = {
+            "run_id": run.json()["id"],
+            "review_id": make_review(shared_api, run.json()["id"]),
             "workflow_id": made_workflow.json()["id"],
             "webhook_id": webhook.json()["id"],
             "delivery_id": make_delivery(shared_api, webhook.json()["id"]),
@@ -117,6 +125,17 @@ def make_delivery(api: SharedApi, webhook_id: str) -> str:
         " VALUES (%s, gen_random_uuid(), %s, 'message.created', '', gen_random_uuid()) RETURNING id::text",
         api.site.acme.tenant_id,
         webhook_id,
+    )
+    return str(made[0][0])
+
+
+def make_review(api: SharedApi, run_id: str) -> str:
+    """No route makes one, and here no engine runs."""
+    made = api.site.rows(
+        "INSERT INTO workflow_reviews (tenant_id, id, run_id, path, attempt, event, prompt_sealed)"
+        " VALUES (%s, gen_random_uuid(), %s, 'ask', 1, 1, '') RETURNING id::text",
+        api.site.acme.tenant_id,
+        run_id,
     )
     return str(made[0][0])
 
@@ -187,6 +206,7 @@ async def test_another_tenants_credentials_find_none_of_its_things(stage: Stage)
         assert MARK in (await acme.get(f"/webhooks/{stage.ids['webhook_id']}"))["url"]
         kept_workflow = await acme.get(f"/workflows/{stage.ids['workflow_id']}")
         assert (kept_workflow["name"], kept_workflow["version"]) == (MARK, 1)
+        assert (await acme.get(f"/workflows/runs/{stage.ids['run_id']}"))["status"] == "pending"
         members = await acme.get("/tenants/current/members")
         assert next(one for one in members["items"] if one["user_id"] == stage.ids["user_id"])["role"] == "owner"
 

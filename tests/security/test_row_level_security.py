@@ -152,6 +152,12 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, %(user)s, '', 1);
     INSERT INTO workflow_versions (tenant_id, workflow_id, version, definition_sealed, user_id)
         VALUES (%(tenant)s, %(id)s, 1, '', %(user)s);
+    INSERT INTO workflow_runs (tenant_id, id, workflow_id, version, job_id, user_id, inputs_sealed)
+        VALUES (%(tenant)s, %(id)s, %(id)s, 1, %(id)s, %(user)s, '');
+    INSERT INTO workflow_steps (tenant_id, run_id, path, attempt, step_id, type, status, started_at)
+        VALUES (%(tenant)s, %(id)s, 'a', 1, 'a', 'transform', 'completed', now());
+    INSERT INTO workflow_reviews (tenant_id, id, run_id, path, attempt, event, prompt_sealed)
+        VALUES (%(tenant)s, %(id)s, %(id)s, 'a', 1, 1, '');
 """
 
 
@@ -240,6 +246,8 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     forbidden += ["DELETE FROM webhook_deliveries"]
     forbidden += ["UPDATE workflow_versions SET definition_sealed = ''", "DELETE FROM workflow_versions"]
     forbidden += ["UPDATE workflows SET user_id = id", "DELETE FROM workflows"]
+    forbidden += ["UPDATE workflow_runs SET inputs_sealed = ''", "DELETE FROM workflow_steps"]
+    forbidden += ["UPDATE workflow_reviews SET prompt_sealed = ''", "DELETE FROM workflow_runs"]
     forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]
     forbidden += [f"SET ROLE {role}" for role in ("copilot_owner", "copilot_dispatch", "copilot_backup", "copilot")]

@@ -38,6 +38,11 @@ def redirect(location: str, status: str = "302 Found") -> Answer:
     return answer(b"", status=status, headers=(f"Location: {location}",))
 
 
+async def hang(*_: object) -> None:
+    """No answer, as long as the receiver is there."""
+    await asyncio.Event().wait()
+
+
 @asynccontextmanager
 async def receiver(
     *answers: Answer, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
@@ -45,6 +50,7 @@ async def receiver(
     """Gives the answers in turn, the last one from then on."""
     made = Receiver()
     serving = set[asyncio.Task[None] | None]()
+    closing = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         made.connections += 1
@@ -52,7 +58,9 @@ async def receiver(
         try:
             while (request := await _read(reader)) is not None:
                 made.requests.append(request)
-                await answers[min(len(made.requests), len(answers)) - 1](request, writer)
+                answering = answers[min(len(made.requests), len(answers)) - 1](request, writer)
+                if not await _unless(closing, answering):
+                    break
                 await writer.drain()
         except ConnectionError:
             pass
@@ -65,8 +73,20 @@ async def receiver(
         yield made
     finally:
         server.close()
+        closing.set()
         # Each ends when it sees that its client has left; cancelled, asyncio would log it as a failure.
         await asyncio.gather(*filter(None, serving))
+
+
+async def _unless(event: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Whether it was done before the event came; then it is not."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(event.wait())]
+    await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
+    was_done = tasks[0].done()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return was_done and tasks[0].exception() is None
 
 
 async def _read(reader: asyncio.StreamReader) -> Received | None:

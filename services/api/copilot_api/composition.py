@@ -47,6 +47,7 @@ from copilot_domain.conversations import ConversationRepository, ConversationSer
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
 from copilot_domain.webhooks import WebhookService
+from copilot_domain.workflows.runs.service import RunService
 from copilot_domain.workflows.service import WorkflowService
 
 SERVICE = "api-server"
@@ -108,6 +109,7 @@ def build_services(settings: Settings) -> Services:
         webhooks=WebhookService(ledger, EgressRules(settings.egress_exemptions)),
         expressions=expressions,
         workflows=WorkflowService(Evaluator(expressions)),
+        runs=RunService(tenants_db, PostgresBlobStore(tenants_db), ledger),
     )
 
 

@@ -25,6 +25,7 @@ from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
 from copilot_domain.webhooks import WebhookService
+from copilot_domain.workflows.runs.service import RunService
 from copilot_domain.workflows.service import WorkflowService
 
 
@@ -55,4 +56,5 @@ class Services:
     context: ContextService
     expressions: Sandbox
     workflows: WorkflowService
+    runs: RunService
     loops: list[asyncio.Task[None]] = field(default_factory=list)

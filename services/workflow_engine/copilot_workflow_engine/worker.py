@@ -1,7 +1,6 @@
 """The composition root: everything the workflow engine is made of is put together here, and nowhere else."""
 
 import asyncio
-from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -9,6 +8,8 @@ from loguru import logger
 from prometheus_client import Gauge
 
 from copilot_common.base.errors import CopilotError
+from copilot_common.blobs import PostgresBlobStore
+from copilot_common.expressions.evaluator import Evaluator, expression_sandbox
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.db import Database
 from copilot_common.platform.egress.client import Egress
@@ -24,10 +25,15 @@ from copilot_domain.conversations.jobs import GENERATE_MESSAGE, TITLE_CONVERSATI
 from copilot_domain.conversations.titling import ConversationTitler
 from copilot_domain.webhooks import DELIVER, prune
 from copilot_domain.webhooks.delivering import DeliverWebhook
+from copilot_domain.workflows.execution.abandoned import AbandonedRuns
+from copilot_domain.workflows.execution.handler import RunLeader
+from copilot_domain.workflows.execution.kinds import Toolbox
+from copilot_domain.workflows.runs.jobs import ADVANCE_RUN
 
 SERVICE = "workflow-engine"
 PROBE_PORT = 8081
 _PRUNE_SECONDS = 60.0
+_EXPRESSION_PROCESSES = 2
 
 
 async def run(settings: Settings) -> None:
@@ -38,18 +44,27 @@ async def run(settings: Settings) -> None:
     requests = RequestClient(backbone.line, backbone.tenants_db, backbone.process_id)
     generations = _generations(backbone, models, log, SearchClient(requests))
     egress = Egress(EgressRules(settings.egress_exemptions))
+    sandbox = expression_sandbox(size=_EXPRESSION_PROCESSES)
     await run_worker(
         backbone,
         WORKFLOW_QUEUE,
-        _handlers(backbone, models, log, generations, egress),
+        _handlers(backbone, models, log, generations, egress)
+        | {ADVANCE_RUN: RunLeader(_toolbox(backbone, models, SearchClient(requests), egress, Evaluator(sandbox)))},
         probe_port=PROBE_PORT,
-        companions=[_Models(models), requests, _Generations(generations), _Webhooks(backbone.database, egress)],
+        companions=[
+            _Models(models),
+            requests,
+            sandbox,
+            _Generations(generations),
+            _Webhooks(backbone.database, egress),
+            AbandonedRuns(backbone.database),
+        ],
     )
 
 
 def _handlers(
     backbone: Backbone, models: ModelRegistry, log: StreamLog, generations: GenerationService, egress: Egress
-) -> Mapping[JobType[Any], Handler]:
+) -> dict[JobType[Any], Handler]:
     """Which job is whose. A new one is a line here."""
     settings = backbone.settings
     return {
@@ -64,6 +79,21 @@ def _handlers(
         TITLE_CONVERSATION: ConversationTitler(backbone.tenants_db, models),
         DELIVER: DeliverWebhook(backbone.tenants_db, egress),
     }
+
+
+def _toolbox(
+    backbone: Backbone, models: ModelRegistry, search: SearchClient, egress: Egress, evaluator: Evaluator
+) -> Toolbox:
+    return Toolbox(
+        db=backbone.tenants_db,
+        ledger=backbone.ledger,
+        blobs=PostgresBlobStore(backbone.tenants_db),
+        evaluator=evaluator,
+        models=models,
+        search=search,
+        egress=egress,
+        http_hosts=backbone.settings.allowed_tool_hosts,
+    )
 
 
 def _generations(backbone: Backbone, models: ModelRegistry, log: StreamLog, search: SearchClient) -> GenerationService:

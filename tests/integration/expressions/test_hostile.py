@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import psutil
 import pytest
 
 from copilot_common.expressions.errors import ExpressionCode, ExpressionFailed
 from copilot_common.expressions.evaluator import ENTRY, LIMITS, Evaluator
 from copilot_common.expressions.source import Cel, Expression, Template
 from copilot_common.platform.sandbox.pool import Sandbox
+from support.children import children
 
 FAILED: ExpressionCode = "EXPRESSION_FAILED"
 INVALID: ExpressionCode = "EXPRESSION_INVALID"
@@ -67,7 +67,7 @@ async def impatient() -> AsyncIterator[Evaluator]:
     await sandbox.start()
     yield Evaluator(sandbox)
     await sandbox.stop()
-    assert psutil.Process().children() == []
+    assert children() == []
 
 
 @pytest.mark.parametrize(("expression", "reasons"), HOSTILE, ids=[str(number) for number in range(len(HOSTILE))])

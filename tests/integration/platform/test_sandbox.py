@@ -18,6 +18,7 @@ from copilot_common.base.errors import Unavailable
 from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
 from copilot_common.platform.sandbox.limits import Limits
 from copilot_common.platform.sandbox.pool import Sandbox
+from support.children import children
 from support.clients import eventually
 
 ENTRY = "support.sandboxed:run"
@@ -39,7 +40,7 @@ async def make() -> AsyncIterator[Make]:
             return sandbox
 
         yield make
-    assert not psutil.Process().children()
+    assert not children()
 
 
 def proc(pid: int, name: str) -> bytes:
@@ -91,9 +92,9 @@ async def test_a_request_that_a_child_has_no_memory_for_is_told_so(make: Make) -
 
 async def test_children_are_started_when_needed_and_stay(make: Make) -> None:
     sandbox = await make(size=3)
-    assert psutil.Process().children() == []
+    assert children() == []
     assert await pid_of(sandbox) == await pid_of(sandbox)
-    assert len(psutil.Process().children()) == 1
+    assert len(children()) == 1
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ async def test_hostile_calls_cost_their_own_callers_only(make: Make) -> None:
     assert [each.reason for each in results if isinstance(each, SandboxKilled)] == [
         *("time", "memory", "output", "died", "died", "time"),
     ]
-    assert len(psutil.Process().children()) <= 2
+    assert len(children()) <= 2
 
 
 async def test_a_child_that_somebody_kills_in_a_call_has_died_and_is_replaced(make: Make) -> None:
@@ -301,7 +302,7 @@ async def test_a_pool_that_stops_ends_its_calls_and_leaves_no_process(make: Make
     await sandbox.stop()
     with pytest.raises(Unavailable):
         await call
-    assert psutil.Process().children() == []
+    assert children() == []
     with pytest.raises(Unavailable):
         await sandbox.call(b"x")
 
@@ -318,4 +319,4 @@ def test_it_works_on_the_loop_that_the_api_runs_on() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(use())
-    assert psutil.Process().children() == []
+    assert children() == []

@@ -110,6 +110,14 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("PUT", f"{_V1}/workflows/{{workflow_id}}"): _WORKFLOWS,
     ("DELETE", f"{_V1}/workflows/{{workflow_id}}"): _WORKFLOWS,
     ("GET", f"{_V1}/workflows/{{workflow_id}}/versions"): _READ,
+    ("POST", f"{_V1}/workflows/runs"): _WORKFLOWS,
+    ("GET", f"{_V1}/workflows/runs"): _READ,
+    ("GET", f"{_V1}/workflows/runs/{{run_id}}"): _READ,
+    ("GET", f"{_V1}/workflows/runs/{{run_id}}/steps"): _READ,
+    ("GET", f"{_V1}/workflows/runs/{{run_id}}/reviews"): _READ,
+    ("POST", f"{_V1}/workflows/runs/{{run_id}}/cancel"): _WORKFLOWS,
+    ("POST", f"{_V1}/workflows/runs/{{run_id}}/retry"): _WORKFLOWS,
+    ("POST", f"{_V1}/workflows/runs/{{run_id}}/reviews/{{review_id}}"): _WORKFLOWS,
 }
 
 

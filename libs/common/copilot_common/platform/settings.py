@@ -63,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     max_concurrent_generations: Annotated[Positive, _doc("per process; beyond it 503")] = 1_000
     registration: Literal["closed", "invite", "open"] = "invite"
     trusted_proxies: Annotated[str, _doc("CIDR blocks, comma-separated, whose X-Forwarded-For is believed")] = ""
+    http_tool_hosts: Annotated[
+        str, _doc("hosts that workflows' `http.request` may call: names, `.name` for all below it, `*` for any public")
+    ] = ""
     egress_allow: Annotated[str, _doc("hosts and CIDR blocks that tenants' URLs may name though not public")] = ""
     keep_ended_jobs_hours: Annotated[Positive, _doc("how long completed and cancelled jobs can be looked at")] = 72
     job_slots: Annotated[Positive, _doc("jobs a worker process runs at once")] = 16
@@ -93,6 +96,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     @property
     def keep_ended_jobs(self) -> timedelta:
         return timedelta(hours=self.keep_ended_jobs_hours)
+
+    @property
+    def allowed_tool_hosts(self) -> frozenset[str]:
+        return frozenset(host.strip().lower() for host in self.http_tool_hosts.split(",") if host.strip())
 
     @property
     def egress_exemptions(self) -> Exemptions:

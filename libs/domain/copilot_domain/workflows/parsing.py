@@ -34,6 +34,8 @@ def parse(raw: bytes, syntax: Syntax) -> object:
     kept."""
     if len(raw) > MAX_DEFINITION_BYTES:
         raise TooLarge("definition", max_bytes=MAX_DEFINITION_BYTES)
+    if not raw.strip():
+        raise InvalidInput({"body": "is required"})
     try:
         text = raw.decode()
     except UnicodeDecodeError:

@@ -10,6 +10,7 @@ from copilot_api.resources.conversations.routes import ConversationController
 from copilot_api.resources.health.routes import health_router
 from copilot_api.resources.jobs.routes import JobController
 from copilot_api.resources.models.routes import models_router
+from copilot_api.resources.runs.routes import RunController
 from copilot_api.resources.tenants.routes import tenants_router
 from copilot_api.resources.usage.routes import usage_router
 from copilot_api.resources.webhooks.routes import WebhookController
@@ -27,5 +28,6 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     JobController,
     ContextController,
     WebhookController,
+    RunController,
     WorkflowController,
 ]

@@ -1,0 +1,37 @@
+"""Runs whose job is dead: every process that led them was lost, or it failed too often."""
+
+import asyncio
+
+from loguru import logger
+
+from copilot_common.base.errors import CopilotError
+from copilot_common.platform.db import Database
+from copilot_common.platform.tasks import end_tasks
+from copilot_domain.workflows.runs.repository import sql
+
+_LOOK_SECONDS = 10.0
+_BATCH = 100
+
+
+class AbandonedRuns:
+    """Looks for them now and then, in every engine; they have failed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.create_task(self._look_forever(), name="abandoned runs")
+
+    async def stop(self) -> None:
+        await end_tasks([self._loop])
+
+    async def _look_forever(self) -> None:
+        while True:
+            try:
+                await self._database.fetch_row(sql["fail_abandoned_runs"], {"limit": _BATCH})
+            except CopilotError as error:
+                logger.bind(error_type=type(error).__name__).warning("Abandoned runs not looked for")
+            except Exception as error:  # this loop must outlive any one fault
+                logger.opt(exception=error).error("Looking for abandoned runs failed")
+            await asyncio.sleep(_LOOK_SECONDS)

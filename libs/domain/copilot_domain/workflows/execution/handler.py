@@ -1,0 +1,107 @@
+"""The handler of `run.advance`: opens the run and leads it."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+from copilot_common.queue import Job, complete, hold
+from copilot_common.tenancy import Transaction
+from copilot_domain.workflows.execution.ending import RunEnder
+from copilot_domain.workflows.execution.journal import Journal
+from copilot_domain.workflows.execution.kinds import Toolbox
+from copilot_domain.workflows.execution.names import StepNames
+from copilot_domain.workflows.execution.outputs import Outputs
+from copilot_domain.workflows.execution.place import Places
+from copilot_domain.workflows.execution.run import ActiveRun
+from copilot_domain.workflows.execution.waits import WaitReader
+from copilot_domain.workflows.program import Program
+from copilot_domain.workflows.repository import WorkflowRepository
+from copilot_domain.workflows.runs.jobs import AdvanceRun
+from copilot_domain.workflows.runs.outputs import OutputReader
+from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, sql
+
+_PROGRAMS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    row: RunRow
+    program: Program
+    history: list[HistoryRow]
+
+
+class RunLeader:
+    """Called with the job. Parked, and called again, as often as the run waits."""
+
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
+        self._programs: dict[tuple[UUID, UUID, int], Program] = {}
+
+    async def __call__(self, job: Job[AdvanceRun]) -> None:
+        opened = await self._open(job)
+        if opened is None:
+            return
+        run = await self._run(job, opened)
+        if opened.row.cancel_requested:
+            await run.end_cancelled()
+            return
+        try:
+            await run.lead()
+        except asyncio.CancelledError:
+            if not await asyncio.shield(self._end_if_cancelled(job)):
+                raise
+
+    async def _end_if_cancelled(self, job: Job[AdvanceRun]) -> bool:
+        """Whether this was why we were stopped; then the run has ended."""
+        opened = await self._open(job)
+        if opened is None:
+            return True
+        if opened.row.cancel_requested:
+            await (await self._run(job, opened)).end_cancelled()
+        return opened.row.cancel_requested
+
+    async def _open(self, job: Job[AdvanceRun]) -> _Opened | None:
+        """None where there is nothing to lead: its workflow was deleted, or it has ended."""
+        key: dict[str, object] = {"tenant_id": job.tenant_id}
+        async with self._toolbox.db.transaction(job.principal) as tx:
+            await hold(tx, job)
+            row = await tx.fetch_one(RunRow, sql["get_run"], key | {"id": job.payload.run_id})
+            if row is None or row.has_ended:
+                await complete(tx, job)
+                return None
+            history: list[HistoryRow] = []
+            if row.started_at is not None:
+                history = await tx.fetch_all(HistoryRow, sql["history"], key | {"run_id": row.id})
+            return _Opened(row, await self._program(tx, row), history)
+
+    async def _program(self, tx: Transaction, row: RunRow) -> Program:
+        """Versions never change: what has been read once is kept."""
+        key = (tx.principal.tenant_id, row.workflow_id, row.version)
+        if key not in self._programs:
+            if len(self._programs) >= _PROGRAMS:
+                self._programs.pop(next(iter(self._programs)))
+            definition = await WorkflowRepository().definition(tx, row.workflow_id, row.version)
+            self._programs[key] = Program(definition)
+        return self._programs[key]
+
+    async def _run(self, job: Job[AdvanceRun], opened: _Opened) -> ActiveRun:
+        toolbox, row = self._toolbox, opened.row
+        cipher = await toolbox.db.cipher(job.principal)
+        reader = OutputReader(toolbox.db, toolbox.blobs, job.principal, cipher)
+        outputs = Outputs(row.id, reader)
+        about = {"id": str(row.id), "workflow_id": str(row.workflow_id), "version": row.version}
+        places = Places(
+            opened.program, StepNames(opened.program, outputs), toolbox.evaluator, row.inputs(cipher), about
+        )
+        return ActiveRun(
+            toolbox,
+            job,
+            row,
+            opened.program,
+            opened.history,
+            journal=Journal(toolbox.db, toolbox.blobs, job, row, cipher),
+            outputs=outputs,
+            places=places,
+            waits=WaitReader(row.id, reader),
+            ender=RunEnder(toolbox.db, toolbox.ledger, job, cipher),
+        )

@@ -1,0 +1,490 @@
+"""One run while it is led: the state machine's effects are carried out, what comes of them is recorded, and is its next
+fact; until the run ends, or waits for something that is far away and its job is parked.
+
+    recorded rows ─▶ Machine ─▶ Execute ─▶ a task (kinds/) ─▶ Done · Failed · Waits ─▶ Journal ─▶ Machine …
+
+Steps that only compute are written down when they are done. Those that call out, or wait, are written down before.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from time import time
+
+from loguru import logger
+
+from copilot_common.base.errors import CopilotError, EgressFailed, ProviderError, Unavailable
+from copilot_common.expressions.errors import ExpressionFailed
+from copilot_common.queue import Job, JobLost, hold, park
+from copilot_domain.workflows.definition import LoopConfig
+from copilot_domain.workflows.execution.ending import RunEnder
+from copilot_domain.workflows.execution.history import TIMED_OUT, attempts_set_aside, encode_decision, facts
+from copilot_domain.workflows.execution.journal import Journal, Status, StepRow
+from copilot_domain.workflows.execution.kinds import KINDS, StepCall, Toolbox
+from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits
+from copilot_domain.workflows.execution.outputs import Outputs, Parts
+from copilot_domain.workflows.execution.place import Places
+from copilot_domain.workflows.execution.waits import Waiting, WaitReader, epoch, when_due
+from copilot_domain.workflows.program import Program
+from copilot_domain.workflows.runs.jobs import AdvanceRun
+from copilot_domain.workflows.runs.outputs import MAX_OUTPUT_BYTES
+from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, encode_value, sql, step_key
+from copilot_domain.workflows.state import (
+    Abort,
+    Chosen,
+    Ended,
+    Entered,
+    Execute,
+    Fact,
+    Left,
+    Machine,
+    Path,
+    RunCancelled,
+    RunStarted,
+    RunTimedOut,
+    StepCompleted,
+    StepFailed,
+    StepTimedOut,
+)
+
+_AT_ONCE = 16  # steps of one run
+_LINGER_SECONDS = 2.0  # for what comes so soon the run is not parked
+_CHILD_LOOK_SECONDS = 60.0  # a child that ended without telling (its worker was lost for good) is found so
+
+Attempt = tuple[Path, int]
+
+
+class ActiveRun:
+    """Made for one claim of the run's job."""
+
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        job: Job[AdvanceRun],
+        row: RunRow,
+        program: Program,
+        history: Sequence[HistoryRow],
+        *,
+        journal: Journal,
+        outputs: Outputs,
+        places: Places,
+        waits: WaitReader,
+        ender: RunEnder,
+    ) -> None:
+        self._toolbox = toolbox
+        self._job = job
+        self._row = row
+        self._program = program
+        self._history = history
+        self._journal = journal
+        self._outputs = outputs
+        self._places = places
+        self._waits = waits
+        self._ender = ender
+        self._machine = Machine(program, attempts_set_aside(history))
+        self._started_at = epoch(row.started_at) or time()
+        self._tasks: dict[asyncio.Task[Outcome], Execute] = {}
+        self._waiting: dict[Attempt, Waiting] = {}
+        self._begun: dict[Attempt, StepRow] = {}
+        self._entered: dict[Path, StepRow] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def lead(self) -> None:
+        """To its end, or until it is parked. Raises JobLost; a cancellation leaves it to the next claim."""
+        try:
+            self._replay()
+            await self._begin()
+            while (ended := self._machine.ended) is None:
+                self._begin_due()
+                if not self._tasks and await self._is_parked():
+                    return
+                await self._wait_for_news()
+                await self._ender.cancel_abandoned()
+            await self._ender.end(self._row, self._journal, ended)
+        finally:
+            await _end_all(list(self._tasks))
+
+    async def end_cancelled(self) -> None:
+        self._replay()
+        await self._begin()
+        await self._apply([RunCancelled(time())])
+        if (ended := self._machine.ended) is not None:
+            await self._ender.end(self._row, self._journal, ended)
+
+    # The past
+
+    def _replay(self) -> None:
+        """What is recorded, without doing it again."""
+        self._machine = Machine(self._program, attempts_set_aside(self._history))
+        if self._row.event_count == 0:
+            self._journal.next_event()  # run_started
+        if not self._history:
+            return
+        self._note_effects(self._machine.apply(RunStarted(self._started_at)))
+        for fact in facts(self._row.id, self._history, self._journal.cipher):
+            match fact:
+                case StepCompleted(path, decision=None | Chosen()):
+                    self._outputs.note(path, _step_of(path))
+                case StepFailed(path, code=code, message=message):
+                    self._outputs.note_error(path, _step_of(path), code, message)
+            self._note_effects(self._machine.apply(fact))
+        wanted = {(each.path, each.attempt): each for each in self._machine.outstanding()}
+        for row in self._history:
+            key = (row.path, row.attempt)
+            if row.status == "waiting" and key in wanted:
+                self._waiting[key] = self._waiting_of(wanted[key], row)
+            elif row.status == "running" and key in wanted and row.fact is None:
+                self._begun[key] = _begun_row(row)
+
+    async def _begin(self) -> None:
+        """Where nothing is recorded yet."""
+        if not self._history:
+            await self._apply([RunStarted(self._started_at)])
+
+    def _note_effects(self, effects: Sequence[object]) -> None:
+        for effect in effects:
+            if isinstance(effect, Left) and effect.status == "completed":
+                kind = "items" if isinstance(self._program.steps[effect.step_id].config, LoopConfig) else "branches"
+                self._outputs.note_parts(effect.path, effect.step_id, Parts(kind, effect.parts))
+            elif isinstance(effect, Left) and effect.error is not None:
+                self._outputs.note_error(effect.path, effect.step_id, effect.error.code, effect.error.message)
+
+    def _waiting_of(self, execute: Execute, row: HistoryRow) -> Waiting:
+        step = self._program.steps[execute.step_id]
+        return Waiting(execute, step, epoch(row.due_at), row.wake_id, row.started_at.timestamp(), row.started_event)
+
+    # What is to be done
+
+    def _begin_due(self) -> None:
+        now = time()
+        at_work = {(each.path, each.attempt) for each in self._tasks.values()}
+        for execute in self._machine.outstanding():
+            key = (execute.path, execute.attempt)
+            if key not in at_work and key not in self._waiting and execute.due <= now:
+                self._tasks[asyncio.create_task(self._do(execute), name=f"step {execute.step_id}")] = execute
+
+    async def _do(self, execute: Execute) -> Outcome:
+        key = (execute.path, execute.attempt)
+        if (begun := self._begun.get(key)) is not None and begun.decision == "once":
+            return Failed("OUTCOME_UNKNOWN", "The process died while the call was on its way; it is not repeated.")
+        step = self._program.steps[execute.step_id]
+        call = StepCall(
+            toolbox=self._toolbox,
+            job=self._job,
+            depth=self._row.depth,
+            step=step,
+            path=execute.path,
+            attempt=execute.attempt,
+            key=step_key(self._row.id, execute.path, execute.attempt),
+            places=self._places,
+            begin=lambda once: self._write_begun(execute, once),
+        )
+        try:
+            async with self._slots, asyncio.timeout(None if step.timeout_ms is None else step.timeout_ms / 1000):
+                return _bounded(await KINDS[step.type](call))
+        except JobLost:
+            raise
+        except TimeoutError:
+            if self._is_once(key):
+                return Failed("OUTCOME_UNKNOWN", "The call took too long; it is not known whether it arrived.")
+            return Failed("STEP_TIMEOUT", f"The step took longer than {step.timeout_ms} ms.", is_retryable=True)
+        except Exception as error:
+            return self._failed(key, error)
+
+    def _failed(self, key: Attempt, error: Exception) -> Failed:
+        if self._is_once(key):
+            return Failed("OUTCOME_UNKNOWN", "The call failed; it is not known whether it arrived.")
+        match error:
+            case ExpressionFailed():
+                return Failed(error.reason, error.message)
+            case ProviderError() | EgressFailed():
+                return Failed(error.code, error.message, error.retryable)
+            case CopilotError():
+                return Failed(error.code, error.message, isinstance(error, Unavailable))
+        logger.opt(exception=error).error("Step failed")
+        return Failed("INTERNAL_ERROR", f"The step failed with {type(error).__name__}.")
+
+    def _is_once(self, key: Attempt) -> bool:
+        begun = self._begun.get(key)
+        return begun is not None and begun.decision == "once"
+
+    async def _write_begun(self, execute: Execute, once: bool) -> None:
+        """Written down before it is done."""
+        key = (execute.path, execute.attempt)
+        if key in self._begun:
+            return
+        row = self._row_of(execute, "running", time())
+        row.decision = "once" if once else None
+        row.started_event = self._journal.next_event()
+        self._begun[key] = row
+        self._journal.add(row)
+        await self._journal.write()
+
+    # What comes of it
+
+    async def _wait_for_news(self) -> None:
+        timeout = max(0.0, self._next_moment() - time())
+        if self._tasks:
+            done, _ = await asyncio.wait(self._tasks, timeout=min(timeout, 3_600.0), return_when="FIRST_COMPLETED")
+        else:
+            await asyncio.sleep(min(timeout, _LINGER_SECONDS))
+            done = set()
+        news: list[Fact] = []
+        for task in done:
+            execute, outcome = self._tasks.pop(task), await task
+            if not self._machine.is_wanted(execute.path, execute.attempt):
+                continue
+            if isinstance(outcome, Waits):
+                await self._begin_waiting(execute, outcome, news)
+            else:
+                news.append(self._fact(execute, outcome))
+        await self._apply(news + self._timed_facts())
+
+    def _fact(self, execute: Execute, outcome: Done | Failed, waited: Waiting | None = None) -> Fact:
+        """The row that says how it ended is added to the journal."""
+        now = time()
+        key = (execute.path, execute.attempt)
+        row = self._begun.pop(key, None) or self._row_of(execute, "running", waited.started_at if waited else now)
+        if waited is not None:
+            row.started_event = waited.started_event
+        is_step = not execute.path.endswith("]") and not self._is_loop_plan(execute)
+        if is_step:
+            row.started_event = row.started_event or self._journal.next_event()
+            row.ended_event = self._journal.next_event()
+            self._journal.current_step = execute.path
+        row.completed_at = row.fact_at = now
+        row.fact, row.decision = self._journal.next_fact(), None
+        fact: Fact
+        if isinstance(outcome, Done):
+            fact = self._completed(row, execute, outcome, now)
+        else:
+            row.status, row.error_code, row.error = "failed", outcome.code, outcome.message
+            row.is_retryable = outcome.is_retryable
+            self._outputs.note_error(execute.path, execute.step_id, outcome.code, outcome.message)
+            fact = StepFailed(execute.path, execute.attempt, now, outcome.code, outcome.message, outcome.is_retryable)
+        self._journal.add(row)
+        return fact
+
+    def _completed(self, row: StepRow, execute: Execute, outcome: Done, now: float) -> Fact:
+        row.decision, row.usage = encode_decision(outcome.decision), outcome.usage
+        if self._is_loop_plan(execute):  # the loop's own row: it goes on
+            row.status, row.completed_at = "running", None
+            if (entered := self._entered.get(execute.path)) is not None:
+                row.started_at, row.started_event = entered.started_at, entered.started_event
+        else:
+            row.status = "completed"
+            if outcome.output is not None:
+                row.output = encode_value(outcome.output)
+            if not execute.path.endswith("]"):
+                self._outputs.note(execute.path, execute.step_id, row.output)
+        return StepCompleted(execute.path, execute.attempt, now, outcome.decision)
+
+    def _is_loop_plan(self, execute: Execute) -> bool:
+        """Not a step, but how many iterations a loop has."""
+        return not execute.path.endswith("]") and self._program.steps[execute.step_id].type == "loop"
+
+    async def _begin_waiting(self, execute: Execute, waits: Waits, news: list[Fact]) -> None:
+        row = self._row_of(execute, "waiting", time())
+        row.due_at, row.wake_id = waits.due, waits.wake_id
+        row.started_event = self._journal.next_event()
+        self._journal.current_step = execute.path
+        event = self._journal.next_event() if row.type == "human_review" else row.started_event
+        try:
+            await self._journal.write_with(row, waits.action, event)
+        except CopilotError as error:
+            if isinstance(error, Unavailable):
+                raise
+            row.status, row.due_at, row.wake_id = "running", None, None
+            self._begun[execute.path, execute.attempt] = row
+            news.append(self._fact(execute, Failed(error.code, error.message)))
+            return
+        step = self._program.steps[execute.step_id]
+        self._waiting[execute.path, execute.attempt] = Waiting(
+            execute, step, waits.due, waits.wake_id, row.started_at, row.started_event
+        )
+
+    async def _apply(self, news: list[Fact]) -> None:
+        """Facts whose rows wait in the journal: what follows from them is written with them, then done."""
+        effects = [effect for fact in news for effect in self._machine.apply(fact)]
+        self._note_effects(effects)
+        for effect in effects:
+            match effect:
+                case Entered():
+                    self._enter(effect)
+                case Left():
+                    self._leave(effect)
+                case Abort():
+                    self._abort(effect)
+                case Ended(outputs_of=str(path)):
+                    await self._keep_outputs(path)
+        await self._journal.write()
+
+    def _enter(self, entered: Entered) -> None:
+        row = self._frame_row(entered.path, entered.step_id, entered.at)
+        row.started_event = self._journal.next_event()
+        self._entered[entered.path] = row
+        self._journal.add(row)
+
+    def _leave(self, left: Left) -> None:
+        row = self._entered.pop(left.path, None) or self._frame_row(left.path, left.step_id, left.at)
+        row.status, row.completed_at, row.ended_event = left.status, left.at, self._journal.next_event()
+        if left.error is not None:
+            row.error_code, row.error = left.error.code, left.error.message
+        self._places.forget_items(left.path)
+        self._journal.add(row)
+
+    def _abort(self, abort: Abort) -> None:
+        key = (abort.path, abort.attempt)
+        for task, execute in self._tasks.items():
+            if (execute.path, execute.attempt) == key:
+                task.cancel()
+        waited, begun = self._waiting.pop(key, None), self._begun.pop(key, None)
+        if waited is None and begun is None:
+            return
+        row = begun or self._row_of(waited.execute, "cancelled", waited.started_at) if waited else begun
+        if row is not None:
+            row.status, row.decision = "cancelled", None
+            row.completed_at, row.ended_event = time(), self._journal.next_event()
+            self._journal.add(row)
+        if waited is not None and waited.step.type == "workflow" and waited.wake_id is not None:
+            self._ender.abandon_child(waited.wake_id)
+
+    async def _keep_outputs(self, path: Path) -> None:
+        """What a `parallel` or `loop` gives is made of others; as the run's own it is stored once."""
+        step_id = _step_of(path)
+        if self._program.steps[step_id].type in {"parallel", "loop"}:
+            row = self._frame_row(path, step_id, time())
+            row.status, row.output = "completed", encode_value(await self._outputs.value(path))
+            row.completed_at = time()
+            self._journal.add(row)
+
+    # Time
+
+    def _timed_facts(self) -> list[Fact]:
+        now = time()
+        found: list[Fact] = []
+        for path, deadline in self._machine.deadlines():
+            if deadline <= now:
+                row = StepRow(
+                    path=path, attempt=0, step_id=_step_of(path), type=TIMED_OUT, iteration=None, status="failed",
+                    started_at=now, completed_at=now, fact=self._journal.next_fact(), fact_at=now,
+                )  # fmt: skip
+                self._journal.add(row)
+                found.append(StepTimedOut(path, now))
+        for key, waiting in list(self._waiting.items()):
+            if waiting.due is not None and waiting.due <= now:
+                del self._waiting[key]
+                outcome = when_due(waiting)
+                if waiting.step.type == "workflow" and waiting.wake_id is not None:
+                    self._ender.abandon_child(waiting.wake_id)
+                found.append(self._fact(waiting.execute, outcome, waiting))
+        if (limit := self._run_deadline()) is not None and limit <= now:
+            found.append(RunTimedOut(now))
+        return found
+
+    def _run_deadline(self) -> float | None:
+        limit = self._program.definition.max_duration_ms
+        return None if limit is None else self._started_at + limit / 1000
+
+    def _next_moment(self) -> float:
+        moments = [execute.due for execute in self._machine.outstanding() if execute.due > time()]
+        moments += [waiting.due for waiting in self._waiting.values() if waiting.due is not None]
+        moments += [deadline for _, deadline in self._machine.deadlines()]
+        moments += [deadline] if (deadline := self._run_deadline()) is not None else []
+        return min(moments, default=time() + 3_600.0)
+
+    # Parking
+
+    async def _is_parked(self) -> bool:
+        """Whether the run waits from here on without this process. What has come meanwhile is applied instead."""
+        if await self._look_at_waits():
+            return False
+        pause = self._next_moment() - time()
+        if self._machine.outstanding() and pause <= _LINGER_SECONDS:
+            return False
+        if any(waiting.step.type == "workflow" for waiting in self._waiting.values()):
+            pause = min(pause, _CHILD_LOOK_SECONDS)
+        async with self._toolbox.db.transaction(self._job.principal) as tx:
+            if await park(tx, self._job, timedelta(seconds=pause)):
+                return False
+            await tx.execute(sql["set_waiting"], self._ender.key(self._row.id) | {"event_count": self._journal.events})
+        return True
+
+    async def _look_at_waits(self) -> bool:
+        """Whether something that was waited for has come."""
+        waiting = list(self._waiting.values())
+        if not any(each.wake_id for each in waiting):
+            return False
+        async with self._toolbox.db.transaction(self._job.principal) as tx:
+            await hold(tx, self._job)
+            outcomes, children = await self._waits.look(tx, waiting)
+        for child in children:
+            outcomes[child.id] = await self._waits.child_outcome(child)
+        news = [
+            self._fact(each.execute, outcome, self._waiting.pop((each.execute.path, each.execute.attempt)))
+            for each in waiting
+            if each.wake_id is not None and (outcome := outcomes.get(each.wake_id)) is not None
+        ]
+        await self._apply(news)
+        return bool(news)
+
+    # Rows
+
+    def _row_of(self, execute: Execute, status: Status, started_at: float) -> StepRow:
+        return StepRow(
+            path=execute.path,
+            attempt=execute.attempt,
+            step_id=execute.step_id,
+            type=self._program.steps[execute.step_id].type,
+            iteration=self._iteration(execute.path),
+            status=status,
+            started_at=started_at,
+        )
+
+    def _frame_row(self, path: Path, step_id: str, at: float) -> StepRow:
+        step = self._program.steps[step_id]
+        return StepRow(
+            path=path, attempt=1, step_id=step_id, type=step.type, iteration=self._iteration(path), status="running",
+            started_at=at,
+        )  # fmt: skip
+
+    def _iteration(self, path: Path) -> int | None:
+        return iteration_of(self._program, path)
+
+
+def iteration_of(program: Program, path: Path) -> int | None:
+    """Of the innermost loop around it."""
+    prefix = path if path.endswith("]") else path.rpartition(".")[0]
+    while prefix:
+        frame, _, index = prefix.rpartition("[")
+        if program.steps[_step_of(frame)].type == "loop":
+            return int(index.rstrip("]"))
+        prefix = frame.rpartition(".")[0]
+    return None
+
+
+def _step_of(path: Path) -> str:
+    return path.rpartition(".")[2].partition("[")[0]
+
+
+def _begun_row(row: HistoryRow) -> StepRow:
+    return StepRow(
+        path=row.path, attempt=row.attempt, step_id=row.step_id, type=row.type, iteration=None, status="running",
+        started_at=row.started_at.timestamp(), decision=row.decision, started_event=row.started_event,
+    )  # fmt: skip
+
+
+def _bounded(outcome: Outcome) -> Outcome:
+    if (
+        isinstance(outcome, Done)
+        and outcome.output is not None
+        and len(encode_value(outcome.output)) > MAX_OUTPUT_BYTES
+    ):
+        return Failed("OUTPUT_TOO_LARGE", f"A step's output has at most {MAX_OUTPUT_BYTES} bytes.")
+    return outcome
+
+
+async def _end_all(tasks: list[asyncio.Task[Outcome]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

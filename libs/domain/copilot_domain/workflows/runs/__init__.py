@@ -1,0 +1,1 @@
+"""Runs of workflows: started, shown, cancelled, answered."""

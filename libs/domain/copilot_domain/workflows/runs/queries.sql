@@ -1,0 +1,204 @@
+-- name: insert_run
+-- A run that waits for its job.
+INSERT INTO workflow_runs (tenant_id, id, workflow_id, version, job_id, user_id, inputs_sealed, parent_run_id, depth)
+VALUES (
+    %(tenant_id)s, %(id)s, %(workflow_id)s, %(version)s, %(job_id)s, %(user_id)s, %(inputs_sealed)s, %(parent_run_id)s,
+    %(depth)s
+)
+RETURNING created_at
+
+-- name: get_run
+-- One run.
+SELECT id, workflow_id, version, status, current_step, inputs_sealed, outputs_of, error_step, error_code, error_sealed,
+    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, started_at, completed_at, created_at
+FROM workflow_runs
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: lock_run
+-- As get_run; nobody else changes it until the transaction ends.
+SELECT id, workflow_id, version, status, current_step, inputs_sealed, outputs_of, error_step, error_code, error_sealed,
+    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, started_at, completed_at, created_at
+FROM workflow_runs
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+FOR NO KEY UPDATE
+
+-- name: list_runs
+-- Newest first.
+SELECT id, workflow_id, version, status, current_step, inputs_sealed, outputs_of, error_step, error_code, error_sealed,
+    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, started_at, completed_at, created_at
+FROM workflow_runs
+WHERE tenant_id = %(tenant_id)s AND id < %(before)s
+    AND (%(workflow_id)s::uuid IS NULL OR workflow_id = %(workflow_id)s)
+    AND (%(status)s::text IS NULL OR status = %(status)s)
+ORDER BY id DESC
+OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: count_runs
+-- How many there are, up to a limit.
+SELECT count(*)::integer FROM (
+    SELECT FROM workflow_runs
+    WHERE tenant_id = %(tenant_id)s
+        AND (%(workflow_id)s::uuid IS NULL OR workflow_id = %(workflow_id)s)
+        AND (%(status)s::text IS NULL OR status = %(status)s)
+    LIMIT %(count_limit)s
+) counted
+
+-- name: history
+-- What has been recorded of a run's steps, in the order of what happened; what has not ended is last.
+SELECT path, attempt, step_id, type, status, fact, fact_at, decision, error_code, error_sealed, is_retryable, due_at,
+    wake_id, started_event, started_at
+FROM workflow_steps
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s
+ORDER BY fact NULLS LAST, started_at
+
+-- name: outputs
+-- Outputs of steps, by path: of each its newest attempt that has one.
+SELECT DISTINCT ON (path) path, attempt, output_sealed, output_blob
+FROM workflow_steps
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND path = ANY (%(paths)s) AND status = 'completed'
+ORDER BY path, attempt DESC
+
+-- name: record
+-- What has become of some steps of a run; false where its job is not this fence's any more.
+SELECT run.record(
+    %(tenant_id)s, %(user_id)s, %(job_id)s, %(fence)s, %(run_id)s, %(paths)s::text[], %(attempts)s::integer[],
+    %(step_ids)s::text[], %(types)s::text[], %(iterations)s::integer[], %(statuses)s::text[], %(facts)s::integer[],
+    %(facts_at)s::double precision[], %(decisions)s::text[], %(outputs)s::bytea[], %(blobs)s::uuid[],
+    %(error_codes)s::text[], %(errors)s::bytea[], %(retryables)s::boolean[], %(due_at)s::timestamptz[],
+    %(wake_ids)s::uuid[], %(usages)s::jsonb[], %(started_events)s::integer[], %(ended_events)s::integer[],
+    %(started_at)s::timestamptz[], %(completed_at)s::timestamptz[], %(status)s, %(current_step)s, %(event_count)s,
+    %(fact_count)s
+)
+
+-- name: end_run
+-- A run's end, in the transaction that holds its job.
+UPDATE workflow_runs
+SET status = %(status)s, outputs_of = %(outputs_of)s, error_step = %(error_step)s, error_code = %(error_code)s,
+    error_sealed = %(error_sealed)s, event_count = %(event_count)s, completed_at = now(),
+    started_at = coalesce(started_at, now())
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status IN ('pending', 'running', 'waiting')
+RETURNING parent_run_id
+
+-- name: set_waiting
+-- Its job is parked.
+UPDATE workflow_runs SET status = 'waiting', event_count = %(event_count)s
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: request_cancel
+-- Whoever advances the run is to end it.
+UPDATE workflow_runs SET cancel_requested = true WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: job_of_run
+-- The job that advances a run that has not ended.
+SELECT job_id FROM workflow_runs
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status IN ('pending', 'running', 'waiting')
+
+-- name: steps_of_run
+-- A page of a run's steps, in the order of their beginning. What a loop asked itself is no step.
+SELECT path, attempt, step_id, type, iteration, status, output_sealed, output_blob, error_code, error_sealed, usage,
+    started_event, ended_event, started_at, completed_at
+FROM workflow_steps
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND started_event IS NOT NULL
+    AND started_event > %(after)s
+ORDER BY started_event
+OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: count_steps
+-- How many steps there are, up to a limit.
+SELECT count(*)::integer FROM (
+    SELECT FROM workflow_steps
+    WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND started_event IS NOT NULL
+    LIMIT %(count_limit)s
+) counted
+
+-- name: insert_review
+-- A question for a person.
+INSERT INTO workflow_reviews (tenant_id, id, run_id, path, attempt, event, prompt_sealed, data_sealed, due_at)
+VALUES (
+    %(tenant_id)s, %(id)s, %(run_id)s, %(path)s, %(attempt)s, %(event)s, %(prompt_sealed)s, %(data_sealed)s, %(due_at)s
+)
+ON CONFLICT DO NOTHING
+
+-- name: get_review
+-- A review of a run, locked: two answers come one after the other.
+SELECT id, run_id, path, attempt, decision FROM workflow_reviews
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND id = %(id)s
+FOR NO KEY UPDATE
+
+-- name: reviews_of_run
+-- A page of a run's reviews, oldest first.
+SELECT id, path, prompt_sealed, data_sealed, decision, comment_sealed, due_at, event, created_at, answered_at
+FROM workflow_reviews
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND event > %(after)s
+ORDER BY event
+OFFSET %(offset)s LIMIT %(limit)s
+
+-- name: count_reviews
+-- How many reviews a run has had, up to a limit.
+SELECT count(*)::integer FROM (
+    SELECT FROM workflow_reviews WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s LIMIT %(count_limit)s
+) counted
+
+-- name: answer_review
+-- The first decision counts.
+UPDATE workflow_reviews
+SET decision = %(decision)s, comment_sealed = %(comment_sealed)s, answer_sealed = %(answer_sealed)s,
+    answered_by = %(answered_by)s, answered_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND decision IS NULL
+RETURNING id
+
+-- name: answered_reviews
+-- Of the reviews that a run waits for, those that are answered.
+SELECT id, decision, comment_sealed, answer_sealed FROM workflow_reviews
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND id = ANY (%(ids)s) AND decision IS NOT NULL
+
+-- name: ended_children
+-- Of the runs that a run waits for, those that have ended.
+SELECT id, status, outputs_of, error_code FROM workflow_runs
+WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)s) AND status IN ('completed', 'failed', 'cancelled')
+
+-- name: bill_step
+-- The line on the bill of what a model was asked for a step.
+INSERT INTO llm_calls (
+    tenant_id, id, user_id, api_key_id, provider, model, outcome, finish_reason, input_tokens, output_tokens,
+    cached_tokens, reasoning_tokens, cost_usd, estimated, first_token_ms, total_ms
+) VALUES (
+    %(tenant_id)s, %(call_id)s, %(user_id)s, %(api_key_id)s, %(provider)s, %(model)s, 'completed', %(finish_reason)s,
+    %(input_tokens)s, %(output_tokens)s, %(cached_tokens)s, %(reasoning_tokens)s, %(cost_usd)s, %(estimated)s, NULL,
+    %(total_ms)s
+)
+
+-- name: set_aside
+-- The facts that a retry does not keep: the failure that ended the run. Their attempts keep their numbers.
+UPDATE workflow_steps s SET fact = NULL
+FROM (
+    SELECT path, attempt FROM workflow_steps
+    WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND fact IS NOT NULL
+    ORDER BY fact
+    OFFSET %(kept)s
+) n
+WHERE s.tenant_id = %(tenant_id)s AND s.run_id = %(run_id)s AND s.path = n.path AND s.attempt = n.attempt
+
+-- name: insert_retry
+-- The fact that a run was begun again; its number is the run's next.
+WITH counted AS (
+    UPDATE workflow_runs SET fact_count = fact_count + 1
+    WHERE tenant_id = %(tenant_id)s AND id = %(run_id)s
+    RETURNING fact_count
+)
+INSERT INTO workflow_steps (tenant_id, run_id, path, attempt, step_id, type, status, fact, fact_at, started_at)
+SELECT %(tenant_id)s, %(run_id)s, '', fact_count, '', %(type)s, 'completed', fact_count,
+    extract(epoch FROM clock_timestamp()), now()
+FROM counted
+
+-- name: begin_again
+-- A failed run goes on, under a new job.
+UPDATE workflow_runs
+SET status = 'pending', job_id = %(job_id)s, error_step = NULL, error_code = NULL, error_sealed = NULL,
+    completed_at = NULL, cancel_requested = false
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'failed'
+RETURNING id
+
+-- name: fail_abandoned_runs
+-- Runs whose job has ended without them have failed; a bounded batch, over all tenants.
+SELECT dispatch.fail_abandoned_runs(%(limit)s)

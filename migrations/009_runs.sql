@@ -1,0 +1,206 @@
+-- 009_runs: runs of workflows: their steps, one row an execution, and what people are asked.
+--
+-- Run as the administrator or as copilot_owner:  psql -U copilot -d copilot -f migrations/009_runs.sql
+-- or by `copilot migrate up`.
+
+BEGIN;
+SET LOCAL lock_timeout = '5s';
+SET LOCAL ROLE copilot_owner;
+
+CREATE TABLE workflow_runs (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    workflow_id uuid NOT NULL,
+    version integer NOT NULL,          -- pinned: a later version of the workflow does not change a run
+    status text NOT NULL DEFAULT 'pending'
+        CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+    job_id uuid NOT NULL,              -- advances it; its fence guards every write for the run
+    user_id uuid NOT NULL,
+    inputs_sealed bytea NOT NULL,
+    outputs_of text,                   -- ended well: the path of the step whose output is the run's
+    current_step text,                 -- the path of the step that began last
+    error_step text,
+    error_code text,
+    error_sealed bytea,
+    cancel_requested boolean NOT NULL DEFAULT false,
+    event_count integer NOT NULL DEFAULT 0,
+    fact_count integer NOT NULL DEFAULT 0,
+    parent_run_id uuid,                -- a `workflow` step of it waits for this run
+    depth smallint NOT NULL DEFAULT 0, -- of parents above it
+    created_at timestamptz NOT NULL DEFAULT now(),
+    started_at timestamptz,
+    completed_at timestamptz,
+    PRIMARY KEY (tenant_id, id),
+    FOREIGN KEY (tenant_id, workflow_id, version) REFERENCES workflow_versions ON DELETE CASCADE,
+    FOREIGN KEY (tenant_id, parent_run_id) REFERENCES workflow_runs ON DELETE CASCADE
+);
+CREATE INDEX workflow_runs_of_workflow ON workflow_runs (tenant_id, workflow_id, id);
+CREATE INDEX workflow_runs_by_status ON workflow_runs (tenant_id, status, id);
+CREATE INDEX workflow_runs_children ON workflow_runs (tenant_id, parent_run_id) WHERE parent_run_id IS NOT NULL;
+CREATE INDEX workflow_runs_unended ON workflow_runs (job_id) WHERE status IN ('pending', 'running', 'waiting');
+
+-- One row an attempt at a step. `fact`: its place in the history that the state machine replays; null while there is
+-- nothing to replay, and for what a retry has set aside. `started_event`, `ended_event`: numbers of the run's events.
+CREATE TABLE workflow_steps (
+    tenant_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    path text NOT NULL CHECK (octet_length(path) <= 1000),
+    attempt integer NOT NULL,
+    step_id text NOT NULL,
+    type text NOT NULL,
+    iteration integer,                 -- of the innermost loop around it
+    status text NOT NULL CHECK (status IN ('running', 'waiting', 'completed', 'failed', 'cancelled')),
+    fact integer,
+    fact_at double precision,          -- epoch seconds
+    decision text,                     -- what a condition or loop decided: `next:<step>`, `count:<n>`, `goes_on:<bool>`
+    output_sealed bytea,
+    output_blob uuid,                  -- instead, when it is large
+    error_code text,
+    error_sealed bytea,
+    is_retryable boolean NOT NULL DEFAULT false,
+    due_at timestamptz,                -- waiting: when it goes on by itself
+    wake_id uuid,                      -- waiting: of the review or of the child run
+    usage jsonb,
+    started_event integer,
+    ended_event integer,
+    started_at timestamptz NOT NULL,
+    completed_at timestamptz,
+    PRIMARY KEY (tenant_id, run_id, path, attempt),
+    FOREIGN KEY (tenant_id, run_id) REFERENCES workflow_runs ON DELETE CASCADE
+);
+-- Room for the update that ends a step that was written when it began.
+ALTER TABLE workflow_steps SET (fillfactor = 90);
+
+-- What a person is asked, and what they said. The first decision counts.
+CREATE TABLE workflow_reviews (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    path text NOT NULL,
+    attempt integer NOT NULL,
+    event integer NOT NULL,            -- its `review_requested`
+    prompt_sealed bytea NOT NULL,
+    data_sealed bytea,
+    due_at timestamptz,
+    decision text CHECK (decision IN ('approve', 'reject')),
+    comment_sealed bytea,
+    answer_sealed bytea,
+    answered_by uuid,
+    answered_at timestamptz,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, id),
+    FOREIGN KEY (tenant_id, run_id) REFERENCES workflow_runs ON DELETE CASCADE
+);
+CREATE INDEX workflow_reviews_of_run ON workflow_reviews (tenant_id, run_id);
+
+DO $$
+DECLARE
+    tenant_table text;
+BEGIN
+    FOREACH tenant_table IN ARRAY ARRAY['workflow_runs', 'workflow_steps', 'workflow_reviews'] LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tenant_table);
+        EXECUTE format(
+            $policy$
+            CREATE POLICY %I ON %I TO copilot_app
+                USING (tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid)
+                WITH CHECK (tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid)
+            $policy$, 'tenant_isolation_' || tenant_table, tenant_table);
+    END LOOP;
+END $$;
+
+GRANT SELECT, INSERT ON workflow_runs, workflow_steps, workflow_reviews TO copilot_app;
+GRANT UPDATE (
+    status, job_id, outputs_of, current_step, error_step, error_code, error_sealed, cancel_requested, event_count,
+    fact_count, started_at, completed_at
+) ON workflow_runs TO copilot_app;
+GRANT UPDATE (
+    status, fact, fact_at, decision, output_sealed, output_blob, error_code, error_sealed, is_retryable, due_at, wake_id,
+    usage, started_event, ended_event, completed_at
+) ON workflow_steps TO copilot_app;
+GRANT UPDATE (decision, comment_sealed, answer_sealed, answered_by, answered_at) ON workflow_reviews TO copilot_app;
+
+CREATE SCHEMA run;
+GRANT USAGE ON SCHEMA run TO copilot_app;
+
+-- What has become of a run's steps, in one statement: a transaction of its own and one round trip, or part of the
+-- caller's. False, and nothing is written, where the job is not this fence's any more. The same again does the same.
+-- Arrays are parallel, an entry a step. Functions of this schema run as whoever calls them, as those of 002.
+CREATE FUNCTION run.record(
+    p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid,
+    p_paths text[], p_attempts integer[], p_step_ids text[], p_types text[], p_iterations integer[],
+    p_statuses text[], p_facts integer[], p_facts_at double precision[], p_decisions text[],
+    p_outputs bytea[], p_blobs uuid[], p_error_codes text[], p_errors bytea[], p_retryables boolean[],
+    p_due_at timestamptz[], p_wake_ids uuid[], p_usages jsonb[],
+    p_started_events integer[], p_ended_events integer[], p_started_at timestamptz[], p_completed_at timestamptz[],
+    p_status text, p_current_step text, p_event_count integer, p_fact_count integer
+)
+RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    PERFORM FROM public.jobs j
+    WHERE j.tenant_id = p_tenant AND j.id = p_job AND j.fence = p_fence AND j.status = 'running'
+    FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO public.workflow_steps AS s (
+        tenant_id, run_id, path, attempt, step_id, type, iteration, status, fact, fact_at, decision, output_sealed,
+        output_blob, error_code, error_sealed, is_retryable, due_at, wake_id, usage, started_event, ended_event,
+        started_at, completed_at
+    )
+    SELECT p_tenant, p_run, n.* FROM unnest(
+        p_paths, p_attempts, p_step_ids, p_types, p_iterations, p_statuses, p_facts, p_facts_at, p_decisions, p_outputs,
+        p_blobs, p_error_codes, p_errors, p_retryables, p_due_at, p_wake_ids, p_usages, p_started_events,
+        p_ended_events, p_started_at, p_completed_at
+    ) AS n
+    ON CONFLICT (tenant_id, run_id, path, attempt) DO UPDATE SET
+        status = excluded.status, fact = coalesce(excluded.fact, s.fact), fact_at = coalesce(excluded.fact_at, s.fact_at),
+        decision = coalesce(excluded.decision, s.decision), output_sealed = excluded.output_sealed,
+        output_blob = excluded.output_blob, error_code = excluded.error_code, error_sealed = excluded.error_sealed,
+        is_retryable = excluded.is_retryable, due_at = excluded.due_at, wake_id = excluded.wake_id,
+        usage = excluded.usage, ended_event = excluded.ended_event, completed_at = excluded.completed_at;
+    UPDATE public.workflow_runs r
+    SET status = p_status, current_step = coalesce(p_current_step, r.current_step), event_count = p_event_count,
+        fact_count = p_fact_count, started_at = coalesce(r.started_at, now())
+    WHERE r.tenant_id = p_tenant AND r.id = p_run;
+    RETURN true;
+END $$;
+
+-- Runs whose job has ended without them (dead, or cancelled by an administrator) have failed. A bounded batch; one
+-- process at a time. Returns how many.
+GRANT SELECT (tenant_id, id, job_id, status, event_count), UPDATE (status, error_code, event_count, completed_at)
+    ON workflow_runs TO copilot_dispatch;
+CREATE POLICY dispatch_workflow_runs ON workflow_runs TO copilot_dispatch
+    USING (status IN ('pending', 'running', 'waiting')) WITH CHECK (status = 'failed');
+
+CREATE FUNCTION dispatch.fail_abandoned_runs(p_limit integer)
+RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_count integer;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('copilot abandoned runs')) THEN
+        RETURN 0;
+    END IF;
+    UPDATE public.workflow_runs r
+    SET status = 'failed', error_code = 'WORKER_LOST', event_count = r.event_count + 1, completed_at = now()
+    WHERE (r.tenant_id, r.id) IN (
+        SELECT o.tenant_id, o.id FROM public.workflow_runs o
+        WHERE o.status IN ('pending', 'running', 'waiting') AND NOT EXISTS (
+            SELECT FROM public.jobs j
+            WHERE j.tenant_id = o.tenant_id AND j.id = o.job_id AND j.status IN ('pending', 'scheduled', 'running'))
+        LIMIT p_limit
+        FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    RETURN v_count;
+END $$;
+
+REVOKE ALL ON FUNCTION dispatch.fail_abandoned_runs(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION dispatch.fail_abandoned_runs(integer) TO copilot_app;
+ALTER FUNCTION dispatch.fail_abandoned_runs(integer) OWNER TO copilot_dispatch;
+
+INSERT INTO schema_migrations (version, name, oldest_build) VALUES (9, 'runs', 1);
+
+COMMIT;

@@ -1,0 +1,12 @@
+-- Undo 009_runs: every run and all it has done. Builds made for schema 9 or later stop being ready.
+
+BEGIN;
+SET LOCAL lock_timeout = '5s';
+SET LOCAL ROLE copilot_owner;
+
+DROP FUNCTION dispatch.fail_abandoned_runs(integer);
+DROP SCHEMA run CASCADE;
+DROP TABLE workflow_reviews, workflow_steps, workflow_runs;
+DELETE FROM schema_migrations WHERE version = 9;
+
+COMMIT;
