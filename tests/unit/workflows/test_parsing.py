@@ -87,14 +87,17 @@ def test_what_is_no_yaml_is_a_400(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1,]", "{}{}", "NaN", "[Infinity]", "'a'", '"\\ud800"', '{"\\udc00": 1}', "[" * 100_000]
+    "text", ["{", "[1,]", "{}{}", "NaN", "[Infinity]", "'a'", '"\\ud800"', '{"\\udc00": 1}', "[" * 100_000]
 )
 def test_what_is_no_json_is_a_400(text: str) -> None:
     assert refusal(text, "json").code == "BAD_REQUEST"
 
 
-def test_an_empty_yaml_body_is_nothing() -> None:
-    assert parse(b"", "yaml") is None
+@pytest.mark.parametrize("syntax", ["json", "yaml"])
+def test_an_empty_body_is_named(syntax: Syntax) -> None:
+    error = refusal(" \n", syntax)
+    assert isinstance(error, InvalidInput)
+    assert error.fields == {"body": "is required"}
 
 
 def test_a_key_that_stands_twice_is_refused_in_json_too() -> None:
