@@ -123,9 +123,26 @@ GRANT UPDATE (decision, comment_sealed, answer_sealed, answered_by, answered_at)
 CREATE SCHEMA run;
 GRANT USAGE ON SCHEMA run TO copilot_app;
 
--- What has become of a run's steps, in one statement: a transaction of its own and one round trip, or part of the
--- caller's. False, and nothing is written, where the job is not this fence's any more. The same again does the same.
--- Arrays are parallel, an entry a step. Functions of this schema run as whoever calls them, as those of 002.
+-- A run that is about to be led, under the lock of its job; no row where the job is not this fence's. Functions of this
+-- schema run as whoever calls them, as those of 002, and set the tenant in the same round trip.
+CREATE FUNCTION run.open(p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid)
+RETURNS SETOF public.workflow_runs
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    PERFORM FROM public.jobs j
+    WHERE j.tenant_id = p_tenant AND j.id = p_job AND j.fence = p_fence AND j.status = 'running'
+    FOR NO KEY UPDATE;
+    IF FOUND THEN
+        RETURN QUERY SELECT * FROM public.workflow_runs r WHERE r.tenant_id = p_tenant AND r.id = p_run;
+    END IF;
+END $$;
+
+-- What has become of a run's steps, and of the run, in one statement: a transaction of its own and one round trip, or
+-- part of the caller's. Arrays are parallel, an entry a step. With a status that is an end, the run and its job end. False,
+-- and nothing is written, where the job is not this fence's any more. The same again does the same. Null, and nothing is
+-- written, for an end that comes alone but should not: somebody listens, or a parent waits, and what tells them belongs
+-- into the same transaction.
 CREATE FUNCTION run.record(
     p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid,
     p_paths text[], p_attempts integer[], p_step_ids text[], p_types text[], p_iterations integer[],
@@ -133,17 +150,31 @@ CREATE FUNCTION run.record(
     p_outputs bytea[], p_blobs uuid[], p_error_codes text[], p_errors bytea[], p_retryables boolean[],
     p_due_at timestamptz[], p_wake_ids uuid[], p_usages jsonb[],
     p_started_events integer[], p_ended_events integer[], p_started_at timestamptz[], p_completed_at timestamptz[],
-    p_status text, p_current_step text, p_event_count integer, p_fact_count integer
+    p_status text, p_current_step text, p_event_count integer, p_fact_count integer,
+    p_outputs_of text, p_error_step text, p_error_code text, p_error_sealed bytea, p_is_alone boolean
 )
 RETURNS boolean
 LANGUAGE plpgsql AS $$
+DECLARE
+    v_is_end boolean := p_status IN ('completed', 'failed', 'cancelled');
 BEGIN
     PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
     PERFORM FROM public.jobs j
     WHERE j.tenant_id = p_tenant AND j.id = p_job AND j.fence = p_fence AND j.status = 'running'
     FOR NO KEY UPDATE;
     IF NOT FOUND THEN
-        RETURN false;
+        RETURN v_is_end AND EXISTS (
+            SELECT FROM public.workflow_runs r
+            WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.status = p_status
+                AND r.event_count = p_event_count);
+    END IF;
+    IF v_is_end AND p_is_alone AND (
+        turn.has_listeners(p_tenant, 'workflow.' || p_status)
+        OR EXISTS (
+            SELECT FROM public.workflow_runs r
+            WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.parent_run_id IS NOT NULL)
+    ) THEN
+        RETURN NULL;
     END IF;
     INSERT INTO public.workflow_steps AS s (
         tenant_id, run_id, path, attempt, step_id, type, iteration, status, fact, fact_at, decision, output_sealed,
@@ -163,9 +194,38 @@ BEGIN
         usage = excluded.usage, ended_event = excluded.ended_event, completed_at = excluded.completed_at;
     UPDATE public.workflow_runs r
     SET status = p_status, current_step = coalesce(p_current_step, r.current_step), event_count = p_event_count,
-        fact_count = p_fact_count, started_at = coalesce(r.started_at, now())
+        fact_count = p_fact_count, started_at = coalesce(r.started_at, now()), outputs_of = p_outputs_of,
+        error_step = p_error_step, error_code = p_error_code, error_sealed = p_error_sealed,
+        completed_at = CASE WHEN v_is_end THEN now() END
     WHERE r.tenant_id = p_tenant AND r.id = p_run;
+    IF v_is_end THEN
+        UPDATE public.jobs j
+        SET status = 'completed', process_id = NULL, ended_at = clock_timestamp(), error_code = NULL, error_text = NULL
+        WHERE j.tenant_id = p_tenant AND j.id = p_job;
+    END IF;
     RETURN true;
+END $$;
+
+-- As run.record, of one step: most often there is but one, and its values cost the caller less than arrays.
+CREATE FUNCTION run.record_one(
+    p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid,
+    p_path text, p_attempt integer, p_step_id text, p_type text, p_iteration integer, p_step_status text,
+    p_fact integer, p_fact_at double precision, p_decision text, p_output bytea, p_blob uuid, p_step_error_code text,
+    p_error bytea, p_retryable boolean, p_due_at timestamptz, p_wake_id uuid, p_usage jsonb, p_started_event integer,
+    p_ended_event integer, p_started_at timestamptz, p_completed_at timestamptz,
+    p_status text, p_current_step text, p_event_count integer, p_fact_count integer,
+    p_outputs_of text, p_error_step text, p_error_code text, p_error_sealed bytea, p_is_alone boolean
+)
+RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN run.record(
+        p_tenant, p_user, p_job, p_fence, p_run, ARRAY[p_path], ARRAY[p_attempt], ARRAY[p_step_id], ARRAY[p_type],
+        ARRAY[p_iteration], ARRAY[p_step_status], ARRAY[p_fact], ARRAY[p_fact_at], ARRAY[p_decision], ARRAY[p_output],
+        ARRAY[p_blob], ARRAY[p_step_error_code], ARRAY[p_error], ARRAY[p_retryable], ARRAY[p_due_at], ARRAY[p_wake_id],
+        ARRAY[p_usage], ARRAY[p_started_event], ARRAY[p_ended_event], ARRAY[p_started_at], ARRAY[p_completed_at],
+        p_status, p_current_step, p_event_count, p_fact_count, p_outputs_of, p_error_step, p_error_code, p_error_sealed,
+        p_is_alone);
 END $$;
 
 -- Runs whose job has ended without them (dead, or cancelled by an administrator) have failed. A bounded batch; one

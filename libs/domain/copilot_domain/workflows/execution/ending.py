@@ -1,37 +1,28 @@
 """A run's end: its row, its job, what others are told of it, in one transaction."""
 
-import asyncio
-import random
 from uuid import UUID
 
-import psycopg
-from loguru import logger
-
-from copilot_common.base.errors import NotFound, Unavailable
-from copilot_common.encryption import Purpose, TenantCipher
-from copilot_common.queue import Job, Ledger, complete, hold
+from copilot_common.base.errors import NotFound
+from copilot_common.queue import Job, Ledger
 from copilot_common.tenancy import TenantDatabase, Transaction
 from copilot_domain.webhooks import WebhookEvent, publish
-from copilot_domain.workflows.execution.journal import Journal
+from copilot_domain.workflows.execution.journal import Journal, RunEnd
 from copilot_domain.workflows.runs.cancelling import request_cancel
 from copilot_domain.workflows.runs.jobs import AdvanceRun
 from copilot_domain.workflows.runs.repository import RunRow, sql
 from copilot_domain.workflows.runs.starting import run_news
 from copilot_domain.workflows.state import Ended
 
-_FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 5.0
 _CHILD_ENDED = "child.ended"
 
 
 class RunEnder:
     """Of one run, under one claim of its job."""
 
-    def __init__(self, db: TenantDatabase, ledger: Ledger, job: Job[AdvanceRun], cipher: TenantCipher) -> None:
+    def __init__(self, db: TenantDatabase, ledger: Ledger, job: Job[AdvanceRun]) -> None:
         self._db = db
         self._ledger = ledger
         self._job = job
-        self._cipher = cipher
         self._abandoned: list[UUID] = []
 
     def key(self, run_id: UUID) -> dict[str, object]:
@@ -49,36 +40,15 @@ class RunEnder:
 
     async def end(self, row: RunRow, journal: Journal, ended: Ended) -> None:
         """Stored, whatever it takes: while PostgreSQL is away it is tried again. Raises JobLost."""
-        journal.next_event()  # run_completed, run_failed, run_cancelled
-        wait = _FIRST_WAIT_SECONDS
-        while True:
-            try:
-                async with self._db.transaction(self._job.principal) as tx:
-                    await self._end(tx, row, journal, ended)
-                return
-            except (Unavailable, psycopg.OperationalError):
-                logger.bind(run_id=str(row.id)).warning("Run's end not stored yet")
-                await asyncio.sleep(random.uniform(0, wait))
-                wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
 
-    async def _end(self, tx: Transaction, row: RunRow, journal: Journal, ended: Ended) -> None:
-        await hold(tx, self._job)
-        error = ended.error
-        params = self.key(row.id) | {
-            "status": ended.status,
-            "outputs_of": ended.outputs_of,
-            "error_step": error.step if error else None,
-            "error_code": error.code if error else None,
-            "error_sealed": error and self._cipher.seal_text(Purpose.RUN_ERROR, row.id, error.message),
-            "event_count": journal.events,
-        }
-        await tx.execute(sql["end_run"], params)
-        if ended.status != "cancelled":
-            await self._tell(tx, row, "workflow.completed" if ended.status == "completed" else "workflow.failed")
-        if row.parent_run_id is not None:
-            await self._tell_parent(tx, row.parent_run_id)
-        await self._cancel_children(tx)
-        await complete(tx, self._job)
+        async def tell(tx: Transaction, _: int) -> None:
+            if ended.status != "cancelled":
+                await self._tell(tx, row, "workflow.completed" if ended.status == "completed" else "workflow.failed")
+            if row.parent_run_id is not None:
+                await self._tell_parent(tx, row.parent_run_id)
+
+        await journal.end(RunEnd(ended.status, ended.outputs_of, ended.error), tell)
+        await self.cancel_abandoned()
 
     async def _tell(self, tx: Transaction, row: RunRow, event: WebhookEvent) -> None:
         await publish(tx, self._ledger, event, run_news(row.workflow_id, row.id, row.version))

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
-from copilot_common.queue import Job, complete, hold
+from copilot_common.queue import Job, complete
 from copilot_common.tenancy import Transaction
 from copilot_domain.workflows.execution.ending import RunEnder
 from copilot_domain.workflows.execution.journal import Journal
@@ -62,17 +62,20 @@ class RunLeader:
 
     async def _open(self, job: Job[AdvanceRun]) -> _Opened | None:
         """None where there is nothing to lead: its workflow was deleted, or it has ended."""
-        key: dict[str, object] = {"tenant_id": job.tenant_id}
-        async with self._toolbox.db.transaction(job.principal) as tx:
-            await hold(tx, job)
-            row = await tx.fetch_one(RunRow, sql["get_run"], key | {"id": job.payload.run_id})
-            if row is None or row.has_ended:
+        key: dict[str, object] = {"tenant_id": job.tenant_id, "run_id": job.payload.run_id}
+        own = {"user_id": job.user_id, "job_id": job.id, "fence": job.fence}
+        found = await self._toolbox.db.call(sql["open_run"], key | own)
+        row = RunRow(*found) if found else None
+        if row is None or row.has_ended:
+            async with self._toolbox.db.transaction(job.principal) as tx:
                 await complete(tx, job)
-                return None
-            history: list[HistoryRow] = []
-            if row.started_at is not None:
-                history = await tx.fetch_all(HistoryRow, sql["history"], key | {"run_id": row.id})
-            return _Opened(row, await self._program(tx, row), history)
+            return None
+        program = self._programs.get((job.tenant_id, row.workflow_id, row.version))
+        if program is not None and row.started_at is None:
+            return _Opened(row, program, [])
+        async with self._toolbox.db.transaction(job.principal) as tx:
+            history = await tx.fetch_all(HistoryRow, sql["history"], key)
+            return _Opened(row, program or await self._program(tx, row), history)
 
     async def _program(self, tx: Transaction, row: RunRow) -> Program:
         """Versions never change: what has been read once is kept."""
@@ -103,5 +106,5 @@ class RunLeader:
             outputs=outputs,
             places=places,
             waits=WaitReader(row.id, reader),
-            ender=RunEnder(toolbox.db, toolbox.ledger, job, cipher),
+            ender=RunEnder(toolbox.db, toolbox.ledger, job),
         )

@@ -9,7 +9,7 @@ import asyncio
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -26,6 +26,7 @@ from copilot_domain.workflows.execution.outcomes import Action
 from copilot_domain.workflows.runs.jobs import AdvanceRun
 from copilot_domain.workflows.runs.repository import RunRow, sql, step_key
 from copilot_domain.workflows.runs.types import StepUsage
+from copilot_domain.workflows.state import StepError
 
 _INLINE_BYTES = 64 * 1024  # a larger output goes to the blob store: rows stay small enough to be read by the page
 _FIRST_WAIT_SECONDS = 0.2
@@ -58,6 +59,21 @@ class StepRow:
     usage: StepUsage | None = None
     started_event: int | None = None
     ended_event: int | None = None
+
+
+_NO_STEP = StepRow(path="", attempt=0, step_id="", type="", iteration=None, status="running", started_at=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended; or that it has not."""
+
+    status: Literal["running", "completed", "failed", "cancelled"]
+    outputs_of: str | None = None
+    error: StepError | None = None
+
+
+_GOES_ON = RunEnd("running")
 
 
 class Journal:
@@ -96,114 +112,144 @@ class Journal:
     async def write(self) -> None:
         """All that was added is stored. Raises JobLost."""
         async with self._lock:
-            if self._fault is not None:
-                raise self._fault
-            if not self._pending:
-                return
-            rows, self._pending = list(self._pending.values()), {}
-            try:
-                await self._store(rows)
-            except Exception as fault:
-                self._fault = fault
-                raise
+            self._check()
+            if self._pending:
+                await self._store(self._taken(), _GOES_ON)
+
+    async def end(self, end: RunEnd, tell: Action) -> None:
+        """All that was added, and the run's end. `tell` belongs into the same transaction, where somebody is to be told
+        of it. Raises JobLost."""
+        self.next_event()  # run_completed, run_failed, run_cancelled
+        async with self._lock:
+            self._check()
+            await self._store(self._taken(), end, tell)
 
     async def write_with(self, row: StepRow, action: Action | None, event: int) -> None:
         """As `add` and `write`, and in the same transaction `action`. Where that fails nothing of it is there: the row
         is forgotten, and the error raised."""
         async with self._lock:
-            if self._fault is not None:
-                raise self._fault
+            self._check()
             waiting, self._pending = self._pending, {}
-            rows = [*waiting.values(), row]
-            params = self._params(rows)
-            large = self._large(rows, params)
+            batch = self._batch([*waiting.values(), row], _GOES_ON)
             try:
                 async with self._db.transaction(self._job.principal) as tx:
-                    await self._in_transaction(tx, params, large)
+                    await self._in_transaction(tx, batch)
                     if action is not None:
                         await action(tx, event)
             except CopilotError:
                 self._pending = waiting | self._pending
                 raise
 
-    async def _store(self, rows: list[StepRow]) -> None:
-        wait = _FIRST_WAIT_SECONDS
-        params = self._params(rows)
-        large = self._large(rows, params)
+    def _check(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def _taken(self) -> list[StepRow]:
+        rows, self._pending = list(self._pending.values()), {}
+        return rows
+
+    async def _store(self, rows: list[StepRow], end: RunEnd, tell: Action | None = None) -> None:
+        wait, batch = _FIRST_WAIT_SECONDS, self._batch(rows, end)
         while True:
             try:
-                is_ours = await self._send(params, large)
+                await self._send(batch, tell)
+                return
             except (Unavailable, psycopg.OperationalError):
                 logger.bind(run_id=str(self._run_id)).warning("Steps not stored yet")
                 await asyncio.sleep(random.uniform(0, wait))
                 wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
-                continue
-            if not is_ours:
-                raise JobLost
-            return
+            except Exception as fault:
+                self._fault = fault
+                raise
 
-    async def _send(self, params: dict[str, object], large: dict[UUID, bytes]) -> bool:
-        if not large:
-            row = await self._db.call(sql["record"], params)
-            return bool(row and row[0])
+    async def _send(self, batch: "_Batch", tell: Action | None) -> None:
+        if not batch.large:
+            found = await self._db.call(batch.query, batch.params)
+            if found is not None and found[0] is not None:
+                if not found[0]:
+                    raise JobLost
+                self._job.is_settled = batch.is_end
+                return
         async with self._db.transaction(self._job.principal) as tx:
-            await self._in_transaction(tx, params, large)
-        return True
+            await self._in_transaction(tx, batch)
+            if tell is not None:
+                await tell(tx, self.events)
+        self._job.is_settled = batch.is_end
 
-    async def _in_transaction(self, tx: Transaction, params: dict[str, object], large: dict[UUID, bytes]) -> None:
-        if not await tx.fetch_value(sql["record"], params):
+    async def _in_transaction(self, tx: Transaction, batch: "_Batch") -> None:
+        if not await tx.fetch_value(batch.query, batch.params | {"is_alone": False}):
             raise JobLost
-        for blob_id, data in large.items():
+        for blob_id, data in batch.large.items():
             await self._blobs.put(tx, blob_id, data)
 
-    def _large(self, rows: list[StepRow], params: dict[str, object]) -> dict[UUID, bytes]:
-        """Outputs for the blob store, by the ids that stand in the rows instead."""
-        ids = [new_id() if row.output is not None and len(row.output) > _INLINE_BYTES else None for row in rows]
-        params["blobs"] = ids
-        return {each: row.output for each, row in zip(ids, rows, strict=True) if each and row.output is not None}
+    def _batch(self, rows: list[StepRow], end: RunEnd) -> "_Batch":
+        columns, large = [self._columns(row) for row in rows], {}
+        for row, values in zip(rows, columns, strict=True):
+            if row.output is not None and len(row.output) > _INLINE_BYTES:
+                values["blob"], values["output"] = (blob_id := new_id()), None
+                large[blob_id] = row.output
+        params = self._run_columns(end)
+        if len(rows) == 1:
+            return _Batch(sql["record_one"], params | columns[0], large)
+        names = columns[0] if columns else self._columns(_NO_STEP)
+        return _Batch(sql["record"], params | {name: [each[name] for each in columns] for name in names}, large)
 
-    def _params(self, rows: list[StepRow]) -> dict[str, object]:
+    def _run_columns(self, end: RunEnd) -> dict[str, object]:
         return {
             "tenant_id": self._job.tenant_id,
             "user_id": self._job.user_id,
             "job_id": self._job.id,
             "fence": self._job.fence,
             "run_id": self._run_id,
-            "paths": [row.path for row in rows],
-            "attempts": [row.attempt for row in rows],
-            "step_ids": [row.step_id for row in rows],
-            "types": [row.type for row in rows],
-            "iterations": [row.iteration for row in rows],
-            "statuses": [row.status for row in rows],
-            "facts": [row.fact for row in rows],
-            "facts_at": [row.fact_at for row in rows],
-            "decisions": [row.decision for row in rows],
-            "outputs": [self._sealed_output(row) for row in rows],
-            "error_codes": [row.error_code for row in rows],
-            "errors": [self._sealed_error(row) for row in rows],
-            "retryables": [row.is_retryable for row in rows],
-            "due_at": [_moment(row.due_at) for row in rows],
-            "wake_ids": [row.wake_id for row in rows],
-            "usages": [_usage(row.usage) for row in rows],
-            "started_events": [row.started_event for row in rows],
-            "ended_events": [row.ended_event for row in rows],
-            "started_at": [_moment(row.started_at) for row in rows],
-            "completed_at": [_moment(row.completed_at) for row in rows],
-            "status": "running",
+            "status": end.status,
             "current_step": self.current_step,
             "event_count": self.events,
             "fact_count": self.facts,
+            "outputs_of": end.outputs_of,
+            "error_step": end.error.step if end.error else None,
+            "error_code": end.error.code if end.error else None,
+            "error_sealed": end.error and self.cipher.seal_text(Purpose.RUN_ERROR, self._run_id, end.error.message),
+            "is_alone": True,
         }
 
-    def _sealed_output(self, row: StepRow) -> bytes | None:
-        if row.output is None or len(row.output) > _INLINE_BYTES:
-            return None
-        return self.cipher.seal(Purpose.STEP_OUTPUT, step_key(self._run_id, row.path, row.attempt), row.output)
+    def _columns(self, row: StepRow) -> dict[str, object]:
+        key = step_key(self._run_id, row.path, row.attempt)
+        return {
+            "path": row.path,
+            "attempt": row.attempt,
+            "step_id": row.step_id,
+            "type": row.type,
+            "iteration": row.iteration,
+            "step_status": row.status,
+            "fact": row.fact,
+            "fact_at": row.fact_at,
+            "decision": row.decision,
+            "output": row.output and self.cipher.seal(Purpose.STEP_OUTPUT, key, row.output),
+            "blob": None,
+            "step_error_code": row.error_code,
+            "error": None if row.error is None else self.cipher.seal_text(Purpose.STEP_ERROR, key, row.error),
+            "retryable": row.is_retryable,
+            "due_at": _moment(row.due_at),
+            "wake_id": row.wake_id,
+            "usage": _usage(row.usage),
+            "started_event": row.started_event,
+            "ended_event": row.ended_event,
+            "started_at": _moment(row.started_at),
+            "completed_at": _moment(row.completed_at),
+        }
 
-    def _sealed_error(self, row: StepRow) -> bytes | None:
-        if row.error is None:
-            return None
-        return self.cipher.seal_text(Purpose.STEP_ERROR, step_key(self._run_id, row.path, row.attempt), row.error)
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """`large`: outputs for the blob store, by the ids that stand in the rows instead."""
+
+    query: LiteralString
+    params: dict[str, object]
+    large: dict[UUID, bytes]
+
+    @property
+    def is_end(self) -> bool:
+        return self.params["status"] != _GOES_ON.status
 
 
 def _merged(earlier: StepRow, later: StepRow) -> StepRow:

@@ -181,7 +181,7 @@ class ActiveRun:
         )
         try:
             async with self._slots, asyncio.timeout(None if step.timeout_ms is None else step.timeout_ms / 1000):
-                return _bounded(await KINDS[step.type](call))
+                return await KINDS[step.type](call)
         except JobLost:
             raise
         except TimeoutError:
@@ -255,6 +255,7 @@ class ActiveRun:
         row.completed_at = row.fact_at = now
         row.fact, row.decision = self._journal.next_fact(), None
         fact: Fact
+        outcome, row.output = _encoded(outcome)
         if isinstance(outcome, Done):
             fact = self._completed(row, execute, outcome, now)
         else:
@@ -273,8 +274,6 @@ class ActiveRun:
                 row.started_at, row.started_event = entered.started_at, entered.started_event
         else:
             row.status = "completed"
-            if outcome.output is not None:
-                row.output = encode_value(outcome.output)
             if not execute.path.endswith("]"):
                 self._outputs.note(execute.path, execute.step_id, row.output)
         return StepCompleted(execute.path, execute.attempt, now, outcome.decision)
@@ -317,7 +316,8 @@ class ActiveRun:
                     self._abort(effect)
                 case Ended(outputs_of=str(path)):
                     await self._keep_outputs(path)
-        await self._journal.write()
+        if self._machine.ended is None:
+            await self._journal.write()  # else the end goes out with it
 
     def _enter(self, entered: Entered) -> None:
         row = self._frame_row(entered.path, entered.step_id, entered.at)
@@ -474,14 +474,14 @@ def _begun_row(row: HistoryRow) -> StepRow:
     )  # fmt: skip
 
 
-def _bounded(outcome: Outcome) -> Outcome:
-    if (
-        isinstance(outcome, Done)
-        and outcome.output is not None
-        and len(encode_value(outcome.output)) > MAX_OUTPUT_BYTES
-    ):
-        return Failed("OUTPUT_TOO_LARGE", f"A step's output has at most {MAX_OUTPUT_BYTES} bytes.")
-    return outcome
+def _encoded(outcome: Done | Failed) -> tuple[Done | Failed, bytes | None]:
+    """With its output as it is kept; one that is too large is a failure."""
+    if not isinstance(outcome, Done) or outcome.output is None:
+        return outcome, None
+    output = encode_value(outcome.output)
+    if len(output) > MAX_OUTPUT_BYTES:
+        return Failed("OUTPUT_TOO_LARGE", f"A step's output has at most {MAX_OUTPUT_BYTES} bytes."), None
+    return outcome, output
 
 
 async def _end_all(tasks: list[asyncio.Task[Outcome]]) -> None:

@@ -58,26 +58,33 @@ FROM workflow_steps
 WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND path = ANY (%(paths)s) AND status = 'completed'
 ORDER BY path, attempt DESC
 
+-- name: open_run
+-- A run that is about to be led, under the lock of its job.
+SELECT id, workflow_id, version, status, current_step, inputs_sealed, outputs_of, error_step, error_code, error_sealed,
+    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, started_at, completed_at, created_at
+FROM run.open(%(tenant_id)s, %(user_id)s, %(job_id)s, %(fence)s, %(run_id)s)
+
 -- name: record
--- What has become of some steps of a run; false where its job is not this fence's any more.
+-- What has become of some steps of a run, and of the run; false where its job is not this fence's any more.
 SELECT run.record(
-    %(tenant_id)s, %(user_id)s, %(job_id)s, %(fence)s, %(run_id)s, %(paths)s::text[], %(attempts)s::integer[],
-    %(step_ids)s::text[], %(types)s::text[], %(iterations)s::integer[], %(statuses)s::text[], %(facts)s::integer[],
-    %(facts_at)s::double precision[], %(decisions)s::text[], %(outputs)s::bytea[], %(blobs)s::uuid[],
-    %(error_codes)s::text[], %(errors)s::bytea[], %(retryables)s::boolean[], %(due_at)s::timestamptz[],
-    %(wake_ids)s::uuid[], %(usages)s::jsonb[], %(started_events)s::integer[], %(ended_events)s::integer[],
+    %(tenant_id)s, %(user_id)s, %(job_id)s, %(fence)s, %(run_id)s, %(path)s::text[], %(attempt)s::integer[],
+    %(step_id)s::text[], %(type)s::text[], %(iteration)s::integer[], %(step_status)s::text[], %(fact)s::integer[],
+    %(fact_at)s::double precision[], %(decision)s::text[], %(output)s::bytea[], %(blob)s::uuid[],
+    %(step_error_code)s::text[], %(error)s::bytea[], %(retryable)s::boolean[], %(due_at)s::timestamptz[],
+    %(wake_id)s::uuid[], %(usage)s::jsonb[], %(started_event)s::integer[], %(ended_event)s::integer[],
     %(started_at)s::timestamptz[], %(completed_at)s::timestamptz[], %(status)s, %(current_step)s, %(event_count)s,
-    %(fact_count)s
+    %(fact_count)s, %(outputs_of)s, %(error_step)s, %(error_code)s, %(error_sealed)s, %(is_alone)s
 )
 
--- name: end_run
--- A run's end, in the transaction that holds its job.
-UPDATE workflow_runs
-SET status = %(status)s, outputs_of = %(outputs_of)s, error_step = %(error_step)s, error_code = %(error_code)s,
-    error_sealed = %(error_sealed)s, event_count = %(event_count)s, completed_at = now(),
-    started_at = coalesce(started_at, now())
-WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status IN ('pending', 'running', 'waiting')
-RETURNING parent_run_id
+-- name: record_one
+-- As record, of one step.
+SELECT run.record_one(
+    %(tenant_id)s, %(user_id)s, %(job_id)s, %(fence)s, %(run_id)s, %(path)s, %(attempt)s, %(step_id)s, %(type)s,
+    %(iteration)s, %(step_status)s, %(fact)s, %(fact_at)s::double precision, %(decision)s, %(output)s, %(blob)s,
+    %(step_error_code)s, %(error)s, %(retryable)s, %(due_at)s, %(wake_id)s, %(usage)s, %(started_event)s,
+    %(ended_event)s, %(started_at)s, %(completed_at)s, %(status)s, %(current_step)s, %(event_count)s, %(fact_count)s,
+    %(outputs_of)s, %(error_step)s, %(error_code)s, %(error_sealed)s, %(is_alone)s
+)
 
 -- name: set_waiting
 -- Its job is parked.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 import msgspec
@@ -37,6 +38,7 @@ def decode_value(encoded: bytes) -> object:
     return _decode(encoded)
 
 
+@lru_cache(maxsize=4_096)
 def step_key(run_id: UUID, path: str, attempt: int) -> UUID:
     """Names one attempt at a step: for its sealed values, and for whoever is called by it (the idempotency key)."""
     return uuid5(run_id, f"{path}#{attempt}")
