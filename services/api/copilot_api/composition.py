@@ -49,6 +49,7 @@ from copilot_domain.tenants import TenantServices
 from copilot_domain.webhooks import WebhookService
 from copilot_domain.workflows.runs.service import RunService
 from copilot_domain.workflows.service import WorkflowService
+from copilot_domain.workflows.versions import Versions
 
 SERVICE = "api-server"
 _MAX_BODY_BYTES = 10_000_000
@@ -109,7 +110,7 @@ def build_services(settings: Settings) -> Services:
         webhooks=WebhookService(ledger, EgressRules(settings.egress_exemptions)),
         expressions=expressions,
         workflows=WorkflowService(Evaluator(expressions)),
-        runs=RunService(tenants_db, PostgresBlobStore(tenants_db), ledger),
+        runs=RunService(tenants_db, PostgresBlobStore(tenants_db), ledger, Versions()),
     )
 
 

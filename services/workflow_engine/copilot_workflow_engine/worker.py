@@ -29,6 +29,7 @@ from copilot_domain.workflows.execution.abandoned import AbandonedRuns
 from copilot_domain.workflows.execution.handler import RunLeader
 from copilot_domain.workflows.execution.kinds import Toolbox
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN
+from copilot_domain.workflows.versions import Versions
 
 SERVICE = "workflow-engine"
 PROBE_PORT = 8081
@@ -88,6 +89,7 @@ def _toolbox(
         db=backbone.tenants_db,
         ledger=backbone.ledger,
         blobs=PostgresBlobStore(backbone.tenants_db),
+        versions=Versions(),
         evaluator=evaluator,
         models=models,
         search=search,

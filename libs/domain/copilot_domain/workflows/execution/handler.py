@@ -2,10 +2,8 @@
 
 import asyncio
 from dataclasses import dataclass
-from uuid import UUID
 
 from copilot_common.queue import Job, complete
-from copilot_common.tenancy import Transaction
 from copilot_domain.workflows.execution.ending import RunEnder
 from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import Toolbox
@@ -15,12 +13,9 @@ from copilot_domain.workflows.execution.place import Places
 from copilot_domain.workflows.execution.run import ActiveRun
 from copilot_domain.workflows.execution.waits import WaitReader
 from copilot_domain.workflows.program import Program
-from copilot_domain.workflows.repository import WorkflowRepository
 from copilot_domain.workflows.runs.jobs import AdvanceRun
 from copilot_domain.workflows.runs.outputs import OutputReader
 from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, sql
-
-_PROGRAMS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +30,6 @@ class RunLeader:
 
     def __init__(self, toolbox: Toolbox) -> None:
         self._toolbox = toolbox
-        self._programs: dict[tuple[UUID, UUID, int], Program] = {}
 
     async def __call__(self, job: Job[AdvanceRun]) -> None:
         opened = await self._open(job)
@@ -70,22 +64,14 @@ class RunLeader:
             async with self._toolbox.db.transaction(job.principal) as tx:
                 await complete(tx, job)
             return None
-        program = self._programs.get((job.tenant_id, row.workflow_id, row.version))
-        if program is not None and row.started_at is None:
-            return _Opened(row, program, [])
+        versions = self._toolbox.versions
+        known = versions.known(job.tenant_id, row.workflow_id, row.version)
+        if known is not None and row.started_at is None:
+            return _Opened(row, known.program, [])
         async with self._toolbox.db.transaction(job.principal) as tx:
             history = await tx.fetch_all(HistoryRow, sql["history"], key)
-            return _Opened(row, program or await self._program(tx, row), history)
-
-    async def _program(self, tx: Transaction, row: RunRow) -> Program:
-        """Versions never change: what has been read once is kept."""
-        key = (tx.principal.tenant_id, row.workflow_id, row.version)
-        if key not in self._programs:
-            if len(self._programs) >= _PROGRAMS:
-                self._programs.pop(next(iter(self._programs)))
-            definition = await WorkflowRepository().definition(tx, row.workflow_id, row.version)
-            self._programs[key] = Program(definition)
-        return self._programs[key]
+            version = await versions.get(tx, row.workflow_id, row.version)
+        return _Opened(row, version.program, history)
 
     async def _run(self, job: Job[AdvanceRun], opened: _Opened) -> ActiveRun:
         toolbox, row = self._toolbox, opened.row

@@ -9,7 +9,6 @@ from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_common.tenancy.audit import record_audit
 from copilot_domain.pagination import EXACT_TOTAL, Page, PageRequest, page
-from copilot_domain.workflows.repository import WorkflowRepository
 from copilot_domain.workflows.runs.cancelling import check_unended, request_cancel
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN, AdvanceRun
 from copilot_domain.workflows.runs.outputs import OutputReader
@@ -25,6 +24,7 @@ from copilot_domain.workflows.runs.repository import (
 from copilot_domain.workflows.runs.retrying import set_aside
 from copilot_domain.workflows.runs.starting import start_run
 from copilot_domain.workflows.runs.types import NewRun, Review, ReviewAnswer, Run, RunStatus, StepRun
+from copilot_domain.workflows.versions import Versions
 
 _ANSWERED = "review.answered"
 _LAST_ID = UUID(int=2**128 - 1)
@@ -33,14 +33,15 @@ _LAST_ID = UUID(int=2**128 - 1)
 class RunService:
     """Methods that take a transaction are one step of it; the caller commits."""
 
-    def __init__(self, db: TenantDatabase, blobs: BlobStore, ledger: Ledger) -> None:
+    def __init__(self, db: TenantDatabase, blobs: BlobStore, ledger: Ledger, versions: Versions) -> None:
         self._db = db
         self._blobs = blobs
         self._ledger = ledger
+        self._versions = versions
 
     async def start(self, tx: Transaction, new: NewRun) -> Run:
         """Raises NotFound, InvalidInput."""
-        run = await start_run(tx, self._ledger, new)
+        run = await start_run(tx, self._ledger, self._versions, new)
         await record_audit(tx, "run.started", run.id, details={"workflow_id": str(new.workflow_id)})
         return run
 
@@ -109,10 +110,12 @@ class RunService:
         row = await self._row(tx, run_id, is_locked=True)
         if row.status != "failed":
             raise Conflict(f"This run is {row.status}.", details={"status": row.status})
-        definition = await WorkflowRepository().definition(tx, row.workflow_id, row.version)
-        await set_aside(tx, row, definition)
+        pinned = await self._versions.get(tx, row.workflow_id, row.version)
+        await set_aside(tx, row, pinned.program)
         payload = AdvanceRun(run_id)
-        job_id = await self._ledger.enqueue(tx, NewJob(type=ADVANCE_RUN, payload=payload, priority=definition.priority))
+        job_id = await self._ledger.enqueue(
+            tx, NewJob(type=ADVANCE_RUN, payload=payload, priority=pinned.definition.priority)
+        )
         await tx.execute(sql["begin_again"], self._key(tx, run_id) | {"job_id": job_id})
         await record_audit(tx, "run.retried", run_id)
         return (await self._row(tx, run_id)).open(await tx.cipher(), None)

@@ -11,11 +11,11 @@ from copilot_common.platform.json_schema import JsonSchema
 from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Transaction
 from copilot_domain.webhooks import EventData, publish
-from copilot_domain.workflows.definition import Definition
 from copilot_domain.workflows.repository import WorkflowRepository
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN, AdvanceRun
 from copilot_domain.workflows.runs.repository import encode_value, sql
 from copilot_domain.workflows.runs.types import NewRun, Run
+from copilot_domain.workflows.versions import Versions
 
 MAX_INPUT_BYTES = 1024 * 1024
 
@@ -29,16 +29,22 @@ class Parent:
 
 
 async def start_run(
-    tx: Transaction, ledger: Ledger, new: NewRun, *, run_id: UUID | None = None, parent: Parent | None = None
+    tx: Transaction,
+    ledger: Ledger,
+    versions: Versions,
+    new: NewRun,
+    *,
+    run_id: UUID | None = None,
+    parent: Parent | None = None,
 ) -> Run:
     """Raises NotFound for the workflow or its version, InvalidInput for inputs that its schema does not allow."""
     current = (await WorkflowRepository().get(tx, new.workflow_id)).current_version
     version = current if new.version is None else new.version
-    definition = await WorkflowRepository().definition(tx, new.workflow_id, version)
-    inputs = _checked_inputs(definition, new)
+    pinned = await versions.get(tx, new.workflow_id, version)
+    inputs = _checked_inputs(pinned.inputs, new)
     run_id = run_id or new_id()
     job_id = await ledger.enqueue(
-        tx, NewJob(type=ADVANCE_RUN, payload=AdvanceRun(run_id), priority=definition.priority)
+        tx, NewJob(type=ADVANCE_RUN, payload=AdvanceRun(run_id), priority=pinned.definition.priority)
     )
     params = {
         "tenant_id": tx.principal.tenant_id,
@@ -75,15 +81,13 @@ def run_news(workflow_id: UUID, run_id: UUID, version: int) -> EventData:
     return {"workflow_id": workflow_id, "run_id": run_id, "version": version}
 
 
-def _checked_inputs(definition: Definition, new: NewRun) -> bytes:
+def _checked_inputs(schema: JsonSchema | None, new: NewRun) -> bytes:
     """Encoded."""
     encoded = encode_value(new.inputs)
     if len(encoded) > MAX_INPUT_BYTES:
         raise InvalidInput({"inputs": f"must be at most {MAX_INPUT_BYTES} bytes"})
-    if definition.inputs_schema is not None:
-        faults = JsonSchema(definition.inputs_schema).faults(new.inputs)
-        if faults:
-            raise InvalidInput({f"inputs{_joined(path)}": message for path, message in faults})
+    if schema is not None and (faults := schema.faults(new.inputs)):
+        raise InvalidInput({f"inputs{_joined(path)}": message for path, message in faults})
     return encoded
 
 

@@ -1,5 +1,6 @@
 """From the JSON of a valid definition to its types, and back."""
 
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import msgspec
@@ -31,11 +32,14 @@ def _step(step: Object) -> Step:
     return _made(Step, step, config=msgspec.convert(step["config"], CONFIGS[kind]))
 
 
+_fields = lru_cache(msgspec.structs.fields)  # the few types above; they are read anew for every definition
+
+
 def _made(kind: type[Made], given: Object, **ready: object) -> Made:
     """Field by field: msgspec would not take a config whose type another field tells."""
     values = {
         field.name: msgspec.convert(given[field.name], field.type)
-        for field in msgspec.structs.fields(kind)
+        for field in _fields(kind)
         if field.name not in ready and given.get(field.name) is not None
     }
     return kind(**values, **ready)

@@ -17,6 +17,7 @@ from copilot_domain.workflows.execution.outcomes import Outcome
 from copilot_domain.workflows.execution.place import Places
 from copilot_domain.workflows.runs.jobs import AdvanceRun
 from copilot_domain.workflows.state import Path
+from copilot_domain.workflows.versions import Versions
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Toolbox:
     db: TenantDatabase
     ledger: Ledger
     blobs: BlobStore
+    versions: Versions
     evaluator: Evaluator
     models: ModelRegistry
     search: Searcher

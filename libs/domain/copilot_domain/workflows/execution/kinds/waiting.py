@@ -66,7 +66,7 @@ async def workflow(call: StepCall) -> Outcome:
     parent = Parent(call.job.payload.run_id, call.depth)
 
     async def start(tx: Transaction, _: int) -> None:
-        await start_run(tx, call.toolbox.ledger, new, run_id=run_id, parent=parent)
+        await start_run(tx, call.toolbox.ledger, call.toolbox.versions, new, run_id=run_id, parent=parent)
 
     due = None if call.step.timeout_ms is None else time() + call.step.timeout_ms / 1000
     return Waits(due, run_id, start)
