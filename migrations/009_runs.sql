@@ -40,7 +40,10 @@ CREATE INDEX workflow_runs_children ON workflow_runs (tenant_id, parent_run_id) 
 CREATE INDEX workflow_runs_unended ON workflow_runs (job_id) WHERE status IN ('pending', 'running', 'waiting');
 
 -- One row an attempt at a step. `fact`: its place in the history that the state machine replays; null while there is
--- nothing to replay, and for what a retry has set aside. `started_event`, `ended_event`: numbers of the run's events.
+-- nothing to replay, and for what a retry has set aside. `started_event`, `ended_event`: numbers of the run's events,
+-- which are no rows of their own but told from these. A retry adds one row without a path, of the type `retry`: it has
+-- the number and the error of the failure that the run had ended with (`step_id`: the path of the step). And it sets
+-- `parallel`s and `loop`s going again; how they had ended stays in a row of a negative attempt.
 CREATE TABLE workflow_steps (
     tenant_id uuid NOT NULL,
     run_id uuid NOT NULL,
@@ -68,6 +71,9 @@ CREATE TABLE workflow_steps (
     PRIMARY KEY (tenant_id, run_id, path, attempt),
     FOREIGN KEY (tenant_id, run_id) REFERENCES workflow_runs ON DELETE CASCADE
 );
+-- A page of a run's events: what began and what ended between two numbers.
+CREATE INDEX workflow_steps_begun ON workflow_steps (tenant_id, run_id, started_event) WHERE started_event IS NOT NULL;
+CREATE INDEX workflow_steps_ended ON workflow_steps (tenant_id, run_id, ended_event) WHERE ended_event IS NOT NULL;
 -- Room for the update that ends a step that was written when it began.
 ALTER TABLE workflow_steps SET (fillfactor = 90);
 
@@ -91,7 +97,7 @@ CREATE TABLE workflow_reviews (
     PRIMARY KEY (tenant_id, id),
     FOREIGN KEY (tenant_id, run_id) REFERENCES workflow_runs ON DELETE CASCADE
 );
-CREATE INDEX workflow_reviews_of_run ON workflow_reviews (tenant_id, run_id);
+CREATE INDEX workflow_reviews_of_run ON workflow_reviews (tenant_id, run_id, event);
 
 DO $$
 DECLARE
@@ -230,8 +236,8 @@ END $$;
 
 -- Runs whose job has ended without them (dead, or cancelled by an administrator) have failed. A bounded batch; one
 -- process at a time. Returns how many.
-GRANT SELECT (tenant_id, id, job_id, status, event_count), UPDATE (status, error_code, event_count, completed_at)
-    ON workflow_runs TO copilot_dispatch;
+GRANT SELECT (tenant_id, id, job_id, status, event_count, started_at),
+    UPDATE (status, error_code, event_count, started_at, completed_at) ON workflow_runs TO copilot_dispatch;
 CREATE POLICY dispatch_workflow_runs ON workflow_runs TO copilot_dispatch
     USING (status IN ('pending', 'running', 'waiting')) WITH CHECK (status = 'failed');
 
@@ -245,7 +251,8 @@ BEGIN
         RETURN 0;
     END IF;
     UPDATE public.workflow_runs r
-    SET status = 'failed', error_code = 'WORKER_LOST', event_count = r.event_count + 1, completed_at = now()
+    SET status = 'failed', error_code = 'WORKER_LOST', event_count = greatest(r.event_count, 1) + 1,
+        started_at = coalesce(r.started_at, now()), completed_at = now()
     WHERE (r.tenant_id, r.id) IN (
         SELECT o.tenant_id, o.id FROM public.workflow_runs o
         WHERE o.status IN ('pending', 'running', 'waiting') AND NOT EXISTS (

@@ -1,8 +1,10 @@
 """Workflows and runs as tests need them: defined, started, waited for."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
-from support.clients import Client, eventually
+from support.clients import V1, Client, Event, Stream, eventually
 
 ENDED = {"completed", "failed", "cancelled"}
 
@@ -56,3 +58,22 @@ async def outputs_of(client: Client, *steps: Any, inputs: dict[str, Any] | None 
     shown = await run_of(client, *steps, inputs=inputs)
     assert shown["status"] == "completed", shown["error"]
     return shown["outputs"]
+
+
+@asynccontextmanager
+async def followed(client: Client, run: str, *, after: int | None = None) -> AsyncIterator[Stream]:
+    headers = {} if after is None else {"Last-Event-ID": str(after)}
+    async with client.http.stream("GET", f"{V1}/workflows/runs/{run}/events", headers=headers) as response:
+        assert response.status_code == 200, await response.aread()
+        assert response.headers["content-type"].startswith("text/event-stream")
+        yield Stream(response)
+
+
+async def events_of(client: Client, run: str, *, after: int | None = None) -> list[Event]:
+    """To the run's end; numbered without gaps."""
+    async with followed(client, run, after=after) as stream:
+        events = await stream.rest()
+    assert stream.is_done
+    first = (after or 0) + 1
+    assert [event.number for event in events] == list(range(first, first + len(events)))
+    return events

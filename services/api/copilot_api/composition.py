@@ -47,6 +47,8 @@ from copilot_domain.conversations import ConversationRepository, ConversationSer
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
 from copilot_domain.webhooks import WebhookService
+from copilot_domain.workflows.runs.following import RunFollower
+from copilot_domain.workflows.runs.nudging import NudgeListener
 from copilot_domain.workflows.runs.service import RunService
 from copilot_domain.workflows.service import WorkflowService
 from copilot_domain.workflows.versions import Versions
@@ -73,6 +75,7 @@ def build_services(settings: Settings) -> Services:
     requests = RequestClient(line, tenants_db, process_id)
     searches = SearchClient(requests)
     expressions = expression_sandbox(size=1)  # for definitions that are written; what runs is evaluated elsewhere
+    nudges = NudgeListener(redis)
     access_tokens = AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
     return Services(
         settings=settings,
@@ -111,6 +114,8 @@ def build_services(settings: Settings) -> Services:
         expressions=expressions,
         workflows=WorkflowService(Evaluator(expressions)),
         runs=RunService(tenants_db, PostgresBlobStore(tenants_db), ledger, Versions()),
+        nudges=nudges,
+        run_events=RunFollower(tenants_db, PostgresBlobStore(tenants_db), nudges),
     )
 
 
@@ -163,6 +168,7 @@ async def _boot(services: Services) -> None:
     await until_database_fits(services.settings.database_url, services.database, services.health)
     await services.lease.start()
     await services.requests.start()
+    await services.nudges.start()
     await services.expressions.start()
     services.loops = [asyncio.create_task(services.sweeper.run_forever(), name="job sweeper")]
     services.generations.start()
@@ -180,6 +186,7 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     await services.generations.stop()
     await end_tasks(services.loops)
     await services.expressions.stop()
+    await services.nudges.stop()
     await services.requests.stop()
     await services.ringer.stop()
     await services.lease.stop()

@@ -28,7 +28,9 @@ from copilot_domain.webhooks.delivering import DeliverWebhook
 from copilot_domain.workflows.execution.abandoned import AbandonedRuns
 from copilot_domain.workflows.execution.handler import RunLeader
 from copilot_domain.workflows.execution.kinds import Toolbox
+from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN
+from copilot_domain.workflows.runs.nudging import Nudger
 from copilot_domain.workflows.versions import Versions
 
 SERVICE = "workflow-engine"
@@ -46,11 +48,12 @@ async def run(settings: Settings) -> None:
     generations = _generations(backbone, models, log, SearchClient(requests))
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = expression_sandbox(size=_EXPRESSION_PROCESSES)
+    toolbox = _toolbox(backbone, models, SearchClient(requests), egress, Evaluator(sandbox))
+    metrics, nudger = RunMetrics(backbone.registry), Nudger(backbone.redis)
     await run_worker(
         backbone,
         WORKFLOW_QUEUE,
-        _handlers(backbone, models, log, generations, egress)
-        | {ADVANCE_RUN: RunLeader(_toolbox(backbone, models, SearchClient(requests), egress, Evaluator(sandbox)))},
+        _handlers(backbone, models, log, generations, egress) | {ADVANCE_RUN: RunLeader(toolbox, metrics, nudger)},
         probe_port=PROBE_PORT,
         companions=[
             _Models(models),
@@ -58,7 +61,8 @@ async def run(settings: Settings) -> None:
             sandbox,
             _Generations(generations),
             _Webhooks(backbone.database, egress),
-            AbandonedRuns(backbone.database),
+            AbandonedRuns(backbone.database, metrics),
+            nudger,
         ],
     )
 

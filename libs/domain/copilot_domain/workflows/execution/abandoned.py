@@ -7,6 +7,7 @@ from loguru import logger
 from copilot_common.base.errors import CopilotError
 from copilot_common.platform.db import Database
 from copilot_common.platform.tasks import end_tasks
+from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.runs.repository import sql
 
 _LOOK_SECONDS = 10.0
@@ -16,8 +17,9 @@ _BATCH = 100
 class AbandonedRuns:
     """Looks for them now and then, in every engine; they have failed."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: RunMetrics) -> None:
         self._database = database
+        self._metrics = metrics
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -29,7 +31,8 @@ class AbandonedRuns:
     async def _look_forever(self) -> None:
         while True:
             try:
-                await self._database.fetch_row(sql["fail_abandoned_runs"], {"limit": _BATCH})
+                row = await self._database.fetch_row(sql["fail_abandoned_runs"], {"limit": _BATCH})
+                self._metrics.runs_ended("failed", int(row[0]) if row else 0)
             except CopilotError as error:
                 logger.bind(error_type=type(error).__name__).warning("Abandoned runs not looked for")
             except Exception as error:  # this loop must outlive any one fault

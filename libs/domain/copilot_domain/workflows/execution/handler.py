@@ -7,6 +7,7 @@ from copilot_common.queue import Job, complete
 from copilot_domain.workflows.execution.ending import RunEnder
 from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import Toolbox
+from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.execution.names import StepNames
 from copilot_domain.workflows.execution.outputs import Outputs
 from copilot_domain.workflows.execution.place import Places
@@ -14,6 +15,7 @@ from copilot_domain.workflows.execution.run import ActiveRun
 from copilot_domain.workflows.execution.waits import WaitReader
 from copilot_domain.workflows.program import Program
 from copilot_domain.workflows.runs.jobs import AdvanceRun
+from copilot_domain.workflows.runs.nudging import NO_NUDGE, Nudge
 from copilot_domain.workflows.runs.outputs import OutputReader
 from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, sql
 
@@ -28,8 +30,10 @@ class _Opened:
 class RunLeader:
     """Called with the job. Parked, and called again, as often as the run waits."""
 
-    def __init__(self, toolbox: Toolbox) -> None:
+    def __init__(self, toolbox: Toolbox, metrics: RunMetrics, nudge: Nudge = NO_NUDGE) -> None:
         self._toolbox = toolbox
+        self._metrics = metrics
+        self._nudge = nudge
 
     async def __call__(self, job: Job[AdvanceRun]) -> None:
         opened = await self._open(job)
@@ -88,7 +92,7 @@ class RunLeader:
             row,
             opened.program,
             opened.history,
-            journal=Journal(toolbox.db, toolbox.blobs, job, row, cipher),
+            journal=Journal(toolbox.db, toolbox.blobs, job, row, cipher, metrics=self._metrics, nudge=self._nudge),
             outputs=outputs,
             places=places,
             waits=WaitReader(row.id, reader),

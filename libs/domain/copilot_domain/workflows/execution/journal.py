@@ -22,8 +22,10 @@ from copilot_common.blobs import BlobStore
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.queue import Job, JobLost
 from copilot_common.tenancy import TenantDatabase, Transaction
+from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.execution.outcomes import Action
 from copilot_domain.workflows.runs.jobs import AdvanceRun
+from copilot_domain.workflows.runs.nudging import NO_NUDGE, Nudge
 from copilot_domain.workflows.runs.repository import RunRow, sql, step_key
 from copilot_domain.workflows.runs.types import StepUsage
 from copilot_domain.workflows.state import StepError
@@ -80,12 +82,22 @@ class Journal:
     """Of one run, under one claim of its job."""
 
     def __init__(
-        self, db: TenantDatabase, blobs: BlobStore, job: Job[AdvanceRun], row: RunRow, cipher: TenantCipher
+        self,
+        db: TenantDatabase,
+        blobs: BlobStore,
+        job: Job[AdvanceRun],
+        row: RunRow,
+        cipher: TenantCipher,
+        *,
+        metrics: RunMetrics,
+        nudge: Nudge = NO_NUDGE,
     ) -> None:
         self._db = db
         self._blobs = blobs
         self._job = job
         self._run_id = row.id
+        self._nudge = nudge
+        self._metrics = metrics
         self.cipher = cipher
         self._pending: dict[tuple[str, int], StepRow] = {}
         self._lock = asyncio.Lock()
@@ -113,32 +125,49 @@ class Journal:
         """All that was added is stored. Raises JobLost."""
         async with self._lock:
             self._check()
-            if self._pending:
-                await self._store(self._taken(), _GOES_ON)
+            if not self._pending:
+                return
+            rows = self._taken()
+            try:
+                await self._store(rows, _GOES_ON)
+            except asyncio.CancelledError:  # of one step's task; the rows of others are among these
+                self._take_back(rows)
+                raise
+            self._written(rows)
 
     async def end(self, end: RunEnd, tell: Action) -> None:
         """All that was added, and the run's end. `tell` belongs into the same transaction, where somebody is to be told
         of it. Raises JobLost."""
-        self.next_event()  # run_completed, run_failed, run_cancelled
         async with self._lock:
             self._check()
-            await self._store(self._taken(), end, tell)
+            # In here, as below: what is written before must not count a number that is not to be found yet.
+            self.next_event()  # run_completed, run_failed, run_cancelled
+            rows = self._taken()
+            await self._store(rows, end, tell)
+        self._written(rows)
+        self._nudge(self._run_id)
+        self._metrics.run_ended(end.status)
 
-    async def write_with(self, row: StepRow, action: Action | None, event: int) -> None:
-        """As `add` and `write`, and in the same transaction `action`. Where that fails nothing of it is there: the row
-        is forgotten, and the error raised."""
+    async def write_with(self, row: StepRow, action: Action | None, *, has_own_event: bool) -> None:
+        """As `add` and `write`, and in the same transaction `action`, which gets the number of an event of its own, or
+        that of the row's beginning. Where that fails nothing of it is there, and the error raised; the row, which has
+        begun, ends with the number that the action would have had."""
         async with self._lock:
             self._check()
-            waiting, self._pending = self._pending, {}
-            batch = self._batch([*waiting.values(), row], _GOES_ON)
+            row.started_event = self.next_event()
+            event = self.next_event() if has_own_event else row.started_event
+            waiting = self._taken()
+            batch = self._batch([*waiting, row], _GOES_ON)
             try:
                 async with self._db.transaction(self._job.principal) as tx:
                     await self._in_transaction(tx, batch)
                     if action is not None:
                         await action(tx, event)
             except CopilotError:
-                self._pending = waiting | self._pending
+                row.ended_event = event if has_own_event else None
+                self._take_back(waiting)
                 raise
+        self._written([*waiting, row])
 
     def _check(self) -> None:
         if self._fault is not None:
@@ -147,6 +176,18 @@ class Journal:
     def _taken(self) -> list[StepRow]:
         rows, self._pending = list(self._pending.values()), {}
         return rows
+
+    def _take_back(self, rows: list[StepRow]) -> None:
+        """Whether or not they are there: they go with what is written next."""
+        self.add(*rows, *self._taken())
+
+    def _written(self, rows: list[StepRow]) -> None:
+        if any(row.started_event or row.ended_event for row in rows):
+            self._nudge(self._run_id)
+        for row in rows:
+            if row.ended_event is not None:
+                seconds = (row.completed_at or row.started_at) - row.started_at
+                self._metrics.step_ended(row.type, row.status, seconds)
 
     async def _store(self, rows: list[StepRow], end: RunEnd, tell: Action | None = None) -> None:
         wait, batch = _FIRST_WAIT_SECONDS, self._batch(rows, end)

@@ -250,7 +250,7 @@ class ActiveRun:
         is_step = not execute.path.endswith("]") and not self._is_loop_plan(execute)
         if is_step:
             row.started_event = row.started_event or self._journal.next_event()
-            row.ended_event = self._journal.next_event()
+            row.ended_event = row.ended_event or self._journal.next_event()
             self._journal.current_step = execute.path
         row.completed_at = row.fact_at = now
         row.fact, row.decision = self._journal.next_fact(), None
@@ -285,11 +285,9 @@ class ActiveRun:
     async def _begin_waiting(self, execute: Execute, waits: Waits, news: list[Fact]) -> None:
         row = self._row_of(execute, "waiting", time())
         row.due_at, row.wake_id = waits.due, waits.wake_id
-        row.started_event = self._journal.next_event()
         self._journal.current_step = execute.path
-        event = self._journal.next_event() if row.type == "human_review" else row.started_event
         try:
-            await self._journal.write_with(row, waits.action, event)
+            await self._journal.write_with(row, waits.action, has_own_event=row.type == "human_review")
         except CopilotError as error:
             if isinstance(error, Unavailable):
                 raise

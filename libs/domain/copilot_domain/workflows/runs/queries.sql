@@ -118,6 +118,45 @@ SELECT count(*)::integer FROM (
     LIMIT %(count_limit)s
 ) counted
 
+-- name: progress
+-- How far a run is: what a look at it needs, and no more.
+SELECT id, workflow_id, version, status, outputs_of, error_step, error_code, error_sealed, event_count,
+    coalesce(started_at, created_at) AS started_at, completed_at
+FROM workflow_runs
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: events_of_steps
+-- What began or ended between two numbers of a run's events.
+SELECT path, attempt, step_id, type, iteration, status, error_code, error_sealed, started_event, ended_event,
+    started_at, completed_at
+FROM workflow_steps
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND started_event > %(after)s AND started_event <= %(until)s
+UNION ALL
+SELECT path, attempt, step_id, type, iteration, status, error_code, error_sealed, started_event, ended_event,
+    started_at, completed_at
+FROM workflow_steps
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND ended_event > %(after)s AND ended_event <= %(until)s
+    AND (started_event IS NULL OR started_event <= %(after)s)
+
+-- name: events_of_reviews
+-- What was asked between two numbers of a run's events, the first few.
+SELECT id, path, event, prompt_sealed, data_sealed, due_at, created_at
+FROM workflow_reviews
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND event > %(after)s AND event <= %(until)s
+ORDER BY event
+LIMIT %(limit)s
+
+-- name: states_of_steps
+-- How many executions of each step are in which state; of each its newest attempt.
+SELECT step_id, status, count(*)::integer AS count
+FROM (
+    SELECT DISTINCT ON (path) step_id, status
+    FROM workflow_steps
+    WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND started_event IS NOT NULL
+    ORDER BY path, attempt DESC
+) newest
+GROUP BY step_id, status
+
 -- name: insert_review
 -- A question for a person.
 INSERT INTO workflow_reviews (tenant_id, id, run_id, path, attempt, event, prompt_sealed, data_sealed, due_at)
@@ -186,16 +225,38 @@ FROM (
 ) n
 WHERE s.tenant_id = %(tenant_id)s AND s.run_id = %(run_id)s AND s.path = n.path AND s.attempt = n.attempt
 
+-- name: keep_ends
+-- `parallel`s and `loop`s that a retry sets going again. How they had ended, with its number, goes to rows of negative
+-- attempts, which are nothing but that.
+WITH kept AS (
+    INSERT INTO workflow_steps (
+        tenant_id, run_id, path, attempt, step_id, type, iteration, status, error_code, error_sealed, ended_event,
+        started_at, completed_at
+    )
+    SELECT tenant_id, run_id, path, -ended_event, step_id, type, iteration, status, error_code, error_sealed,
+        ended_event, started_at, completed_at
+    FROM workflow_steps
+    WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND path = ANY (%(paths)s) AND attempt = 1
+        AND ended_event IS NOT NULL
+)
+UPDATE workflow_steps
+SET status = 'running', error_code = NULL, error_sealed = NULL, ended_event = NULL, completed_at = NULL
+WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND path = ANY (%(paths)s) AND attempt = 1
+    AND ended_event IS NOT NULL
+
 -- name: insert_retry
--- The fact that a run was begun again; its number is the run's next.
+-- The fact that a run was begun again; its number is the run's next. With it what the run had ended with.
 WITH counted AS (
     UPDATE workflow_runs SET fact_count = fact_count + 1
     WHERE tenant_id = %(tenant_id)s AND id = %(run_id)s
-    RETURNING fact_count
+    RETURNING fact_count, error_step, error_code, error_sealed, event_count, completed_at
 )
-INSERT INTO workflow_steps (tenant_id, run_id, path, attempt, step_id, type, status, fact, fact_at, started_at)
-SELECT %(tenant_id)s, %(run_id)s, '', fact_count, '', %(type)s, 'completed', fact_count,
-    extract(epoch FROM clock_timestamp()), now()
+INSERT INTO workflow_steps (
+    tenant_id, run_id, path, attempt, step_id, type, status, fact, fact_at, error_code, error_sealed, ended_event,
+    started_at, completed_at
+)
+SELECT %(tenant_id)s, %(run_id)s, '', fact_count, coalesce(error_step, ''), %(type)s, 'completed', fact_count,
+    extract(epoch FROM clock_timestamp()), error_code, error_sealed, event_count, now(), completed_at
 FROM counted
 
 -- name: begin_again

@@ -76,7 +76,7 @@ class RunRow:
     def open(self, cipher: TenantCipher, outputs: object) -> Run:
         error = None
         if self.error_code is not None:
-            error = RunError(self.error_step or "", self.error_code, self._error_message(cipher))
+            error = run_error(cipher, self.id, self.error_step, self.error_code, self.error_sealed)
         return Run(
             id=self.id,
             workflow_id=self.workflow_id,
@@ -91,10 +91,11 @@ class RunRow:
             created_at=self.created_at,
         )
 
-    def _error_message(self, cipher: TenantCipher) -> str:
-        if self.error_sealed is None:
-            return "The processes that ran it were lost."
-        return cipher.open_text(Purpose.RUN_ERROR, self.id, self.error_sealed)
+
+def run_error(cipher: TenantCipher, run_id: UUID, step: str | None, code: str | None, sealed: bytes | None) -> RunError:
+    """Without `sealed`, nobody was there to say more."""
+    message = cipher.open_text(Purpose.RUN_ERROR, run_id, sealed) if sealed else "The processes that ran it were lost."
+    return RunError(step or "", code or "", message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,17 @@
 """/conversations/{id}/messages: asking, reading, following, stopping, judging."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from litestar import Controller, Response, get, post, put
 from litestar.di import Provide
-from litestar.params import FromQuery, HeaderParameter, JSONBody
+from litestar.params import FromQuery, JSONBody
 
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, answer_once, begin_once, replayed
 from copilot_api.http.json import JsonResponse
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
-from copilot_api.http.sse import EventStream, event_stream
+from copilot_api.http.sse import EventStream, LastEventId, event_number, event_stream
 from copilot_api.resources.conversations.schemas import Cancelling, GiveFeedback, SendMessage
 from copilot_api.services import Services
 from copilot_common.base.errors import Conflict, InvalidInput
@@ -22,7 +22,6 @@ from copilot_domain.pagination import Page, PageRequest, page_request
 
 _DEFAULT_LIMIT = 50
 _ACCEPTED = 202
-LastEventId = Annotated[str | None, HeaderParameter(name="Last-Event-ID")]
 
 
 def _wanted_messages(
@@ -88,7 +87,7 @@ class MessageController(Controller):
         last_event_id: LastEventId = None,
     ) -> EventStream:
         """From the start, or after `Last-Event-ID`; live while the answer is being generated."""
-        after = _event_number(last_event_id)
+        after = event_number(last_event_id)
         message = await _read(services, principal, conversation_id, message_id)
         if message.role != "assistant":
             raise InvalidInput({"message_id": "only answers have events"})
@@ -170,11 +169,3 @@ async def _repeat(
 async def _read(services: Services, principal: Principal, conversation_id: UUID, message_id: UUID) -> Message:
     async with services.tenants_db.transaction(principal) as tx:
         return await services.conversations.message(tx, conversation_id, message_id)
-
-
-def _event_number(last_event_id: str | None) -> int:
-    if last_event_id is None or last_event_id == "":
-        return 0
-    if not last_event_id.isascii() or not last_event_id.isdigit() or len(last_event_id) > 9:
-        raise InvalidInput({"Last-Event-ID": "must be the number of an event"})
-    return int(last_event_id)

@@ -8,6 +8,7 @@ from litestar.params import FromQuery, JSONBody
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, answer_once
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryText, WantedPage
+from copilot_api.http.sse import EventStream, LastEventId, event_number, event_stream
 from copilot_api.resources.runs.schemas import AnswerReview, StartRun
 from copilot_common.base.errors import InvalidInput
 from copilot_domain.pagination import Page
@@ -50,6 +51,19 @@ class RunController(Controller):
     ) -> Page[StepRun]:
         """In the order of their beginning. The output of a `parallel` or `loop` is made of its steps' outputs."""
         return await services.runs.steps(principal, run_id, wanted)
+
+    @get("/{run_id:uuid}/events")
+    async def events(
+        self,
+        run_id: PathId,
+        principal: ActingPrincipal,
+        services: AppServices,
+        last_event_id: LastEventId = None,
+    ) -> EventStream:
+        """From the start, or after `Last-Event-ID`; live while the run goes on. After an hour the stream is cut without
+        `[DONE]`: resume it."""
+        after = event_number(last_event_id)
+        return event_stream(await services.run_events.open(principal, run_id, after=after))
 
     @get("/{run_id:uuid}/reviews")
     async def reviews(
