@@ -31,6 +31,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     enqueues: int = 500
     documents: int = 60
     searches: int = 100
+    runs: int = 640
+    single_runs: int = 40
+    posts: int = 500
+    iterations: int = 2_000
     idle_seconds: float = 20.0
     parked_jobs: int = 100_000
     depth_reads: int = 200
@@ -42,5 +46,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 FULL = Plan()
 QUICK = Plan(
-    rounds=1, plain_seconds=3.0, single_seconds=2.0, stream_tokens=32, dispatches=200, jobs=1_500, idle_seconds=10.0
+    rounds=1,
+    plain_seconds=3.0,
+    single_seconds=2.0,
+    stream_tokens=32,
+    dispatches=200,
+    jobs=1_500,
+    runs=320,
+    single_runs=20,
+    posts=200,
+    iterations=1_000,
+    idle_seconds=10.0,
 )

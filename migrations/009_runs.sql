@@ -14,7 +14,8 @@ CREATE TABLE workflow_runs (
     version integer NOT NULL,          -- pinned: a later version of the workflow does not change a run
     status text NOT NULL DEFAULT 'pending'
         CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
-    job_id uuid NOT NULL,              -- advances it; its fence guards every write for the run
+    job_id uuid NOT NULL,              -- advances it
+    fence integer NOT NULL DEFAULT 0,  -- of the job's claim that opened the run last: no other writes for it any more
     user_id uuid NOT NULL,
     inputs_sealed bytea NOT NULL,
     outputs_of text,                   -- ended well: the path of the step whose output is the run's
@@ -34,6 +35,8 @@ CREATE TABLE workflow_runs (
     FOREIGN KEY (tenant_id, workflow_id, version) REFERENCES workflow_versions ON DELETE CASCADE,
     FOREIGN KEY (tenant_id, parent_run_id) REFERENCES workflow_runs ON DELETE CASCADE
 );
+-- Every step updates its run's row, but no column of an index: keep room for that on its page.
+ALTER TABLE workflow_runs SET (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 CREATE INDEX workflow_runs_of_workflow ON workflow_runs (tenant_id, workflow_id, id);
 CREATE INDEX workflow_runs_by_status ON workflow_runs (tenant_id, status, id);
 CREATE INDEX workflow_runs_children ON workflow_runs (tenant_id, parent_run_id) WHERE parent_run_id IS NOT NULL;
@@ -117,7 +120,7 @@ END $$;
 
 GRANT SELECT, INSERT ON workflow_runs, workflow_steps, workflow_reviews TO copilot_app;
 GRANT UPDATE (
-    status, job_id, outputs_of, current_step, error_step, error_code, error_sealed, cancel_requested, event_count,
+    status, job_id, fence, outputs_of, current_step, error_step, error_code, error_sealed, cancel_requested, event_count,
     fact_count, started_at, completed_at
 ) ON workflow_runs TO copilot_app;
 GRANT UPDATE (
@@ -129,7 +132,8 @@ GRANT UPDATE (decision, comment_sealed, answer_sealed, answered_by, answered_at)
 CREATE SCHEMA run;
 GRANT USAGE ON SCHEMA run TO copilot_app;
 
--- A run that is about to be led, under the lock of its job; no row where the job is not this fence's. Functions of this
+-- A run that is about to be led, under the lock of its job; no row where the job is not this fence's. From here on what
+-- an earlier claim would write for it is refused, and what it has written is seen. Functions of this
 -- schema run as whoever calls them, as those of 002, and set the tenant in the same round trip.
 CREATE FUNCTION run.open(p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid)
 RETURNS SETOF public.workflow_runs
@@ -140,15 +144,94 @@ BEGIN
     WHERE j.tenant_id = p_tenant AND j.id = p_job AND j.fence = p_fence AND j.status = 'running'
     FOR NO KEY UPDATE;
     IF FOUND THEN
-        RETURN QUERY SELECT * FROM public.workflow_runs r WHERE r.tenant_id = p_tenant AND r.id = p_run;
+        RETURN QUERY UPDATE public.workflow_runs r SET fence = p_fence
+            WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job
+            RETURNING r.*;
     END IF;
 END $$;
 
--- What has become of a run's steps, and of the run, in one statement: a transaction of its own and one round trip, or
--- part of the caller's. Arrays are parallel, an entry a step. With a status that is an end, the run and its job end. False,
--- and nothing is written, where the job is not this fence's any more. The same again does the same. Null, and nothing is
--- written, for an end that comes alone but should not: somebody listens, or a parent waits, and what tells them belongs
--- into the same transaction.
+-- How far a run is; with a status that is an end, the run and its job end. False, and nothing is written, where an earlier
+-- claim's process asks. Null, and nothing is written, for an end that comes alone but should not: somebody listens, or a
+-- parent waits, and what tells them belongs into the same transaction. The same again does the same.
+CREATE FUNCTION run.move(
+    p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid, p_status text, p_current_step text,
+    p_event_count integer, p_fact_count integer, p_outputs_of text, p_error_step text, p_error_code text,
+    p_error_sealed bytea, p_is_alone boolean
+)
+RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_is_end boolean := p_status IN ('completed', 'failed', 'cancelled');
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    IF v_is_end THEN
+        IF p_is_alone AND (
+            turn.has_listeners(p_tenant, 'workflow.' || p_status)
+            OR EXISTS (
+                SELECT FROM public.workflow_runs r
+                WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.parent_run_id IS NOT NULL)
+        ) THEN
+            RETURN NULL;
+        END IF;
+        UPDATE public.jobs j
+        SET status = 'completed', process_id = NULL, ended_at = clock_timestamp(), error_code = NULL, error_text = NULL
+        WHERE j.tenant_id = p_tenant AND j.id = p_job AND j.fence = p_fence AND j.status = 'running';
+        IF NOT FOUND THEN
+            RETURN EXISTS (
+                SELECT FROM public.workflow_runs r
+                WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.fence = p_fence
+                    AND r.status = p_status AND r.event_count = p_event_count);
+        END IF;
+    END IF;
+    UPDATE public.workflow_runs r
+    SET status = p_status, current_step = coalesce(p_current_step, r.current_step), event_count = p_event_count,
+        fact_count = p_fact_count, started_at = coalesce(r.started_at, now()), outputs_of = p_outputs_of,
+        error_step = p_error_step, error_code = p_error_code, error_sealed = p_error_sealed,
+        completed_at = CASE WHEN v_is_end THEN now() END
+    WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.fence = p_fence;
+    RETURN FOUND;
+END $$;
+
+-- What has become of one step of a run, and of the run, in one statement: a transaction of its own and one round trip, or
+-- part of the caller's. Returns what run.move does.
+CREATE FUNCTION run.record_one(
+    p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid,
+    p_path text, p_attempt integer, p_step_id text, p_type text, p_iteration integer, p_step_status text,
+    p_fact integer, p_fact_at double precision, p_decision text, p_output bytea, p_blob uuid, p_step_error_code text,
+    p_error bytea, p_retryable boolean, p_due_at timestamptz, p_wake_id uuid, p_usage jsonb, p_started_event integer,
+    p_ended_event integer, p_started_at timestamptz, p_completed_at timestamptz,
+    p_status text, p_current_step text, p_event_count integer, p_fact_count integer,
+    p_outputs_of text, p_error_step text, p_error_code text, p_error_sealed bytea, p_is_alone boolean
+)
+RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_moved boolean := run.move(
+        p_tenant, p_user, p_job, p_fence, p_run, p_status, p_current_step, p_event_count, p_fact_count, p_outputs_of,
+        p_error_step, p_error_code, p_error_sealed, p_is_alone);
+BEGIN
+    IF v_moved THEN
+        INSERT INTO public.workflow_steps AS s (
+            tenant_id, run_id, path, attempt, step_id, type, iteration, status, fact, fact_at, decision, output_sealed,
+            output_blob, error_code, error_sealed, is_retryable, due_at, wake_id, usage, started_event, ended_event,
+            started_at, completed_at
+        ) VALUES (
+            p_tenant, p_run, p_path, p_attempt, p_step_id, p_type, p_iteration, p_step_status, p_fact, p_fact_at,
+            p_decision, p_output, p_blob, p_step_error_code, p_error, p_retryable, p_due_at, p_wake_id, p_usage,
+            p_started_event, p_ended_event, p_started_at, p_completed_at
+        )
+        ON CONFLICT (tenant_id, run_id, path, attempt) DO UPDATE SET
+            status = excluded.status, fact = coalesce(excluded.fact, s.fact),
+            fact_at = coalesce(excluded.fact_at, s.fact_at), decision = coalesce(excluded.decision, s.decision),
+            output_sealed = excluded.output_sealed, output_blob = excluded.output_blob,
+            error_code = excluded.error_code, error_sealed = excluded.error_sealed,
+            is_retryable = excluded.is_retryable, due_at = excluded.due_at, wake_id = excluded.wake_id,
+            usage = excluded.usage, ended_event = excluded.ended_event, completed_at = excluded.completed_at;
+    END IF;
+    RETURN v_moved;
+END $$;
+
+-- As run.record_one, of any number of steps: arrays are parallel, an entry a step.
 CREATE FUNCTION run.record(
     p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid,
     p_paths text[], p_attempts integer[], p_step_ids text[], p_types text[], p_iterations integer[],
@@ -162,76 +245,30 @@ CREATE FUNCTION run.record(
 RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    v_is_end boolean := p_status IN ('completed', 'failed', 'cancelled');
+    v_moved boolean := run.move(
+        p_tenant, p_user, p_job, p_fence, p_run, p_status, p_current_step, p_event_count, p_fact_count, p_outputs_of,
+        p_error_step, p_error_code, p_error_sealed, p_is_alone);
 BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
-    PERFORM FROM public.jobs j
-    WHERE j.tenant_id = p_tenant AND j.id = p_job AND j.fence = p_fence AND j.status = 'running'
-    FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RETURN v_is_end AND EXISTS (
-            SELECT FROM public.workflow_runs r
-            WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.status = p_status
-                AND r.event_count = p_event_count);
+    IF v_moved THEN
+        INSERT INTO public.workflow_steps AS s (
+            tenant_id, run_id, path, attempt, step_id, type, iteration, status, fact, fact_at, decision, output_sealed,
+            output_blob, error_code, error_sealed, is_retryable, due_at, wake_id, usage, started_event, ended_event,
+            started_at, completed_at
+        )
+        SELECT p_tenant, p_run, n.* FROM unnest(
+            p_paths, p_attempts, p_step_ids, p_types, p_iterations, p_statuses, p_facts, p_facts_at, p_decisions,
+            p_outputs, p_blobs, p_error_codes, p_errors, p_retryables, p_due_at, p_wake_ids, p_usages,
+            p_started_events, p_ended_events, p_started_at, p_completed_at
+        ) AS n
+        ON CONFLICT (tenant_id, run_id, path, attempt) DO UPDATE SET
+            status = excluded.status, fact = coalesce(excluded.fact, s.fact),
+            fact_at = coalesce(excluded.fact_at, s.fact_at), decision = coalesce(excluded.decision, s.decision),
+            output_sealed = excluded.output_sealed, output_blob = excluded.output_blob,
+            error_code = excluded.error_code, error_sealed = excluded.error_sealed,
+            is_retryable = excluded.is_retryable, due_at = excluded.due_at, wake_id = excluded.wake_id,
+            usage = excluded.usage, ended_event = excluded.ended_event, completed_at = excluded.completed_at;
     END IF;
-    IF v_is_end AND p_is_alone AND (
-        turn.has_listeners(p_tenant, 'workflow.' || p_status)
-        OR EXISTS (
-            SELECT FROM public.workflow_runs r
-            WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.parent_run_id IS NOT NULL)
-    ) THEN
-        RETURN NULL;
-    END IF;
-    INSERT INTO public.workflow_steps AS s (
-        tenant_id, run_id, path, attempt, step_id, type, iteration, status, fact, fact_at, decision, output_sealed,
-        output_blob, error_code, error_sealed, is_retryable, due_at, wake_id, usage, started_event, ended_event,
-        started_at, completed_at
-    )
-    SELECT p_tenant, p_run, n.* FROM unnest(
-        p_paths, p_attempts, p_step_ids, p_types, p_iterations, p_statuses, p_facts, p_facts_at, p_decisions, p_outputs,
-        p_blobs, p_error_codes, p_errors, p_retryables, p_due_at, p_wake_ids, p_usages, p_started_events,
-        p_ended_events, p_started_at, p_completed_at
-    ) AS n
-    ON CONFLICT (tenant_id, run_id, path, attempt) DO UPDATE SET
-        status = excluded.status, fact = coalesce(excluded.fact, s.fact), fact_at = coalesce(excluded.fact_at, s.fact_at),
-        decision = coalesce(excluded.decision, s.decision), output_sealed = excluded.output_sealed,
-        output_blob = excluded.output_blob, error_code = excluded.error_code, error_sealed = excluded.error_sealed,
-        is_retryable = excluded.is_retryable, due_at = excluded.due_at, wake_id = excluded.wake_id,
-        usage = excluded.usage, ended_event = excluded.ended_event, completed_at = excluded.completed_at;
-    UPDATE public.workflow_runs r
-    SET status = p_status, current_step = coalesce(p_current_step, r.current_step), event_count = p_event_count,
-        fact_count = p_fact_count, started_at = coalesce(r.started_at, now()), outputs_of = p_outputs_of,
-        error_step = p_error_step, error_code = p_error_code, error_sealed = p_error_sealed,
-        completed_at = CASE WHEN v_is_end THEN now() END
-    WHERE r.tenant_id = p_tenant AND r.id = p_run;
-    IF v_is_end THEN
-        UPDATE public.jobs j
-        SET status = 'completed', process_id = NULL, ended_at = clock_timestamp(), error_code = NULL, error_text = NULL
-        WHERE j.tenant_id = p_tenant AND j.id = p_job;
-    END IF;
-    RETURN true;
-END $$;
-
--- As run.record, of one step: most often there is but one, and its values cost the caller less than arrays.
-CREATE FUNCTION run.record_one(
-    p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid,
-    p_path text, p_attempt integer, p_step_id text, p_type text, p_iteration integer, p_step_status text,
-    p_fact integer, p_fact_at double precision, p_decision text, p_output bytea, p_blob uuid, p_step_error_code text,
-    p_error bytea, p_retryable boolean, p_due_at timestamptz, p_wake_id uuid, p_usage jsonb, p_started_event integer,
-    p_ended_event integer, p_started_at timestamptz, p_completed_at timestamptz,
-    p_status text, p_current_step text, p_event_count integer, p_fact_count integer,
-    p_outputs_of text, p_error_step text, p_error_code text, p_error_sealed bytea, p_is_alone boolean
-)
-RETURNS boolean
-LANGUAGE plpgsql AS $$
-BEGIN
-    RETURN run.record(
-        p_tenant, p_user, p_job, p_fence, p_run, ARRAY[p_path], ARRAY[p_attempt], ARRAY[p_step_id], ARRAY[p_type],
-        ARRAY[p_iteration], ARRAY[p_step_status], ARRAY[p_fact], ARRAY[p_fact_at], ARRAY[p_decision], ARRAY[p_output],
-        ARRAY[p_blob], ARRAY[p_step_error_code], ARRAY[p_error], ARRAY[p_retryable], ARRAY[p_due_at], ARRAY[p_wake_id],
-        ARRAY[p_usage], ARRAY[p_started_event], ARRAY[p_ended_event], ARRAY[p_started_at], ARRAY[p_completed_at],
-        p_status, p_current_step, p_event_count, p_fact_count, p_outputs_of, p_error_step, p_error_code, p_error_sealed,
-        p_is_alone);
+    RETURN v_moved;
 END $$;
 
 -- Runs whose job has ended without them (dead, or cancelled by an administrator) have failed. A bounded batch; one

@@ -12,6 +12,7 @@ from bench.measures import (
     plain,
     search,
     single,
+    steps,
     streams,
     throughput,
 )
@@ -29,6 +30,7 @@ QUEUE: dict[str, Callable[[Rounds], list[Row]]] = {
     "throughput": throughput.measure,
     "enqueue": enqueue.measure,
     "search": search.measure,
+    "steps": steps.measure,
     "idle": idle.measure,
     "depth": depth.measure,
 }

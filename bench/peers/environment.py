@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[1] / ".peers-venv"
-REQUIREMENTS = ("litellm[proxy]==1.106.2", "arq==0.28.0", "redis<6")
+REQUIREMENTS = ("litellm[proxy]==1.106.2", "arq==0.28.0", "redis<6", "dbos==3.4.0")
 _INSTALL_SECONDS = 900
 
 
