@@ -23,6 +23,7 @@ from support.api import ENCRYPTION_KEY, Site, StartApi, make_site
 from support.background import add_item, ask_later, check_restarted, ended_message, job_of, ready_item
 from support.clients import Client, Event, check_whole, eventually, refusal
 from support.lethal_engine import DIE, Nothing
+from support.receiver import answer, receiver
 from support.simulator import SimulatorHandle, scripted
 from support.stack import clone_template
 from support.workers import CONTEXT, LETHAL_ENGINE, WorkerProcess, Workers, wait_ready
@@ -303,6 +304,7 @@ CANARIES = (
     "zebra-item-quagga",
     "zebra-query-quagga",
     "zebra-name-quagga",
+    "zebra-hook-quagga",
 )
 
 
@@ -310,15 +312,17 @@ async def test_what_passes_through_workers_is_readable_nowhere(
     site: Site, start_api: StartApi, workers: Workers
 ) -> None:
     """Not in Redis while it is on its way, in no job, no log line, no metric of any process."""
-    question, later, item_text, query, name = CANARIES
-    environ = site.environ(log_level="debug")
+    question, later, item_text, query, name, hook = CANARIES
+    environ = site.environ(log_level="debug", egress_allow="127.0.0.1")
     api = start_api(environ)
     running = [workers(environ, ready=False), workers(environ, CONTEXT, ready=False)]
     wait_ready(*running)
     seen: list[bytes] = []
     is_over = asyncio.Event()
     recording = asyncio.create_task(record_redis(site.redis_url, seen, is_over))
-    async with api.client(site.acme) as client:
+    async with api.client(site.acme) as client, receiver(answer()) as server:
+        told = {"url": f"http://127.0.0.1:{server.port}/{hook}", "events": ["message.created", "context.ready"]}
+        webhook = (await client.call("POST", "/webhooks", {**told, "description": hook})).json()
         item = await add_item(client, f"Of {item_text} and {query} there is much to say.", name=name)
         assert (await ready_item(client, item))["status"] == "ready"
         conversation, other = await client.conversation(), await client.conversation()
@@ -329,6 +333,11 @@ async def test_what_passes_through_workers_is_readable_nowhere(
         assert (await ended_message(client, other, message))["degraded"] is False
         found = await client.call("POST", "/context/search", {"query": f"{query} {item_text}"})
         assert [hit["item_id"] for hit in found.json()["results"]] == [item]
+
+        async def is_told() -> bool:
+            return len(server.requests) == 3
+
+        await eventually(is_told, what="the webhooks")
         metrics = [(await client.http.get("/metrics")).content, *(worker.get("/metrics").content for worker in running)]
     is_over.set()
     await recording
@@ -339,7 +348,12 @@ async def test_what_passes_through_workers_is_readable_nowhere(
     for commands in (b"xadd", b"lpush", b"context.search"):
         assert any(commands in line.lower() for line in seen), commands
     for place, texts in places.items():
-        found_there = [canary for canary in (*CANARIES, "word3 word4") for text in texts if canary.encode() in text]
+        found_there = [
+            canary
+            for canary in (*CANARIES, webhook["secret"], "word3 word4")
+            for text in texts
+            if canary.encode() in text
+        ]
         assert found_there == [], place
 
 
