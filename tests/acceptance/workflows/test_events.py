@@ -6,7 +6,7 @@ from typing import Any
 from support.api import Site, StartApi
 from support.clients import Client, Event, refusal
 from support.receiver import answer, hang, receiver
-from support.runs import define, ended, events_of, followed, in_status, run_of, start, step, steps_of, transform
+from support.runs import define, ended, events_of, followed, in_status, run_of, start, step, transform
 from support.workers import Workers
 
 NO_REDIS = "redis://127.0.0.1:1/0"

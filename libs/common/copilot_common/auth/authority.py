@@ -110,6 +110,7 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("PUT", f"{_V1}/workflows/{{workflow_id}}"): _WORKFLOWS,
     ("DELETE", f"{_V1}/workflows/{{workflow_id}}"): _WORKFLOWS,
     ("GET", f"{_V1}/workflows/{{workflow_id}}/versions"): _READ,
+    ("GET", f"{_V1}/workflows/{{workflow_id}}/graph"): _READ,
     # Whoever calls it is known by a signature.
     ("POST", f"{_V1}/workflows/runs"): _WORKFLOWS,
     ("GET", f"{_V1}/workflows/runs"): _READ,

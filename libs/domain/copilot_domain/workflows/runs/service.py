@@ -9,7 +9,10 @@ from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_common.tenancy.audit import record_audit
 from copilot_domain.pagination import EXACT_TOTAL, Page, PageRequest, page
+from copilot_domain.workflows.graph import StateRow, mermaid
+from copilot_domain.workflows.repository import WorkflowRepository
 from copilot_domain.workflows.runs.cancelling import check_unended, request_cancel
+from copilot_domain.workflows.runs.events import ProgressRow
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN, AdvanceRun
 from copilot_domain.workflows.runs.outputs import OutputReader
 from copilot_domain.workflows.runs.repository import (
@@ -96,6 +99,20 @@ class RunService:
         count = await tx.fetch_value(sql["count_reviews"], key | {"count_limit": EXACT_TOTAL + 1})
         counted = count if isinstance(count, int) else 0
         return page(wanted, rows, key=lambda row: row.event, item=lambda row: row.open(cipher), counted=counted)
+
+    async def graph(self, tx: Transaction, workflow_id: UUID, version: int | None = None) -> str:
+        """The current version, or that one, as a Mermaid flowchart. Raises NotFound."""
+        current = (await WorkflowRepository().get(tx, workflow_id)).current_version
+        return mermaid((await self._versions.get(tx, workflow_id, version or current)).definition)
+
+    async def graph_of_run(self, tx: Transaction, workflow_id: UUID, run_id: UUID) -> str:
+        """The same with the states of a run's steps. Raises NotFound, also for a run of another workflow."""
+        row = await tx.fetch_one(ProgressRow, sql["progress"], self._key(tx, run_id))
+        if row is None or row.workflow_id != workflow_id:
+            raise NotFound("run")
+        key = {"tenant_id": tx.principal.tenant_id, "run_id": run_id}
+        states = await tx.fetch_all(StateRow, sql["states_of_steps"], key)
+        return mermaid((await self._versions.get(tx, workflow_id, row.version)).definition, states)
 
     async def cancel(self, tx: Transaction, run_id: UUID) -> Run:
         """It has ended within about two seconds. Raises NotFound, or Conflict for a run that has ended."""

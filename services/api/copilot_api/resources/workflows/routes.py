@@ -1,7 +1,10 @@
 """/workflows: definitions and their versions."""
 
-from litestar import Controller, Response, delete, get, post, put
-from litestar.params import FromQuery
+from typing import Annotated
+from uuid import UUID
+
+from litestar import Controller, MediaType, Response, delete, get, post, put
+from litestar.params import FromQuery, QueryParameter
 
 from copilot_api.http.body import media_type_of
 from copilot_api.http.idempotency import HttpRequest, answer_once
@@ -53,10 +56,32 @@ class WorkflowController(Controller):
         version: FromQuery[int | None] = None,
     ) -> Workflow:
         """The current version, or the one asked for."""
-        if version is not None and not 1 <= version <= LAST_VERSION:
-            raise InvalidInput({"version": f"must be from 1 to {LAST_VERSION}"})
+        _check_version(version)
         async with services.tenants_db.transaction(principal) as tx:
             return await services.workflows.get(tx, workflow_id, version)
+
+    @get("/{workflow_id:uuid}/graph", media_type=MediaType.TEXT)
+    async def graph(
+        self,
+        workflow_id: PathId,
+        principal: ActingPrincipal,
+        services: AppServices,
+        version: FromQuery[int | None] = None,
+        run_id: FromQuery[UUID | None] = None,
+        graph_format: Annotated[str, QueryParameter(name="format")] = "mermaid",
+    ) -> Response[str]:
+        """A Mermaid flowchart of the current version or the one asked for, or of a run, with the state of each step."""
+        if graph_format != "mermaid":
+            raise InvalidInput({"format": "must be mermaid"})
+        if version is not None and run_id is not None:
+            raise InvalidInput({"version": "is the run's"})
+        _check_version(version)
+        async with services.tenants_db.transaction(principal) as tx:
+            if run_id is not None:
+                chart = await services.runs.graph_of_run(tx, workflow_id, run_id)
+            else:
+                chart = await services.runs.graph(tx, workflow_id, version)
+        return Response(chart, media_type=MediaType.TEXT)
 
     @get("/{workflow_id:uuid}/versions")
     async def versions(
@@ -80,6 +105,11 @@ class WorkflowController(Controller):
         """Nobody finds it any more; runs of it go on."""
         async with services.tenants_db.transaction(principal) as tx:
             await services.workflows.delete(tx, workflow_id)
+
+
+def _check_version(version: int | None) -> None:
+    if version is not None and not 1 <= version <= LAST_VERSION:
+        raise InvalidInput({"version": f"must be from 1 to {LAST_VERSION}"})
 
 
 def _syntax(request: HttpRequest) -> Syntax:
