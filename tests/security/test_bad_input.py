@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from support.api import SharedApi
 from support.clients import V1, Client, refusal
+from support.runs import define, transform
 
 NOWHERE = UUID("01890000-0000-7000-8000-000000000000")
 MESSAGES = f"/conversations/{NOWHERE}/messages"
@@ -37,6 +38,8 @@ BODIES = [
     ("POST", "/workflows"),
     ("POST", "/workflows/validate"),
     ("PUT", f"/workflows/{NOWHERE}"),
+    ("POST", f"/workflows/{NOWHERE}/schedules"),
+    ("POST", f"/workflows/{NOWHERE}/triggers"),
     ("POST", "/workflows/runs"),
     ("POST", f"/workflows/runs/{NOWHERE}/reviews/{NOWHERE}"),
 ]
@@ -198,6 +201,15 @@ LISTS = [
     "/workflows",
     "/workflows/runs",
 ]
+
+
+async def lists(client: Client) -> list[str]:
+    """With those that belong to something."""
+    workflow = await define(client, transform("a", x="1"))
+    inner = [f"/workflows/{workflow}/schedules", f"/workflows/{workflow}/triggers"]
+    return [*LISTS, *inner, f"/conversations/{await client.conversation()}/messages"]
+
+
 QUERIES = [
     ("limit=0", "limit"),
     ("limit=101", "limit"),
@@ -223,7 +235,7 @@ QUERIES = [
 
 @pytest.mark.parametrize(("query", "field"), QUERIES, ids=[query[:20] for query, _ in QUERIES])
 async def test_a_wrong_page_is_named_on_every_list(client: Client, query: str, field: str) -> None:
-    for path in [*LISTS, f"/conversations/{await client.conversation()}/messages"]:
+    for path in await lists(client):
         fields = refusal(await client.call("GET", f"{path}?{query}"), 422, "VALIDATION_ERROR")["fields"]
         assert list(fields) == [field], path
 
@@ -247,8 +259,9 @@ async def test_forged_cursors_are_refused_or_harmless(client: Client) -> None:
         str(NOWHERE),
         {},
     ]
+    paths = await lists(client)
     for value in forged:
-        for path in [*LISTS, f"/conversations/{await client.conversation()}/messages"]:
+        for path in paths:
             answer = await client.call("GET", f"{path}?cursor={cursor(value)}")
             if answer.status_code != 200:
                 refusal(answer, 422, "VALIDATION_ERROR")

@@ -11,6 +11,7 @@ from redis import Redis
 from support.api import ENCRYPTION_KEY, JWT_SECRET, PASSWORD, PROVIDER_KEY, ApiProcess, SharedApi, Site, StartApi
 from support.clients import Client, eventually
 from support.simulator import scripted
+from support.triggers import call_trigger
 
 FIELDS = ["timestamp", "level", "service", "trace_id", "span_id", "tenant_id", "user_id", "message"]
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -21,7 +22,8 @@ PHRASES = {
         "title", "prompt", "metadata", "metadata key", "question", "document", "document name", "comment", "query",
         "bad field", "message metadata", "password typed wrong", "name typed as password", "idempotent title",
         "item name", "item content", "item content changed", "bad item", "workflow name", "workflow text",
-        "workflow metadata", "bad workflow", "run input", "bad run input",
+        "workflow metadata", "bad workflow", "run input", "bad run input", "schedule input", "trigger name",
+        "trigger input", "bad trigger input", "call id",
     )
 }  # fmt: skip
 
@@ -54,6 +56,14 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
     await client.call("PUT", f"/workflows/{made['id']}", workflow | {"name": say["bad workflow"], "priority": 9})
     await client.call("POST", "/workflows/runs", {"workflow_id": made["id"], "inputs": {"i": say["run input"]}})
     await client.call("POST", "/workflows/runs", {"workflow_id": made["id"], "inputs": say["bad run input"]})
+    say_inputs = {"cron": "0 12 * * *", "inputs": {"i": say["schedule input"]}}
+    await client.call("POST", f"/workflows/{made['id']}/schedules", say_inputs)
+    await client.call("GET", f"/workflows/{made['id']}/schedules")
+    named = {"name": say["trigger name"]}
+    trigger = (await client.call("POST", f"/workflows/{made['id']}/triggers", named, idempotency_key="called")).json()
+    for body in (f'{{"i": "{say["trigger input"]}"}}', f'["{say["bad trigger input"]}"]'):
+        await call_trigger(client, trigger["url"], trigger["secret"], body, call_id=say["call id"])
+    await call_trigger(client, trigger["url"], "whsec_AAAA", body, call_id=say["call id"])
     bad_step = step | {"type": "transform", "config": {"set": {"x": f"{say['bad workflow']} +"}}}
     await client.call("POST", "/workflows", workflow | {"steps": [bad_step]})
     for name, password in (
@@ -74,6 +84,7 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
         refreshed.json()["refresh_token"],
         key.json()["key"],
         invite.json()["token"],
+        trigger["secret"],
     ]
 
 

@@ -47,6 +47,8 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/workflows"): workflow("x"),
     ("POST", f"{V1}/workflows/validate"): workflow("x"),
     ("PUT", f"{V1}/workflows/{{workflow_id}}"): workflow("Taken over"),
+    ("POST", f"{V1}/workflows/{{workflow_id}}/schedules"): {"cron": "0 12 * * *", "timezone": "UTC"},
+    ("POST", f"{V1}/workflows/{{workflow_id}}/triggers"): {"name": "x"},
     ("POST", f"{V1}/workflows/runs"): {"workflow_id": "00000000-0000-0000-0000-000000000001"},
     ("POST", f"{V1}/workflows/runs/{{run_id}}/reviews/{{review_id}}"): {"decision": "approve"},
 }
@@ -62,7 +64,7 @@ WITHOUT_BODY = {
 # What `stage` makes.
 MADE = {
     "conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "webhook_id", "delivery_id",
-    "item_id", "job_id", "workflow_id", "run_id", "review_id",
+    "item_id", "job_id", "workflow_id", "run_id", "review_id", "schedule_id", "trigger_id",
 }  # fmt: skip
 MARK = "the-phrase-of-acme-that-nobody-else-may-read"
 
@@ -98,7 +100,13 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
         made_workflow = await acme.call("POST", "/workflows", workflow(MARK))
         workflow_id = made_workflow.json()["id"]
         run = await acme.call("POST", "/workflows/runs", {"workflow_id": workflow_id, "inputs": {"m": MARK}})
+        schedule = await acme.call(
+            "POST", f"/workflows/{workflow_id}/schedules", {"cron": "0 12 * * *", "inputs": {"m": MARK}}
+        )
+        trigger = await acme.call("POST", f"/workflows/{workflow_id}/triggers", {"name": MARK})
         ids = {
+            "schedule_id": schedule.json()["id"],
+            "trigger_id": trigger.json()["id"],
             "run_id": run.json()["id"],
             "review_id": make_review(shared_api, run.json()["id"]),
             "workflow_id": made_workflow.json()["id"],
@@ -207,6 +215,9 @@ async def test_another_tenants_credentials_find_none_of_its_things(stage: Stage)
         kept_workflow = await acme.get(f"/workflows/{stage.ids['workflow_id']}")
         assert (kept_workflow["name"], kept_workflow["version"]) == (MARK, 1)
         assert (await acme.get(f"/workflows/runs/{stage.ids['run_id']}"))["status"] == "pending"
+        for kept_starts in ("schedules", "triggers"):
+            listed = (await acme.get(f"/workflows/{stage.ids['workflow_id']}/{kept_starts}"))["items"]
+            assert [each["id"] for each in listed] == [stage.ids[f"{kept_starts[:-1]}_id"]]
         members = await acme.get("/tenants/current/members")
         assert next(one for one in members["items"] if one["user_id"] == stage.ids["user_id"])["role"] == "owner"
 

@@ -158,6 +158,12 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, 'a', 1, 'a', 'transform', 'completed', now());
     INSERT INTO workflow_reviews (tenant_id, id, run_id, path, attempt, event, prompt_sealed)
         VALUES (%(tenant)s, %(id)s, %(id)s, 'a', 1, 1, '');
+    INSERT INTO workflow_schedules (tenant_id, id, workflow_id, user_id, cron, timezone, misfire, inputs_sealed,
+        next_at) VALUES (%(tenant)s, %(id)s, %(id)s, %(user)s, '', '', 'skip', '', now());
+    INSERT INTO workflow_triggers (tenant_id, id, workflow_id, user_id, name_sealed, secret_sealed)
+        VALUES (%(tenant)s, %(id)s, %(id)s, %(user)s, '', '');
+    INSERT INTO workflow_trigger_calls (tenant_id, trigger_id, call_hash, run_id, expires_at)
+        VALUES (%(tenant)s, %(id)s, '', %(id)s, now());
 """
 
 
@@ -248,6 +254,9 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     forbidden += ["UPDATE workflows SET user_id = id", "DELETE FROM workflows"]
     forbidden += ["UPDATE workflow_runs SET inputs_sealed = ''", "DELETE FROM workflow_steps"]
     forbidden += ["UPDATE workflow_reviews SET prompt_sealed = ''", "DELETE FROM workflow_runs"]
+    forbidden += ["UPDATE workflow_schedules SET user_id = id", "UPDATE workflow_schedules SET inputs_sealed = ''"]
+    forbidden += ["UPDATE workflow_triggers SET user_id = id", "UPDATE workflow_triggers SET secret_sealed = ''"]
+    forbidden += ["DELETE FROM workflow_trigger_calls", "UPDATE workflow_trigger_calls SET expires_at = now()"]
     forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]
     forbidden += [f"SET ROLE {role}" for role in ("copilot_owner", "copilot_dispatch", "copilot_backup", "copilot")]

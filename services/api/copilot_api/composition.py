@@ -50,7 +50,9 @@ from copilot_domain.webhooks import WebhookService
 from copilot_domain.workflows.runs.following import RunFollower
 from copilot_domain.workflows.runs.nudging import NudgeListener
 from copilot_domain.workflows.runs.service import RunService
+from copilot_domain.workflows.schedules.service import ScheduleService
 from copilot_domain.workflows.service import WorkflowService
+from copilot_domain.workflows.triggers import TriggerService
 from copilot_domain.workflows.versions import Versions
 
 SERVICE = "api-server"
@@ -75,6 +77,7 @@ def build_services(settings: Settings) -> Services:
     requests = RequestClient(line, tenants_db, process_id)
     searches = SearchClient(requests)
     expressions = expression_sandbox(size=1)  # for definitions that are written; what runs is evaluated elsewhere
+    versions = Versions()
     nudges = NudgeListener(redis)
     access_tokens = AccessTokens(settings.jwt_secret, ttl_seconds=settings.access_token_ttl_seconds)
     return Services(
@@ -113,7 +116,9 @@ def build_services(settings: Settings) -> Services:
         webhooks=WebhookService(ledger, EgressRules(settings.egress_exemptions)),
         expressions=expressions,
         workflows=WorkflowService(Evaluator(expressions)),
-        runs=RunService(tenants_db, PostgresBlobStore(tenants_db), ledger, Versions()),
+        runs=RunService(tenants_db, PostgresBlobStore(tenants_db), ledger, versions),
+        schedules=ScheduleService(versions),
+        triggers=TriggerService(tenants_db, ledger, versions),
         nudges=nudges,
         run_events=RunFollower(tenants_db, PostgresBlobStore(tenants_db), nudges),
     )

@@ -28,7 +28,9 @@ from copilot_domain.webhooks import WebhookService
 from copilot_domain.workflows.runs.following import RunFollower
 from copilot_domain.workflows.runs.nudging import NudgeListener
 from copilot_domain.workflows.runs.service import RunService
+from copilot_domain.workflows.schedules.service import ScheduleService
 from copilot_domain.workflows.service import WorkflowService
+from copilot_domain.workflows.triggers import TriggerService
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Services:
     expressions: Sandbox
     workflows: WorkflowService
     runs: RunService
+    schedules: ScheduleService
+    triggers: TriggerService
     nudges: NudgeListener
     run_events: RunFollower
     loops: list[asyncio.Task[None]] = field(default_factory=list)

@@ -31,6 +31,8 @@ from copilot_domain.workflows.execution.kinds import Toolbox
 from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN
 from copilot_domain.workflows.runs.nudging import Nudger
+from copilot_domain.workflows.schedules.watching import Schedules
+from copilot_domain.workflows.triggers import prune_calls
 from copilot_domain.workflows.versions import Versions
 
 SERVICE = "workflow-engine"
@@ -61,6 +63,7 @@ async def run(settings: Settings) -> None:
             sandbox,
             _Generations(generations),
             _Webhooks(backbone.database, egress),
+            Schedules(backbone.tenants_db, backbone.ledger, toolbox.versions),
             AbandonedRuns(backbone.database, metrics),
             nudger,
         ],
@@ -137,7 +140,7 @@ class _Models:
 
 
 class _Webhooks:
-    """What is old of the deliveries goes; the outgoing connections are closed at the end."""
+    """What is old of deliveries, and of calls that came in, goes; the outgoing connections are closed at the end."""
 
     def __init__(self, database: Database, egress: Egress) -> None:
         self._database = database
@@ -155,10 +158,11 @@ class _Webhooks:
         while True:
             try:
                 await prune(self._database)
+                await prune_calls(self._database)
             except CopilotError as error:
-                logger.bind(error_type=type(error).__name__).warning("Old deliveries not pruned")
+                logger.bind(error_type=type(error).__name__).warning("Old deliveries and calls not pruned")
             except Exception as error:  # this loop must outlive any one fault
-                logger.opt(exception=error).error("Pruning deliveries failed")
+                logger.opt(exception=error).error("Pruning deliveries and calls failed")
             await asyncio.sleep(_PRUNE_SECONDS)
 
 

@@ -74,6 +74,9 @@ class Purpose(StrEnum):
     REVIEW_DATA = "review.data"
     REVIEW_COMMENT = "review.comment"
     REVIEW_ANSWER = "review.answer"
+    SCHEDULE_INPUTS = "schedule.inputs"
+    TRIGGER_NAME = "trigger.name"
+    TRIGGER_SECRET = "trigger.secret"  # noqa: S105 — a purpose, not a secret
 
 
 class HashPurpose(StrEnum):
@@ -81,6 +84,7 @@ class HashPurpose(StrEnum):
 
     CONTEXT_CONTENT = "context.content"
     CONTEXT_TERM = "context.term"
+    TRIGGER_CALL = "trigger.call"
 
 
 _PREFIXES = {purpose: b"copilot-seal-1\x00" + purpose.value.encode() + b"\x00" for purpose in Purpose}

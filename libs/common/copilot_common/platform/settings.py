@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     max_conversation_messages: Positive = 100
     max_concurrent_generations: Annotated[Positive, _doc("per process; beyond it 503")] = 1_000
     registration: Literal["closed", "invite", "open"] = "invite"
-    trusted_proxies: Annotated[str, _doc("CIDR blocks, comma-separated, whose X-Forwarded-For is believed")] = ""
+    trusted_proxies: Annotated[str, _doc("CIDR blocks, comma-separated, whose X-Forwarded headers are believed")] = ""
     http_tool_hosts: Annotated[
         str, _doc("hosts that workflows' `http.request` may call: names, `.name` for all below it, `*` for any public")
     ] = ""

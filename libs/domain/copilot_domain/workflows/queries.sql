@@ -46,6 +46,13 @@ RETURNING id, user_id, name_sealed, description_sealed, current_version, created
 -- Nobody finds it any more. Its versions stay, for the runs there are of them.
 UPDATE workflows SET deleted_at = now() WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND deleted_at IS NULL
 
+-- name: delete_starts
+-- What would start runs of it goes with it: its schedules and triggers.
+WITH schedules AS (
+    DELETE FROM workflow_schedules WHERE tenant_id = %(tenant_id)s AND workflow_id = %(id)s
+)
+DELETE FROM workflow_triggers WHERE tenant_id = %(tenant_id)s AND workflow_id = %(id)s
+
 -- name: get_version
 -- One version, also of a deleted workflow: a run goes on with it.
 SELECT version, definition_sealed FROM workflow_versions

@@ -113,9 +113,10 @@ class WorkflowRepository:
         return await tx.fetch_all(WorkflowVersion, sql["list_versions"], _key(tx, workflow_id) | params)
 
     async def delete(self, tx: Transaction, workflow_id: UUID) -> None:
-        """Raises NotFound."""
+        """With its schedules and triggers. Raises NotFound."""
         if not await tx.execute(sql["delete_workflow"], _key(tx, workflow_id)):
             raise NotFound("workflow")
+        await tx.execute(sql["delete_starts"], _key(tx, workflow_id))
 
     async def _insert_version(self, tx: Transaction, workflow_id: UUID, version: int, definition: Definition) -> None:
         encoded = encode(definition)

@@ -84,7 +84,7 @@ class WorkflowService:
         return page(request, rows, key=lambda row: row.version, item=lambda row: row, counted=row.current_version)
 
     async def delete(self, tx: Transaction, workflow_id: UUID) -> None:
-        """It is gone for everybody; what runs goes on. Raises NotFound."""
+        """It is gone for everybody, with its schedules and triggers; what runs goes on. Raises NotFound."""
         await self._workflows.delete(tx, workflow_id)
         await record_audit(tx, "workflow.deleted", workflow_id)
 

@@ -27,7 +27,7 @@ class AccessMiddleware(ASGIMiddleware):
         if access is not None and not access.public:
             context = request_context(scope)
             principal = await self._identify(scope, context)
-            await self._limit(principal, context)
+            await admit(self._limits, principal, context)
             require(principal, access)
         accepted = scope["route_handler"].opt.get("media_types", JSON_ONLY)
         check_media_type(dict(scope["headers"]), accepted)
@@ -35,25 +35,26 @@ class AccessMiddleware(ASGIMiddleware):
 
     async def _identify(self, scope: Scope, context: RequestContext) -> Principal:
         headers = dict(scope["headers"])
-        principal = await self._authenticator.authenticate(
+        return await self._authenticator.authenticate(
             authorization=_text(headers.get(b"authorization")),
             api_key=_text(headers.get(b"x-api-key")),
             address=context.address,
         )
-        context.principal = principal
-        context.trace.tenant_id = str(principal.tenant_id)
-        context.trace.user_id = str(principal.user_id) if principal.user_id else None
-        return principal
 
-    async def _limit(self, principal: Principal, context: RequestContext) -> None:
-        allowance = await self._limits.consume(principal)
-        context.answer_headers.extend(_limit_headers(allowance))
-        if not allowance.allowed:
-            raise RateLimited(
-                limit=allowance.limit,
-                remaining=allowance.remaining,
-                retry_after_seconds=allowance.retry_after_seconds,
-            )
+
+async def admit(limits: RequestLimits, principal: Principal, context: RequestContext) -> None:
+    """It is this principal's request from here on, in the log too, and counted as such. Raises RateLimited."""
+    context.principal = principal
+    context.trace.tenant_id = str(principal.tenant_id)
+    context.trace.user_id = str(principal.user_id) if principal.user_id else None
+    allowance = await limits.consume(principal)
+    context.answer_headers.extend(_limit_headers(allowance))
+    if not allowance.allowed:
+        raise RateLimited(
+            limit=allowance.limit,
+            remaining=allowance.remaining,
+            retry_after_seconds=allowance.retry_after_seconds,
+        )
 
 
 def _refuse_nul(query: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The client's address. A forwarding header counts only from a proxy that TRUSTED_PROXIES names."""
+"""The client's address and scheme. A forwarding header counts only from a proxy that TRUSTED_PROXIES names."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -13,6 +13,12 @@ def client_address(peer: str | None, forwarded_for: str | None, trusted: Network
             return address
         address = _canonical(hop.strip()) or address
     return address
+
+
+def forwarded_scheme(peer: str | None, scheme: str, forwarded: str | None, trusted: Networks) -> str:
+    """`http` or `https`, as the client has it: a proxy may have taken the TLS away."""
+    is_believed = peer is not None and _is_trusted(peer, trusted) and forwarded in {"http", "https"}
+    return forwarded if forwarded and is_believed else scheme
 
 
 def _is_trusted(address: str, trusted: Networks) -> bool:

@@ -58,6 +58,24 @@ def decode_strict(raw: bytes, model: type[T]) -> T:
     return decoded
 
 
+def decode_object(raw: bytes) -> dict[str, object]:
+    """Any JSON object, where its fields are the caller's own business. Raises as `decode_strict`."""
+    if not raw:
+        raise InvalidInput({"body": "is required"})
+    try:
+        decoded = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _undecodable(raw) from None
+    if not isinstance(decoded, dict):
+        raise InvalidInput({"body": "must be an object"})
+    if b"\\u0000" in raw:
+        try:
+            _refuse_nul(decoded)
+        except RecursionError:
+            raise _not_json() from None
+    return decoded
+
+
 def check_media_type(headers: dict[bytes, bytes], accepted: Collection[str]) -> None:
     """Raises UNSUPPORTED_MEDIA_TYPE for a body that says it is something else; one that says nothing may be any."""
     media_type = media_type_of(headers)

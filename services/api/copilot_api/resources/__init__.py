@@ -11,7 +11,9 @@ from copilot_api.resources.health.routes import health_router
 from copilot_api.resources.jobs.routes import JobController
 from copilot_api.resources.models.routes import models_router
 from copilot_api.resources.runs.routes import RunController
+from copilot_api.resources.schedules.routes import ScheduleController
 from copilot_api.resources.tenants.routes import tenants_router
+from copilot_api.resources.triggers.routes import TriggerController, call_trigger
 from copilot_api.resources.usage.routes import usage_router
 from copilot_api.resources.webhooks.routes import WebhookController
 from copilot_api.resources.workflows.routes import WorkflowController
@@ -30,4 +32,7 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     WebhookController,
     RunController,
     WorkflowController,
+    ScheduleController,
+    TriggerController,
+    call_trigger,
 ]

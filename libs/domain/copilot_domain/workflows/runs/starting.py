@@ -11,6 +11,7 @@ from copilot_common.platform.json_schema import JsonSchema
 from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Transaction
 from copilot_domain.webhooks import EventData, publish
+from copilot_domain.workflows.definition import Json
 from copilot_domain.workflows.repository import WorkflowRepository
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN, AdvanceRun
 from copilot_domain.workflows.runs.repository import encode_value, sql
@@ -41,7 +42,7 @@ async def start_run(
     current = (await WorkflowRepository().get(tx, new.workflow_id)).current_version
     version = current if new.version is None else new.version
     pinned = await versions.get(tx, new.workflow_id, version)
-    inputs = _checked_inputs(pinned.inputs, new)
+    inputs = checked_inputs(pinned.inputs, new.inputs)
     run_id = run_id or new_id()
     job_id = await ledger.enqueue(
         tx, NewJob(type=ADVANCE_RUN, payload=AdvanceRun(run_id), priority=pinned.definition.priority)
@@ -81,12 +82,12 @@ def run_news(workflow_id: UUID, run_id: UUID, version: int) -> EventData:
     return {"workflow_id": workflow_id, "run_id": run_id, "version": version}
 
 
-def _checked_inputs(schema: JsonSchema | None, new: NewRun) -> bytes:
-    """Encoded."""
-    encoded = encode_value(new.inputs)
+def checked_inputs(schema: JsonSchema | None, inputs: Json) -> bytes:
+    """Encoded. Raises InvalidInput."""
+    encoded = encode_value(inputs)
     if len(encoded) > MAX_INPUT_BYTES:
         raise InvalidInput({"inputs": f"must be at most {MAX_INPUT_BYTES} bytes"})
-    if schema is not None and (faults := schema.faults(new.inputs)):
+    if schema is not None and (faults := schema.faults(inputs)):
         raise InvalidInput({f"inputs{_joined(path)}": message for path, message in faults})
     return encoded
 

@@ -1,0 +1,1 @@
+"""Runs that begin at times a cron expression names. `watching` has the engine's part."""
