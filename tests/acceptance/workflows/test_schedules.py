@@ -86,7 +86,7 @@ async def test_an_engine_fires_it(client: Client, site: Site) -> None:
     async def has_fired() -> Any:
         return (await client.get(path))["items"][0]["last_run_id"]
 
-    run = await ended(client, await eventually(has_fired, seconds=15, what="the run"))
+    run = await ended(client, await eventually(has_fired, seconds=25, what="the run"))
     assert (run["inputs"], run["outputs"], run["workflow_id"]) == ({"n": 2}, {"twice": 4}, workflow)
     (shown,) = (await client.get(path))["items"]
     assert shown["next_at"] > made["created_at"]

@@ -70,7 +70,7 @@ class Ground:
         return next(each for each in page.items if each.id == schedule_id)
 
     def engine(self) -> Schedules:
-        return Schedules(self.queue.db, self.queue.ledger, Versions())
+        return Schedules(self.queue.db, self.queue.ledger, Versions(), look_seconds=0.5)
 
     async def look(self, *, ahead_seconds: float = 0.0) -> None:
         await self.engine().look(ahead=timedelta(seconds=ahead_seconds))

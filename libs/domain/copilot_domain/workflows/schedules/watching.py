@@ -14,20 +14,22 @@ from copilot_domain.workflows.schedules.firing import fire
 from copilot_domain.workflows.schedules.repository import DueSchedule, due_schedules
 from copilot_domain.workflows.versions import Versions
 
-_LOOK_SECONDS = 6.0
-_AHEAD = timedelta(seconds=_LOOK_SECONDS)  # what falls due until the next look
+_LOOK_SECONDS = 10.0  # an engine with nothing to do may ask the database twice a second for all it watches
 _BATCH = 100
 _AGAIN_SECONDS = 1.0  # after a fault
 _LATER_SECONDS = 0.01  # a timer may be early by its resolution, and then nothing would be due yet
 
 
 class Schedules:
-    """Asks now and then what falls due soon, and starts each run at its moment."""
+    """Asks now and then what falls due until it asks again, and starts each run at its moment."""
 
-    def __init__(self, db: TenantDatabase, ledger: Ledger, versions: Versions) -> None:
+    def __init__(
+        self, db: TenantDatabase, ledger: Ledger, versions: Versions, *, look_seconds: float = _LOOK_SECONDS
+    ) -> None:
         self._db = db
         self._ledger = ledger
         self._versions = versions
+        self._look_seconds = look_seconds
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -36,20 +38,20 @@ class Schedules:
     async def stop(self) -> None:
         await end_tasks([self._loop])
 
-    async def look(self, *, ahead: timedelta = _AHEAD) -> bool:
+    async def look(self, *, ahead: timedelta) -> bool:
         """Start what falls due within that time; whether there may be more of it. Raises Unavailable."""
-        asked_at = monotonic()
         found = await due_schedules(self._db.database, ahead=ahead, limit=_BATCH)
+        told_at = monotonic()  # a little after the database's moment, never before it
         for due in found:
-            await _until(due, asked_at)
+            await _until(due, told_at)
             await fire(self._db, self._ledger, self._versions, due)
         return len(found) == _BATCH
 
     async def _watch_forever(self) -> None:
         while True:
-            next_look = monotonic() + _LOOK_SECONDS
+            next_look = monotonic() + self._look_seconds
             try:
-                if await self.look():
+                if await self.look(ahead=timedelta(seconds=self._look_seconds)):
                     continue
             except CopilotError as error:
                 logger.bind(error_type=type(error).__name__).warning("Schedules not looked at")
@@ -60,5 +62,5 @@ class Schedules:
             await asyncio.sleep(next_look - monotonic())
 
 
-async def _until(due: DueSchedule, asked_at: float) -> None:
-    await asyncio.sleep(max(0.0, asked_at + due.seconds + _LATER_SECONDS - monotonic()))
+async def _until(due: DueSchedule, told_at: float) -> None:
+    await asyncio.sleep(max(0.0, told_at + due.seconds + _LATER_SECONDS - monotonic()))
