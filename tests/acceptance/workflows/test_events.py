@@ -89,6 +89,12 @@ async def test_what_is_told_live_on_any_process_is_what_is_told_later(
     assert await events_of(client, run) == live.events
 
 
+async def test_steps_that_only_compute_have_taken_their_time_too(client: Client) -> None:
+    run = await run_of(client, transform("one", x="1"))
+    begun, done = (await events_of(client, run["id"]))[1:3]
+    assert begun.data["at"] < done.data["at"]
+
+
 async def test_more_events_than_a_page_has_come_without_a_gap(client: Client) -> None:
     run = await run_of(client, step("many", "loop", {"times": 700, "body": ["one"]}), transform("one", x="index"))
     events = await events_of(client, run["id"])

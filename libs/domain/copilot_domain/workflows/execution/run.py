@@ -87,6 +87,7 @@ class ActiveRun:
         self._waiting: dict[Attempt, Waiting] = {}
         self._begun: dict[Attempt, StepRow] = {}
         self._entered: dict[Path, StepRow] = {}
+        self._taken_up: dict[Attempt, float] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def lead(self) -> None:
@@ -96,6 +97,8 @@ class ActiveRun:
             await self._begin()
             while (ended := self._machine.ended) is None:
                 self._begin_due()
+                if not self._tasks and await self._look_at_waits():
+                    continue
                 if not self._tasks and await self._is_parked():
                     return
                 await self._wait_for_news()
@@ -161,6 +164,7 @@ class ActiveRun:
         for execute in self._machine.outstanding():
             key = (execute.path, execute.attempt)
             if key not in at_work and key not in self._waiting and execute.due <= now:
+                self._taken_up[key] = now
                 self._tasks[asyncio.create_task(self._do(execute), name=f"step {execute.step_id}")] = execute
 
     async def _do(self, execute: Execute) -> Outcome:
@@ -244,7 +248,8 @@ class ActiveRun:
         """The row that says how it ended is added to the journal."""
         now = time()
         key = (execute.path, execute.attempt)
-        row = self._begun.pop(key, None) or self._row_of(execute, "running", waited.started_at if waited else now)
+        began = self._taken_up.pop(key, now)
+        row = self._begun.pop(key, None) or self._row_of(execute, "running", waited.started_at if waited else began)
         if waited is not None:
             row.started_event = waited.started_event
         is_step = not execute.path.endswith("]") and not self._is_loop_plan(execute)
@@ -337,6 +342,7 @@ class ActiveRun:
             if (execute.path, execute.attempt) == key:
                 task.cancel()
         waited, begun = self._waiting.pop(key, None), self._begun.pop(key, None)
+        self._taken_up.pop(key, None)
         if waited is None and begun is None:
             return
         row = begun or self._row_of(waited.execute, "cancelled", waited.started_at) if waited else begun
@@ -394,9 +400,7 @@ class ActiveRun:
     # Parking
 
     async def _is_parked(self) -> bool:
-        """Whether the run waits from here on without this process. What has come meanwhile is applied instead."""
-        if await self._look_at_waits():
-            return False
+        """Whether the run waits from here on without this process."""
         pause = self._next_moment() - time()
         if self._machine.outstanding() and pause <= _LINGER_SECONDS:
             return False
@@ -409,7 +413,7 @@ class ActiveRun:
         return True
 
     async def _look_at_waits(self) -> bool:
-        """Whether something that was waited for has come."""
+        """Whether something that was waited for has come. It is applied."""
         waiting = list(self._waiting.values())
         if not any(each.wake_id for each in waiting):
             return False
