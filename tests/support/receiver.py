@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+Result = TypeVar("Result")
 Answer = Callable[["Received", asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -56,12 +58,11 @@ async def receiver(
         made.connections += 1
         serving.add(asyncio.current_task())
         try:
-            while (request := await _read(reader)) is not None:
+            while (request := await _unless(closing, _read(reader))) is not None:
                 made.requests.append(request)
-                answering = answers[min(len(made.requests), len(answers)) - 1](request, writer)
+                answering = _answered(answers[min(len(made.requests), len(answers)) - 1], request, writer)
                 if not await _unless(closing, answering):
                     break
-                await writer.drain()
         except ConnectionError:
             pass
         finally:
@@ -78,15 +79,21 @@ async def receiver(
         await asyncio.gather(*filter(None, serving))
 
 
-async def _unless(event: asyncio.Event, work: Awaitable[None]) -> bool:
-    """Whether it was done before the event came; then it is not."""
-    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(event.wait())]
-    await asyncio.wait(tasks, return_when="FIRST_COMPLETED")
-    was_done = tasks[0].done()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    return was_done and tasks[0].exception() is None
+async def _answered(give: Answer, request: Received, writer: asyncio.StreamWriter) -> bool:
+    await give(request, writer)
+    await writer.drain()
+    return True
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[object, object, Result]) -> Result | None:
+    """What comes of it; None where the event comes first, or the connection breaks."""
+    task, over = asyncio.create_task(work), asyncio.create_task(event.wait())
+    await asyncio.wait([task, over], return_when="FIRST_COMPLETED")
+    is_done = task.done() and not isinstance(task.exception(), ConnectionError)
+    task.cancel()
+    over.cancel()
+    await asyncio.gather(task, over, return_exceptions=True)
+    return task.result() if is_done else None
 
 
 async def _read(reader: asyncio.StreamReader) -> Received | None:
@@ -97,4 +104,14 @@ async def _read(reader: asyncio.StreamReader) -> Received | None:
     first, *lines = head.decode().rstrip().split("\r\n")
     method, path, _ = first.split(" ")
     headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+    if headers.get("transfer-encoding") == "chunked":
+        return Received(method, path, headers, await _read_chunks(reader))
     return Received(method, path, headers, await reader.readexactly(int(headers.get("content-length", 0))))
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    content = b""
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        content += (await reader.readexactly(size + 2))[:-2]
+    await reader.readuntil(b"\r\n")
+    return content

@@ -10,7 +10,7 @@ from copilot_common.platform.tasks import end_tasks
 from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.runs.repository import sql
 
-_LOOK_SECONDS = 10.0
+_LOOK_SECONDS = 30.0
 _BATCH = 100
 
 
