@@ -40,7 +40,7 @@ def decode_value(encoded: bytes) -> object:
 
 @lru_cache(maxsize=4_096)
 def step_key(run_id: UUID, path: str, attempt: int) -> UUID:
-    """Names one attempt at a step: for its sealed values, and for whoever is called by it (the idempotency key)."""
+    """Names one attempt at a step, or (attempt 0) all of them."""
     return uuid5(run_id, f"{path}#{attempt}")
 
 

@@ -16,6 +16,7 @@ from copilot_domain.workflows.definition import Step
 from copilot_domain.workflows.execution.outcomes import Outcome
 from copilot_domain.workflows.execution.place import Places
 from copilot_domain.workflows.runs.jobs import AdvanceRun
+from copilot_domain.workflows.runs.repository import step_key
 from copilot_domain.workflows.state import Path
 from copilot_domain.workflows.versions import Versions
 
@@ -49,6 +50,11 @@ class StepCall:
     key: UUID
     places: Places
     begin: Callable[[bool], Awaitable[None]]
+
+    @property
+    def idempotency_key(self) -> UUID:
+        """The same for all attempts: what one that failed may have done is not to be done again."""
+        return step_key(self.job.payload.run_id, self.path, 0)
 
     @property
     def principal(self) -> Principal:

@@ -52,7 +52,7 @@ async def http_request(call: StepCall, arguments: Json) -> Outcome:
 
 
 async def _send(call: StepCall, given: _Arguments) -> Outcome:
-    content, headers = _content(given, str(call.key))
+    content, headers = _content(given, str(call.idempotency_key))
     seconds = _SECONDS if call.step.timeout_ms is None else min(call.step.timeout_ms / 1000, _LONGEST_SECONDS)
     try:
         answer = await call.toolbox.egress.request(
