@@ -192,10 +192,14 @@ class ActiveRun:
             if self._is_once(key):
                 return Failed("OUTCOME_UNKNOWN", "The call took too long; it is not known whether it arrived.")
             return Failed("STEP_TIMEOUT", f"The step took longer than {step.timeout_ms} ms.", is_retryable=True)
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            return self._failed(key, error)  # nobody asked for it: it comes out of what the step has called
         except Exception as error:
             return self._failed(key, error)
 
-    def _failed(self, key: Attempt, error: Exception) -> Failed:
+    def _failed(self, key: Attempt, error: BaseException) -> Failed:
         if self._is_once(key):
             return Failed("OUTCOME_UNKNOWN", "The call failed; it is not known whether it arrived.")
         match error:
@@ -235,10 +239,10 @@ class ActiveRun:
             done = set()
         news: list[Fact] = []
         for task in done:
-            execute, outcome = self._tasks.pop(task), await task
-            if not self._machine.is_wanted(execute.path, execute.attempt):
+            execute = self._tasks.pop(task)
+            if task.cancelled() or not self._machine.is_wanted(execute.path, execute.attempt):
                 continue
-            if isinstance(outcome, Waits):
+            if isinstance(outcome := task.result(), Waits):
                 await self._begin_waiting(execute, outcome, news)
             else:
                 news.append(self._fact(execute, outcome))
