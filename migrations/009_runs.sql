@@ -182,13 +182,20 @@ BEGIN
                 WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.fence = p_fence
                     AND r.status = p_status AND r.event_count = p_event_count);
         END IF;
+    ELSE -- the run came further: what was lost and failed under its job before does not count any more
+        UPDATE public.jobs j SET lapses = 0, failures = 0
+        WHERE j.tenant_id = p_tenant AND j.id = p_job AND j.fence = p_fence AND j.status = 'running'
+            AND (j.lapses > 0 OR j.failures > 0) AND EXISTS (
+                SELECT FROM public.workflow_runs r
+                WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.event_count < p_event_count);
     END IF;
     UPDATE public.workflow_runs r
     SET status = p_status, current_step = coalesce(p_current_step, r.current_step), event_count = p_event_count,
         fact_count = p_fact_count, started_at = coalesce(r.started_at, now()), outputs_of = p_outputs_of,
         error_step = p_error_step, error_code = p_error_code, error_sealed = p_error_sealed,
         completed_at = CASE WHEN v_is_end THEN now() END
-    WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.fence = p_fence;
+    WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.fence = p_fence
+        AND r.status IN ('pending', 'running', 'waiting'); -- else it was given up without its job
     RETURN FOUND;
 END $$;
 
@@ -273,10 +280,14 @@ END $$;
 
 -- Runs whose job has ended without them (dead, or cancelled by an administrator) have failed. A bounded batch; one
 -- process at a time. Returns how many.
-GRANT SELECT (tenant_id, id, job_id, status, event_count, started_at),
-    UPDATE (status, error_code, event_count, started_at, completed_at) ON workflow_runs TO copilot_dispatch;
-CREATE POLICY dispatch_workflow_runs ON workflow_runs TO copilot_dispatch
-    USING (status IN ('pending', 'running', 'waiting')) WITH CHECK (status = 'failed');
+GRANT SELECT (tenant_id, id, job_id, parent_run_id, status, cancel_requested, event_count, started_at),
+    UPDATE (status, cancel_requested, error_code, event_count, started_at, completed_at)
+    ON workflow_runs TO copilot_dispatch;
+GRANT INSERT ON job_signals TO copilot_dispatch;
+-- Two: what an UPDATE leaves behind must pass the policy for reading, too.
+CREATE POLICY dispatch_workflow_runs ON workflow_runs FOR SELECT TO copilot_dispatch USING (true);
+CREATE POLICY dispatch_unended_runs ON workflow_runs FOR UPDATE TO copilot_dispatch
+    USING (status IN ('pending', 'running', 'waiting')) WITH CHECK (status IN ('pending', 'running', 'waiting', 'failed'));
 
 CREATE FUNCTION dispatch.fail_abandoned_runs(p_limit integer)
 RETURNS integer
@@ -301,9 +312,44 @@ BEGIN
     RETURN v_count;
 END $$;
 
-REVOKE ALL ON FUNCTION dispatch.fail_abandoned_runs(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION dispatch.fail_abandoned_runs(integer) TO copilot_app;
+-- Runs that were started by one that has ended without cancelling them, since nobody led it any more: they are asked to
+-- end, as a person would. A bounded batch; one process at a time. Returns how many.
+CREATE FUNCTION dispatch.cancel_orphaned_runs(p_limit integer)
+RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_run record;
+    v_count integer := 0;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('copilot orphaned runs')) THEN
+        RETURN 0;
+    END IF;
+    FOR v_run IN
+        SELECT c.tenant_id, c.id, c.job_id FROM public.workflow_runs c
+        JOIN public.workflow_runs p ON p.tenant_id = c.tenant_id AND p.id = c.parent_run_id
+        WHERE c.status IN ('pending', 'running', 'waiting') AND NOT c.cancel_requested
+            AND p.status IN ('completed', 'failed', 'cancelled') AND EXISTS (
+                SELECT FROM public.jobs j
+                WHERE j.tenant_id = c.tenant_id AND j.id = c.job_id AND j.status IN ('pending', 'scheduled', 'running'))
+        LIMIT p_limit
+    LOOP
+        -- The job first, as whoever leads the run does.
+        PERFORM FROM public.jobs j WHERE j.tenant_id = v_run.tenant_id AND j.id = v_run.job_id FOR NO KEY UPDATE;
+        INSERT INTO public.job_signals (tenant_id, id, job_id, name)
+        VALUES (v_run.tenant_id, gen_random_uuid(), v_run.job_id, 'cancel');
+        UPDATE public.jobs j SET status = 'pending', run_after = clock_timestamp()
+        WHERE j.tenant_id = v_run.tenant_id AND j.id = v_run.job_id AND j.status = 'scheduled';
+        UPDATE public.workflow_runs c SET cancel_requested = true
+        WHERE c.tenant_id = v_run.tenant_id AND c.id = v_run.id AND c.status IN ('pending', 'running', 'waiting');
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
+
+REVOKE ALL ON FUNCTION dispatch.fail_abandoned_runs(integer), dispatch.cancel_orphaned_runs(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION dispatch.fail_abandoned_runs(integer), dispatch.cancel_orphaned_runs(integer) TO copilot_app;
 ALTER FUNCTION dispatch.fail_abandoned_runs(integer) OWNER TO copilot_dispatch;
+ALTER FUNCTION dispatch.cancel_orphaned_runs(integer) OWNER TO copilot_dispatch;
 
 INSERT INTO schema_migrations (version, name, oldest_build) VALUES (9, 'runs', 1);
 

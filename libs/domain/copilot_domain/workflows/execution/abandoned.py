@@ -1,4 +1,4 @@
-"""Runs whose job is dead: every process that led them was lost, or it failed too often."""
+"""Runs whose job is dead: every process that led them was lost, or it failed too often. And what those had started."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ _BATCH = 100
 
 
 class AbandonedRuns:
-    """Looks for them now and then, in every engine; they have failed."""
+    """Looks for them now and then, in every engine; they have failed, and what they had started is cancelled."""
 
     def __init__(self, database: Database, metrics: RunMetrics) -> None:
         self._database = database
@@ -33,6 +33,7 @@ class AbandonedRuns:
             try:
                 row = await self._database.fetch_row(sql["fail_abandoned_runs"], {"limit": _BATCH})
                 self._metrics.runs_ended("failed", int(row[0]) if row else 0)
+                await self._database.fetch_row(sql["cancel_orphaned_runs"], {"limit": _BATCH})
             except CopilotError as error:
                 logger.bind(error_type=type(error).__name__).warning("Abandoned runs not looked for")
             except Exception as error:  # this loop must outlive any one fault

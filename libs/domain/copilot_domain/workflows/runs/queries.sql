@@ -270,3 +270,7 @@ RETURNING id
 -- name: fail_abandoned_runs
 -- Runs whose job has ended without them have failed; a bounded batch, over all tenants.
 SELECT dispatch.fail_abandoned_runs(%(limit)s)
+
+-- name: cancel_orphaned_runs
+-- Runs whose parent has ended without them are asked to end; a bounded batch, over all tenants.
+SELECT dispatch.cancel_orphaned_runs(%(limit)s)
