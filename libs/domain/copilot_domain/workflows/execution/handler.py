@@ -36,18 +36,21 @@ class RunLeader:
         self._nudge = nudge
 
     async def __call__(self, job: Job[AdvanceRun]) -> None:
+        try:
+            await self._lead(job)
+        except asyncio.CancelledError:  # also of a run that was about to end for that reason anyway
+            if not await asyncio.shield(self._end_if_cancelled(job)):
+                raise
+
+    async def _lead(self, job: Job[AdvanceRun]) -> None:
         opened = await self._open(job)
         if opened is None:
             return
         run = await self._run(job, opened)
         if opened.row.cancel_requested:
             await run.end_cancelled()
-            return
-        try:
+        else:
             await run.lead()
-        except asyncio.CancelledError:
-            if not await asyncio.shield(self._end_if_cancelled(job)):
-                raise
 
     async def _end_if_cancelled(self, job: Job[AdvanceRun]) -> bool:
         """Whether this was why we were stopped; then the run has ended."""

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from time import time
+from uuid import UUID
 
 from loguru import logger
 
 from copilot_common.base.errors import CopilotError, EgressFailed, ProviderError, Unavailable
 from copilot_common.expressions.errors import ExpressionFailed
-from copilot_common.queue import Job, JobLost, hold, park
+from copilot_common.queue import CANCEL, Job, JobLost, hold, park
 from copilot_domain.workflows.definition import LoopConfig
 from copilot_domain.workflows.execution.ending import RunEnder
 from copilot_domain.workflows.execution.history import TIMED_OUT, attempts_set_aside, encode_decision, facts
@@ -24,7 +25,7 @@ from copilot_domain.workflows.execution.kinds import KINDS, StepCall, Toolbox
 from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits
 from copilot_domain.workflows.execution.outputs import Outputs, Parts
 from copilot_domain.workflows.execution.place import Places
-from copilot_domain.workflows.execution.waits import Waiting, WaitReader, epoch, when_due
+from copilot_domain.workflows.execution.waits import Child, Waiting, WaitReader, epoch, when_due
 from copilot_domain.workflows.program import Program
 from copilot_domain.workflows.runs.jobs import AdvanceRun
 from copilot_domain.workflows.runs.outputs import MAX_OUTPUT_BYTES
@@ -95,14 +96,13 @@ class ActiveRun:
         try:
             self._replay()
             await self._begin()
-            while (ended := self._machine.ended) is None:
-                self._begin_due()
-                if not self._tasks and await self._look_at_waits():
-                    continue
-                if not self._tasks and await self._is_parked():
-                    return
-                await self._wait_for_news()
+            while (ended := await self._after_what_is_due()) is None:
                 await self._ender.cancel_abandoned()
+                self._begin_due()
+                if self._tasks:
+                    await self._wait_for_news()
+                elif not await self._look_at_waits() and await self._is_parked():
+                    return
             await self._ender.end(self._row, self._journal, ended)
         finally:
             await _end_all(list(self._tasks))
@@ -160,12 +160,15 @@ class ActiveRun:
 
     def _begin_due(self) -> None:
         now = time()
-        at_work = {(each.path, each.attempt) for each in self._tasks.values()}
-        for execute in self._machine.outstanding():
-            key = (execute.path, execute.attempt)
-            if key not in at_work and key not in self._waiting and execute.due <= now:
-                self._taken_up[key] = now
+        for execute in self._to_begin():
+            if execute.due <= now:
+                self._taken_up[execute.path, execute.attempt] = now
                 self._tasks[asyncio.create_task(self._do(execute), name=f"step {execute.step_id}")] = execute
+
+    def _to_begin(self) -> list[Execute]:
+        """At its time."""
+        at_work = {(each.path, each.attempt) for each in self._tasks.values()} | self._waiting.keys()
+        return [each for each in self._machine.outstanding() if (each.path, each.attempt) not in at_work]
 
     async def _do(self, execute: Execute) -> Outcome:
         key = (execute.path, execute.attempt)
@@ -231,22 +234,26 @@ class ActiveRun:
     # What comes of it
 
     async def _wait_for_news(self) -> None:
-        timeout = max(0.0, self._next_moment() - time())
-        if self._tasks:
-            done, _ = await asyncio.wait(self._tasks, timeout=min(timeout, 3_600.0), return_when="FIRST_COMPLETED")
-        else:
-            await asyncio.sleep(min(timeout, _LINGER_SECONDS))
-            done = set()
-        news: list[Fact] = []
+        timeout = self._next_moment() - time()
+        if any(waiting.wake_id for waiting in self._waiting.values()):
+            timeout = min(timeout, _LINGER_SECONDS)  # what is waited for may come while something else is being done
+        done, _ = await asyncio.wait(self._tasks, timeout=max(0.0, timeout), return_when="FIRST_COMPLETED")
+        facts: list[Fact] = []
+        waits: list[tuple[Execute, Waits]] = []
         for task in done:
             execute = self._tasks.pop(task)
             if task.cancelled() or not self._machine.is_wanted(execute.path, execute.attempt):
                 continue
             if isinstance(outcome := task.result(), Waits):
-                await self._begin_waiting(execute, outcome, news)
+                waits.append((execute, outcome))
             else:
-                news.append(self._fact(execute, outcome))
-        await self._apply(news + self._timed_facts())
+                facts.append(self._fact(execute, outcome))
+        await self._apply(facts)  # first: what is written next must not have a fact without what follows from it
+        for execute, outcome in waits:
+            if self._machine.is_wanted(execute.path, execute.attempt):
+                await self._begin_waiting(execute, outcome)
+        if not done:
+            await self._look_at_waits()
 
     def _fact(self, execute: Execute, outcome: Done | Failed, waited: Waiting | None = None) -> Fact:
         """The row that says how it ended is added to the journal."""
@@ -291,7 +298,7 @@ class ActiveRun:
         """Not a step, but how many iterations a loop has."""
         return not execute.path.endswith("]") and self._program.steps[execute.step_id].type == "loop"
 
-    async def _begin_waiting(self, execute: Execute, waits: Waits, news: list[Fact]) -> None:
+    async def _begin_waiting(self, execute: Execute, waits: Waits) -> None:
         row = self._row_of(execute, "waiting", time())
         row.due_at, row.wake_id = waits.due, waits.wake_id
         self._journal.current_step = execute.path
@@ -302,7 +309,7 @@ class ActiveRun:
                 raise
             row.status, row.due_at, row.wake_id = "running", None, None
             self._begun[execute.path, execute.attempt] = row
-            news.append(self._fact(execute, Failed(error.code, error.message)))
+            await self._apply([self._fact(execute, Failed(error.code, error.message))])
             return
         step = self._program.steps[execute.step_id]
         self._waiting[execute.path, execute.attempt] = Waiting(
@@ -368,6 +375,15 @@ class ActiveRun:
 
     # Time
 
+    async def _after_what_is_due(self) -> Ended | None:
+        """Before anything else is begun, which may be wanted no more. Whether the run has ended."""
+        if self._machine.ended is None:
+            now = time()
+            if any(each.wake_id and each.due is not None and each.due <= now for each in self._waiting.values()):
+                await self._look_at_waits()  # what came in time counts, also where nobody was there to see it
+            await self._apply(self._timed_facts())
+        return self._machine.ended
+
     def _timed_facts(self) -> list[Fact]:
         now = time()
         found: list[Fact] = []
@@ -395,7 +411,7 @@ class ActiveRun:
         return None if limit is None else self._started_at + limit / 1000
 
     def _next_moment(self) -> float:
-        moments = [execute.due for execute in self._machine.outstanding() if execute.due > time()]
+        moments = [execute.due for execute in self._to_begin()]
         moments += [waiting.due for waiting in self._waiting.values() if waiting.due is not None]
         moments += [deadline for _, deadline in self._machine.deadlines()]
         moments += [deadline] if (deadline := self._run_deadline()) is not None else []
@@ -406,24 +422,29 @@ class ActiveRun:
     async def _is_parked(self) -> bool:
         """Whether the run waits from here on without this process."""
         pause = self._next_moment() - time()
-        if self._machine.outstanding() and pause <= _LINGER_SECONDS:
+        if pause <= _LINGER_SECONDS:
+            await asyncio.sleep(max(0.0, pause))
             return False
         if any(waiting.step.type == "workflow" for waiting in self._waiting.values()):
             pause = min(pause, _CHILD_LOOK_SECONDS)
+        signals = await self._park(timedelta(seconds=pause))
+        if CANCEL in signals:  # seen by this, so nobody else tells of it
+            await self._apply([RunCancelled(time())])
+        return not signals
+
+    async def _park(self, pause: timedelta) -> Sequence[str]:
         async with self._toolbox.db.transaction(self._job.principal) as tx:
-            if await park(tx, self._job, timedelta(seconds=pause)):
-                return False
-            await tx.execute(sql["set_waiting"], self._ender.key(self._row.id) | {"event_count": self._journal.events})
-        return True
+            if not (signals := await park(tx, self._job, pause)):
+                waiting = self._ender.key(self._row.id) | {"event_count": self._journal.events}
+                await tx.execute(sql["set_waiting"], waiting)
+            return signals
 
     async def _look_at_waits(self) -> bool:
         """Whether something that was waited for has come. It is applied."""
         waiting = list(self._waiting.values())
         if not any(each.wake_id for each in waiting):
             return False
-        async with self._toolbox.db.transaction(self._job.principal) as tx:
-            await hold(tx, self._job)
-            outcomes, children = await self._waits.look(tx, waiting)
+        outcomes, children = await self._found(waiting)
         for child in children:
             outcomes[child.id] = await self._waits.child_outcome(child)
         news = [
@@ -433,6 +454,11 @@ class ActiveRun:
         ]
         await self._apply(news)
         return bool(news)
+
+    async def _found(self, waiting: list[Waiting]) -> tuple[dict[UUID, Done | Failed], list[Child]]:
+        async with self._toolbox.db.transaction(self._job.principal) as tx:
+            await hold(tx, self._job)
+            return await self._waits.look(tx, waiting)
 
     # Rows
 
