@@ -10,6 +10,7 @@ from copilot_domain.workflows.execution.kinds import Toolbox
 from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.execution.names import StepNames
 from copilot_domain.workflows.execution.outputs import Outputs
+from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.execution.place import Places
 from copilot_domain.workflows.execution.run import ActiveRun
 from copilot_domain.workflows.execution.waits import WaitReader
@@ -43,7 +44,7 @@ class RunLeader:
                 raise
 
     async def _lead(self, job: Job[AdvanceRun]) -> None:
-        opened = await self._open(job)
+        opened = await patiently(lambda: self._open(job))
         if opened is None:
             return
         run = await self._run(job, opened)
@@ -54,7 +55,7 @@ class RunLeader:
 
     async def _end_if_cancelled(self, job: Job[AdvanceRun]) -> bool:
         """Whether this was why we were stopped; then the run has ended."""
-        opened = await self._open(job)
+        opened = await patiently(lambda: self._open(job))
         if opened is None:
             return True
         if opened.row.cancel_requested:

@@ -6,17 +6,14 @@ what was done is done, and nobody else knows.
 """
 
 import asyncio
-import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, LiteralString
 from uuid import UUID
 
-import psycopg
-from loguru import logger
 from psycopg.types.json import Jsonb
 
-from copilot_common.base.errors import CopilotError, Unavailable
+from copilot_common.base.errors import CopilotError
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
 from copilot_common.encryption import Purpose, TenantCipher
@@ -24,6 +21,7 @@ from copilot_common.queue import Job, JobLost
 from copilot_common.tenancy import TenantDatabase, Transaction
 from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.execution.outcomes import Action
+from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.runs.jobs import AdvanceRun
 from copilot_domain.workflows.runs.nudging import NO_NUDGE, Nudge
 from copilot_domain.workflows.runs.repository import RunRow, sql, step_key
@@ -31,8 +29,6 @@ from copilot_domain.workflows.runs.types import StepUsage
 from copilot_domain.workflows.state import StepError
 
 _INLINE_BYTES = 64 * 1024  # a larger output goes to the blob store: rows stay small enough to be read by the page
-_FIRST_WAIT_SECONDS = 0.2
-_LONGEST_WAIT_SECONDS = 5.0
 
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
@@ -135,34 +131,38 @@ class Journal:
                 raise
             self._written(rows)
 
-    async def end(self, end: RunEnd, tell: Action) -> None:
+    async def end(self, end: RunEnd, tell: Action, *, is_alone: bool) -> None:
         """All that was added, and the run's end. `tell` belongs into the same transaction, where somebody is to be told
-        of it. Raises JobLost."""
+        of it, or it is not `is_alone`. Raises JobLost."""
         async with self._lock:
             self._check()
             # In here, as below: what is written before must not count a number that is not to be found yet.
             self.next_event()  # run_completed, run_failed, run_cancelled
             rows = self._taken()
-            await self._store(rows, end, tell)
+            await self._store(rows, end, tell, is_alone=is_alone)
         self._written(rows)
         self._nudge(self._run_id)
         self._metrics.run_ended(end.status)
 
     async def write_with(self, row: StepRow, action: Action | None, *, has_own_event: bool) -> None:
-        """As `add` and `write`, and in the same transaction `action`, which gets the number of an event of its own, or
-        that of the row's beginning. Where that fails nothing of it is there, and the error raised; the row, which has
-        begun, ends with the number that the action would have had."""
+        """As `add` and `write`, and in the same transaction `action`, which must stand being done twice. It gets the
+        number of an event of its own, or that of the row's beginning. Where it fails nothing is there, and the error is
+        raised; the row, which has begun, ends with the number that the action would have had."""
         async with self._lock:
             self._check()
             row.started_event = self.next_event()
             event = self.next_event() if has_own_event else row.started_event
             waiting = self._taken()
             batch = self._batch([*waiting, row], _GOES_ON)
-            try:
+
+            async def attempt() -> None:
                 async with self._db.transaction(self._job.principal) as tx:
                     await self._in_transaction(tx, batch)
                     if action is not None:
                         await action(tx, event)
+
+            try:
+                await patiently(attempt)
             except CopilotError:
                 row.ended_event = event if has_own_event else None
                 self._take_back(waiting)
@@ -189,22 +189,18 @@ class Journal:
                 seconds = (row.completed_at or row.started_at) - row.started_at
                 self._metrics.step_ended(row.type, row.status, seconds)
 
-    async def _store(self, rows: list[StepRow], end: RunEnd, tell: Action | None = None) -> None:
-        wait, batch = _FIRST_WAIT_SECONDS, self._batch(rows, end)
-        while True:
-            try:
-                await self._send(batch, tell)
-                return
-            except (Unavailable, psycopg.OperationalError):
-                logger.bind(run_id=str(self._run_id)).warning("Steps not stored yet")
-                await asyncio.sleep(random.uniform(0, wait))
-                wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
-            except Exception as fault:
-                self._fault = fault
-                raise
+    async def _store(
+        self, rows: list[StepRow], end: RunEnd, tell: Action | None = None, *, is_alone: bool = True
+    ) -> None:
+        batch = self._batch(rows, end)
+        try:
+            await patiently(lambda: self._send(batch, tell, is_alone=is_alone))
+        except Exception as fault:
+            self._fault = fault
+            raise
 
-    async def _send(self, batch: "_Batch", tell: Action | None) -> None:
-        if not batch.large:
+    async def _send(self, batch: "_Batch", tell: Action | None, *, is_alone: bool) -> None:
+        if is_alone and not batch.large:
             found = await self._db.call(batch.query, batch.params)
             if found is not None and found[0] is not None:
                 if not found[0]:

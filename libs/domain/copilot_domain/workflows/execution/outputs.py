@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.runs.outputs import OutputReader
 from copilot_domain.workflows.runs.repository import decode_value
 from copilot_domain.workflows.state import Path
@@ -88,7 +89,7 @@ class Outputs:
             else:
                 missing.append(path)
         if missing:
-            read = await self._reader.read(self._run_id, missing)
+            read = await patiently(lambda: self._reader.read(self._run_id, missing))
             for path, data in read.items():
                 self._keep(path, data)
             found |= read

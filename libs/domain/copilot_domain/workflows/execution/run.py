@@ -24,6 +24,7 @@ from copilot_domain.workflows.execution.journal import Journal, Status, StepRow
 from copilot_domain.workflows.execution.kinds import KINDS, StepCall, Toolbox
 from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits
 from copilot_domain.workflows.execution.outputs import Outputs, Parts
+from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.execution.place import Places
 from copilot_domain.workflows.execution.waits import Child, Waiting, WaitReader, epoch, when_due
 from copilot_domain.workflows.program import Program
@@ -132,6 +133,8 @@ class ActiveRun:
                     self._outputs.note_error(path, _step_of(path), code, message)
             self._note_effects(self._machine.apply(fact))
         wanted = {(each.path, each.attempt): each for each in self._machine.outstanding()}
+        if any(step.type == "workflow" for step in self._program.steps.values()):
+            self._ender.look_for_abandoned()
         for row in self._history:
             key = (row.path, row.attempt)
             if row.status == "waiting" and key in wanted:
@@ -305,8 +308,6 @@ class ActiveRun:
         try:
             await self._journal.write_with(row, waits.action, has_own_event=row.type == "human_review")
         except CopilotError as error:
-            if isinstance(error, Unavailable):
-                raise
             row.status, row.due_at, row.wake_id = "running", None, None
             self._begun[execute.path, execute.attempt] = row
             await self._apply([self._fact(execute, Failed(error.code, error.message))])
@@ -361,8 +362,8 @@ class ActiveRun:
             row.status, row.decision = "cancelled", None
             row.completed_at, row.ended_event = time(), self._journal.next_event()
             self._journal.add(row)
-        if waited is not None and waited.step.type == "workflow" and waited.wake_id is not None:
-            self._ender.abandon_child(waited.wake_id)
+        if waited is not None and waited.step.type == "workflow":
+            self._ender.look_for_abandoned()
 
     async def _keep_outputs(self, path: Path) -> None:
         """What a `parallel` or `loop` gives is made of others; as the run's own it is stored once."""
@@ -399,8 +400,8 @@ class ActiveRun:
             if waiting.due is not None and waiting.due <= now:
                 del self._waiting[key]
                 outcome = when_due(waiting)
-                if waiting.step.type == "workflow" and waiting.wake_id is not None:
-                    self._ender.abandon_child(waiting.wake_id)
+                if waiting.step.type == "workflow":
+                    self._ender.look_for_abandoned()
                 found.append(self._fact(waiting.execute, outcome, waiting))
         if (limit := self._run_deadline()) is not None and limit <= now:
             found.append(RunTimedOut(now))
@@ -427,7 +428,7 @@ class ActiveRun:
             return False
         if any(waiting.step.type == "workflow" for waiting in self._waiting.values()):
             pause = min(pause, _CHILD_LOOK_SECONDS)
-        signals = await self._park(timedelta(seconds=pause))
+        signals = await patiently(lambda: self._park(timedelta(seconds=pause)))
         if CANCEL in signals:  # seen by this, so nobody else tells of it
             await self._apply([RunCancelled(time())])
         return not signals
@@ -444,7 +445,7 @@ class ActiveRun:
         waiting = list(self._waiting.values())
         if not any(each.wake_id for each in waiting):
             return False
-        outcomes, children = await self._found(waiting)
+        outcomes, children = await patiently(lambda: self._found(waiting))
         for child in children:
             outcomes[child.id] = await self._waits.child_outcome(child)
         news = [

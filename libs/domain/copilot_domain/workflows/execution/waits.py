@@ -9,6 +9,7 @@ from copilot_common.encryption import Purpose
 from copilot_common.tenancy import Transaction
 from copilot_domain.workflows.definition import HumanReviewConfig, Step
 from copilot_domain.workflows.execution.outcomes import Done, Failed
+from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.runs.outputs import OutputReader
 from copilot_domain.workflows.runs.repository import decode_value, sql
 from copilot_domain.workflows.state import Execute
@@ -74,7 +75,7 @@ class WaitReader:
 
 async def run_outputs(reader: OutputReader, run_id: UUID, path: str) -> object:
     """What a run that ended well has given."""
-    found = (await reader.read(run_id, [path])).get(path)
+    found = (await patiently(lambda: reader.read(run_id, [path]))).get(path)
     return None if found is None else decode_value(found)
 
 

@@ -203,6 +203,15 @@ WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND id = ANY (%(ids)s) A
 SELECT id, status, outputs_of, error_code FROM workflow_runs
 WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)s) AND status IN ('completed', 'failed', 'cancelled')
 
+-- name: abandoned_children
+-- Runs that a run has started, and does not wait for any more.
+SELECT c.id FROM workflow_runs c
+WHERE c.tenant_id = %(tenant_id)s AND c.parent_run_id = %(run_id)s AND c.status IN ('pending', 'running', 'waiting')
+    AND NOT c.cancel_requested AND NOT EXISTS (
+        SELECT FROM workflow_steps s
+        WHERE s.tenant_id = %(tenant_id)s AND s.run_id = %(run_id)s AND s.wake_id = c.id AND s.status = 'waiting')
+ORDER BY c.id
+
 -- name: bill_step
 -- The line on the bill of what a model was asked for a step.
 INSERT INTO llm_calls (
@@ -213,6 +222,7 @@ INSERT INTO llm_calls (
     %(input_tokens)s, %(output_tokens)s, %(cached_tokens)s, %(reasoning_tokens)s, %(cost_usd)s, %(estimated)s, NULL,
     %(total_ms)s
 )
+ON CONFLICT DO NOTHING
 
 -- name: set_aside
 -- The facts that a retry does not keep: the failure that ended the run. Their attempts keep their numbers.

@@ -17,6 +17,7 @@ from copilot_domain.conversations.types import ContextWanted
 from copilot_domain.workflows.definition import Json, LlmConfig
 from copilot_domain.workflows.execution.kinds.base import StepCall
 from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome
+from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.runs.repository import sql
 from copilot_domain.workflows.runs.types import StepUsage
 
@@ -140,8 +141,13 @@ async def _ask(call: StepCall, model: ResolvedModel, request: ChatRequest, bill:
     bill.add(completion)
     if not completion.text and completion.finish_reason == "error":
         raise ProviderError("The provider gave no answer.", provider=model.provider, retryable=True)
-    async with call.toolbox.db.transaction(call.principal) as tx:
-        await tx.execute(sql["bill_step"], _bill_line(call, model, completion, round((monotonic() - began) * 1000)))
+    line = _bill_line(call, model, completion, round((monotonic() - began) * 1000))
+
+    async def write() -> None:
+        async with call.toolbox.db.transaction(call.principal) as tx:
+            await tx.execute(sql["bill_step"], line)
+
+    await patiently(write)
     return completion.text
 
 

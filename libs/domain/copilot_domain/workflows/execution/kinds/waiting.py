@@ -66,7 +66,9 @@ async def workflow(call: StepCall) -> Outcome:
     parent = Parent(call.job.payload.run_id, call.depth)
 
     async def start(tx: Transaction, _: int) -> None:
-        await start_run(tx, call.toolbox.ledger, call.toolbox.versions, new, run_id=run_id, parent=parent)
+        key = {"tenant_id": call.job.tenant_id, "id": run_id}
+        if await tx.fetch_value(sql["job_of_run"], key) is None:  # else it is there, and the answer to that was lost
+            await start_run(tx, call.toolbox.ledger, call.toolbox.versions, new, run_id=run_id, parent=parent)
 
     due = None if call.step.timeout_ms is None else time() + call.step.timeout_ms / 1000
     return Waits(due, run_id, start)
