@@ -1,23 +1,16 @@
 """`copilot ask`, `chat` and their companions against a running API."""
 
-import codecs
 import json
-import os
-import pty
 import re
-import select
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from support.api import SharedApi
+from support.terminal import at_terminal
 
 from .conftest import Cli
 
-_SILENCE_SECONDS = 20
 LOCAL = ("--model", "local/extractive")
 NOTE = "# Keys\n\nThe keys are kept by Ada Lovelace.\n\n# Doors\n\nThe door is painted blue.\n"
 
@@ -89,39 +82,6 @@ def test_chat_as_json_is_one_answer_a_line(user_cli: Cli) -> None:
     answers = [json.loads(line) for line in out.splitlines()]
     assert [answer["content"] for answer in answers] == ["word0 word1 word2 "] * 2
     assert len({answer["conversation_id"] for answer in answers}) == 1
-
-
-class Terminal:
-    """A command at a terminal; what it shows is waited for, never slept for."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._unseen = ""
-
-    def until(self, pattern: str) -> None:
-        """Reads until it shows what matches, behind what matched last. Fails when nothing more comes."""
-        while not (match := re.search(pattern, self._unseen)):
-            ready, _, _ = select.select([self._descriptor], [], [], _SILENCE_SECONDS)
-            assert ready, f"waited for {pattern!r}, saw {self._unseen!r}"
-            self._unseen += self._decoder.decode(os.read(self._descriptor, 65_536))
-        self._unseen = self._unseen[match.end() :]
-
-    def type(self, text: str) -> None:
-        os.write(self._descriptor, text.encode())
-
-
-@contextmanager
-def at_terminal(environ: dict[str, str], *arguments: str) -> Iterator[Terminal]:
-    command = str(Path(sys.executable).with_name("copilot"))
-    pid, descriptor = pty.fork()
-    if pid == 0:
-        os.execve(command, [command, *arguments], {**os.environ, "TERM": "xterm", **environ})
-    try:
-        yield Terminal(descriptor)
-    finally:
-        os.close(descriptor)  # hangs up: whatever still runs there ends
-        os.waitpid(pid, 0)
 
 
 def test_ctrl_c_cancels_the_answer_and_keeps_the_session(user_cli: Cli) -> None:

@@ -12,6 +12,7 @@ from copilot_cli.client.jobs import JobRoutes
 from copilot_cli.client.pages import V1, items
 from copilot_cli.client.streams import AnswerStream, Opening
 from copilot_cli.client.types import ApiKey, Conversation, GroupBy, Message, Model, NewApiKey, Page, UsageRow
+from copilot_cli.client.workflows import RunRoutes, WorkflowRoutes
 from copilot_cli.places import Remote
 
 
@@ -49,6 +50,8 @@ class ApiClient:
         self._http = http or Http(remote)
         self.context = ContextRoutes(self._http)
         self.jobs = JobRoutes(self._http)
+        self.workflows = WorkflowRoutes(self._http)
+        self.runs = RunRoutes(self._http)
 
     def create_conversation(self, *, title: str | None = None, model: str | None = None) -> Conversation:
         given = {"title": title, "model": model}

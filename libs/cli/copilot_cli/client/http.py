@@ -40,8 +40,17 @@ class Http:
         self, path: str, body: object, type_: type[T], *, seconds: float = _ANSWER_SECONDS, key: str | None = None
     ) -> T:
         """`key` is an Idempotency-Key: the same one again gives the first answer again."""
-        headers = {"Idempotency-Key": key} if key else {}
-        return self._decoded(self._send("POST", path, body=body, headers=headers, seconds=seconds), type_)
+        headers = _content_type(body) | ({"Idempotency-Key": key} if key else {})
+        sent = self._send("POST", path, content=_encoded(body), headers=headers, seconds=seconds)
+        return self._decoded(sent, type_)
+
+    def upload(self, method: str, path: str, content: bytes, media_type: str, type_: type[T]) -> T:
+        """A body that is sent as it is."""
+        headers = {"Content-Type": media_type}
+        return self._decoded(self._send(method, path, content=content, headers=headers), type_)
+
+    def text(self, path: str, query: Query | None = None) -> str:
+        return self._send("GET", path, query=query).text
 
     def delete(self, path: str) -> None:
         self._send("DELETE", path)
@@ -80,7 +89,7 @@ class Http:
         path: str,
         *,
         query: Query | None = None,
-        body: object = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float = _ANSWER_SECONDS,
     ) -> httpx.Response:
@@ -88,8 +97,8 @@ class Http:
             method,
             path,
             params={name: value for name, value in (query or {}).items() if value is not None},
-            content=_encoded(body),
-            headers={**_content_type(body), **(headers or {})},
+            content=content,
+            headers=headers,
             timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS),
         )
         if not response.is_success:

@@ -18,6 +18,7 @@ from copilot_cli.commands import (
     tenant,
     usage,
     user,
+    workflow,
 )
 
 ALL_COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
@@ -25,6 +26,7 @@ ALL_COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     chat.register,
     conversations.register,
     context.register,
+    workflow.register,
     jobs.register,
     models.register,
     usage.register,
