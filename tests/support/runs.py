@@ -76,4 +76,5 @@ async def events_of(client: Client, run: str, *, after: int | None = None) -> li
     assert stream.is_done
     first = (after or 0) + 1
     assert [event.number for event in events] == list(range(first, first + len(events)))
+    assert all(event.type != "nothing" for event in events), "a number that no row has"
     return events

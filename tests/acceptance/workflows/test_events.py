@@ -102,6 +102,33 @@ async def test_more_events_than_a_page_has_come_without_a_gap(client: Client) ->
     assert await events_of(client, run["id"], after=501) == events[501:]
 
 
+async def test_a_run_whose_engine_is_killed_tells_on_and_leaves_no_number_out(
+    site: Site, start_api: StartApi, workers: Workers
+) -> None:
+    """While steps begin, wait and ask at once."""
+    environ = site.environ(egress_allow="127.0.0.1", http_tool_hosts="127.0.0.1")
+    api = start_api(environ)
+    first = workers(environ)
+    async with api.client(site.acme) as client, receiver(*[answer(b"x")] * 200) as server:
+        workflow = await define(
+            client,
+            step("each", "loop", {"times": 40, "body": ["call", "ask", "rest", "note"], "concurrency": 20}),
+            http("call", server.port),
+            step("ask", "human_review", {"prompt": "?", "timeout_ms": 200, "on_timeout": "approve"}),
+            step("rest", "wait", {"seconds": 0.1}),
+            transform("note", x="index"),
+        )
+        run = await start(client, workflow)
+        async with followed(client, run) as live:
+            await live.read(60)
+            first.kill()
+            workers(environ)
+            await live.rest()
+        assert lines(live.events)[-1] == "run_completed"
+        assert len(live.events) >= 1 + 2 + 40 * 9 + 1
+        assert await events_of(client, run) == live.events
+
+
 async def test_a_stopped_step_and_a_cancelled_run_say_so(client: Client) -> None:
     async with receiver(hang) as server:
         branches = {"branches": [["call"], ["ask"]]}
@@ -174,7 +201,7 @@ async def test_without_redis_events_come_all_the_same(site: Site, start_api: Sta
         assert await events_of(client, run) == stream.events
 
 
-async def test_a_reader_that_waits_gets_pings_and_one_that_leaves_costs_nothing(client: Client) -> None:
+async def test_readers_that_leave_disturb_nobody(client: Client) -> None:
     run = await start(client, await define(client, step("ask", "human_review", {"prompt": "?"})))
     await in_status(client, run, "waiting")
 
