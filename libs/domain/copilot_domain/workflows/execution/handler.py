@@ -85,7 +85,8 @@ class RunLeader:
         toolbox, row = self._toolbox, opened.row
         cipher = await toolbox.db.cipher(job.principal)
         reader = OutputReader(toolbox.db, toolbox.blobs, job.principal, cipher)
-        outputs = Outputs(row.id, reader)
+        journal = Journal(toolbox.db, toolbox.blobs, job, row, cipher, metrics=self._metrics, nudge=self._nudge)
+        outputs = Outputs(row.id, reader, journal.write)
         about = {"id": str(row.id), "workflow_id": str(row.workflow_id), "version": row.version}
         places = Places(
             opened.program, StepNames(opened.program, outputs), toolbox.evaluator, row.inputs(cipher), about
@@ -96,7 +97,7 @@ class RunLeader:
             row,
             opened.program,
             opened.history,
-            journal=Journal(toolbox.db, toolbox.blobs, job, row, cipher, metrics=self._metrics, nudge=self._nudge),
+            journal=journal,
             outputs=outputs,
             places=places,
             waits=WaitReader(row.id, reader),

@@ -29,6 +29,7 @@ from copilot_domain.workflows.runs.types import StepUsage
 from copilot_domain.workflows.state import StepError
 
 _INLINE_BYTES = 64 * 1024  # a larger output goes to the blob store: rows stay small enough to be read by the page
+_WAITING_ROWS = 64
 
 Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
 
@@ -101,6 +102,15 @@ class Journal:
         self.current_step = row.current_step
         self.facts = row.fact_count
         self.events = row.event_count
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self._pending)
+
+    @property
+    def is_full(self) -> bool:
+        """So much waits to be written that what follows should wait for it."""
+        return len(self._pending) > _WAITING_ROWS
 
     def next_fact(self) -> int:
         self.facts += 1

@@ -1,7 +1,7 @@
 """What the steps of a run have given so far: kept while it is small and fresh, read again where it is not."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,8 +24,10 @@ class Parts:
 class Outputs:
     """Of one run. `order`: the paths of each step that have ended, in the order in which they did."""
 
-    def __init__(self, run_id: UUID, reader: OutputReader) -> None:
+    def __init__(self, run_id: UUID, reader: OutputReader, written: Callable[[], Awaitable[None]]) -> None:
+        """`written` returns when all that was noted is stored."""
         self._run_id = run_id
+        self._written = written
         self._reader = reader
         self.order: dict[str, list[Path]] = {}
         self._ended: set[Path] = set()
@@ -89,6 +91,7 @@ class Outputs:
             else:
                 missing.append(path)
         if missing:
+            await self._written()
             read = await patiently(lambda: self._reader.read(self._run_id, missing))
             for path, data in read.items():
                 self._keep(path, data)

@@ -3,13 +3,15 @@ fact; until the run ends, or waits for something that is far away and its job is
 
     recorded rows ─▶ Machine ─▶ Execute ─▶ a task (kinds/) ─▶ Done · Failed · Waits ─▶ Journal ─▶ Machine …
 
-Steps that only compute are written down when they are done. Those that call out, or wait, are written down before.
+Steps that only compute are written down when they are done, while the next ones are computed. Those that call out, or
+wait, are written down before, with all that led to them.
 """
 
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from time import time
+from typing import Any
 from uuid import UUID
 
 from loguru import logger
@@ -91,6 +93,7 @@ class ActiveRun:
         self._entered: dict[Path, StepRow] = {}
         self._taken_up: dict[Attempt, float] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._writing: asyncio.Task[None] | None = None
 
     async def lead(self) -> None:
         """To its end, or until it is parked. Raises JobLost; a cancellation leaves it to the next claim."""
@@ -106,7 +109,7 @@ class ActiveRun:
                     return
             await self._ender.end(self._row, self._journal, ended)
         finally:
-            await _end_all(list(self._tasks))
+            await _end_all([*self._tasks, *([self._writing] if self._writing else [])])
 
     async def end_cancelled(self) -> None:
         self._replay()
@@ -240,7 +243,10 @@ class ActiveRun:
         timeout = self._next_moment() - time()
         if any(waiting.wake_id for waiting in self._waiting.values()):
             timeout = min(timeout, _LINGER_SECONDS)  # what is waited for may come while something else is being done
-        done, _ = await asyncio.wait(self._tasks, timeout=max(0.0, timeout), return_when="FIRST_COMPLETED")
+        done = await self._done(max(0.0, timeout))
+        if done is None:
+            await self._look_at_waits()
+            return
         facts: list[Fact] = []
         waits: list[tuple[Execute, Waits]] = []
         for task in done:
@@ -255,8 +261,22 @@ class ActiveRun:
         for execute, outcome in waits:
             if self._machine.is_wanted(execute.path, execute.attempt):
                 await self._begin_waiting(execute, outcome)
-        if not done:
-            await self._look_at_waits()
+
+    async def _done(self, seconds: float) -> list[asyncio.Task[Outcome]] | None:
+        """The tasks that have come to something, or none where it was the journal; None where the time is up."""
+        awaited: list[asyncio.Task[Any]] = [*self._tasks, *([self._writing] if self._writing else [])]
+        if not (await asyncio.wait(awaited, timeout=seconds, return_when="FIRST_COMPLETED"))[0]:
+            return None
+        if self._writing is not None and self._writing.done():
+            written, self._writing = self._writing, None
+            await written
+            self._write_soon()
+        return [task for task in self._tasks if task.done()]
+
+    def _write_soon(self) -> None:
+        """What follows may be computed meanwhile: whatever calls out writes before it does, and waits for this."""
+        if self._writing is None and self._journal.has_news:
+            self._writing = asyncio.create_task(self._journal.write(), name="journal")
 
     def _fact(self, execute: Execute, outcome: Done | Failed, waited: Waiting | None = None) -> Fact:
         """The row that says how it ended is added to the journal."""
@@ -331,8 +351,10 @@ class ActiveRun:
                     self._abort(effect)
                 case Ended(outputs_of=str(path)):
                     await self._keep_outputs(path)
-        if self._machine.ended is None:
-            await self._journal.write()  # else the end goes out with it
+        if self._machine.ended is None:  # else the end goes out with it
+            self._write_soon()
+            if self._journal.is_full:
+                await self._journal.write()
 
     def _enter(self, entered: Entered) -> None:
         row = self._frame_row(entered.path, entered.step_id, entered.at)
@@ -422,6 +444,7 @@ class ActiveRun:
 
     async def _is_parked(self) -> bool:
         """Whether the run waits from here on without this process."""
+        await self._journal.write()
         pause = self._next_moment() - time()
         if pause <= _LINGER_SECONDS:
             await asyncio.sleep(max(0.0, pause))
@@ -517,7 +540,7 @@ def _encoded(outcome: Done | Failed) -> tuple[Done | Failed, bytes | None]:
     return outcome, output
 
 
-async def _end_all(tasks: list[asyncio.Task[Outcome]]) -> None:
+async def _end_all(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
