@@ -22,6 +22,7 @@ from copilot_common.tenancy import TenantDatabase, Transaction
 from copilot_domain.workflows.execution.metrics import RunMetrics
 from copilot_domain.workflows.execution.outcomes import Action
 from copilot_domain.workflows.execution.patience import patiently
+from copilot_domain.workflows.execution.rows import StepRow, merged
 from copilot_domain.workflows.runs.jobs import AdvanceRun
 from copilot_domain.workflows.runs.nudging import NO_NUDGE, Nudge
 from copilot_domain.workflows.runs.repository import RunRow, sql, step_key
@@ -30,35 +31,6 @@ from copilot_domain.workflows.state import StepError
 
 _INLINE_BYTES = 64 * 1024  # a larger output goes to the blob store: rows stay small enough to be read by the page
 _WAITING_ROWS = 64
-
-Status = Literal["running", "waiting", "completed", "failed", "cancelled"]
-
-
-@dataclass(slots=True, kw_only=True)
-class StepRow:
-    """One attempt at a step. `output` is encoded; it and `error` are sealed on the way out. Moments: epoch seconds."""
-
-    path: str
-    attempt: int
-    step_id: str
-    type: str
-    iteration: int | None
-    status: Status
-    started_at: float
-    completed_at: float | None = None
-    fact: int | None = None
-    fact_at: float | None = None
-    decision: str | None = None
-    output: bytes | None = None
-    error_code: str | None = None
-    error: str | None = None
-    is_retryable: bool = False
-    due_at: float | None = None
-    wake_id: UUID | None = None
-    usage: StepUsage | None = None
-    started_event: int | None = None
-    ended_event: int | None = None
-
 
 _NO_STEP = StepRow(path="", attempt=0, step_id="", type="", iteration=None, status="running", started_at=0.0)
 
@@ -125,7 +97,7 @@ class Journal:
         for row in rows:
             key = row.path, row.attempt
             earlier = self._pending.get(key)
-            self._pending[key] = row if earlier is None else _merged(earlier, row)
+            self._pending[key] = row if earlier is None else merged(earlier, row)
 
     async def write(self) -> None:
         """All that was added is stored. Raises JobLost."""
@@ -297,13 +269,6 @@ class _Batch:
     @property
     def is_end(self) -> bool:
         return self.params["status"] != _GOES_ON.status
-
-
-def _merged(earlier: StepRow, later: StepRow) -> StepRow:
-    for name in ("started_event", "ended_event", "fact", "fact_at", "decision", "output"):
-        if getattr(later, name) is None:
-            setattr(later, name, getattr(earlier, name))
-    return later
 
 
 def _moment(seconds: float | None) -> datetime | None:

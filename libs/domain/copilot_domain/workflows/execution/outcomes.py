@@ -4,6 +4,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from loguru import logger
+
+from copilot_common.base.errors import CopilotError, EgressFailed, ProviderError, Unavailable
+from copilot_common.expressions.errors import ExpressionFailed
 from copilot_common.tenancy import Transaction
 from copilot_domain.workflows.runs.types import StepUsage
 from copilot_domain.workflows.state import Decision
@@ -40,3 +44,18 @@ class Waits:
 
 
 Outcome = Done | Failed | Waits
+
+
+def failure(error: BaseException, *, is_once: bool) -> Failed:
+    """What a step's exception means. `is_once`: it had begun something that must not be done twice."""
+    if is_once:
+        return Failed("OUTCOME_UNKNOWN", "The call failed; it is not known whether it arrived.")
+    match error:
+        case ExpressionFailed():
+            return Failed(error.reason, error.message)
+        case ProviderError() | EgressFailed():
+            return Failed(error.code, error.message, error.retryable)
+        case CopilotError():
+            return Failed(error.code, error.message, isinstance(error, Unavailable))
+    logger.opt(exception=error).error("Step failed")
+    return Failed("INTERNAL_ERROR", f"The step failed with {type(error).__name__}.")

@@ -14,24 +14,29 @@ from time import time
 from typing import Any
 from uuid import UUID
 
-from loguru import logger
-
-from copilot_common.base.errors import CopilotError, EgressFailed, ProviderError, Unavailable
-from copilot_common.expressions.errors import ExpressionFailed
+from copilot_common.base.errors import CopilotError
 from copilot_common.queue import CANCEL, Job, JobLost, hold, park
 from copilot_domain.workflows.definition import LoopConfig
 from copilot_domain.workflows.execution.ending import RunEnder
-from copilot_domain.workflows.execution.history import TIMED_OUT, attempts_set_aside, encode_decision, facts
-from copilot_domain.workflows.execution.journal import Journal, Status, StepRow
+from copilot_domain.workflows.execution.history import attempts_set_aside, encode_decision, facts
+from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import KINDS, StepCall, Toolbox
-from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits
+from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits, failure
 from copilot_domain.workflows.execution.outputs import Outputs, Parts
 from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.execution.place import Places
+from copilot_domain.workflows.execution.rows import (
+    StepRow,
+    begun_row,
+    encoded,
+    frame_row,
+    step_of,
+    step_row,
+    timeout_row,
+)
 from copilot_domain.workflows.execution.waits import Child, Waiting, WaitReader, epoch, when_due
 from copilot_domain.workflows.program import Program
 from copilot_domain.workflows.runs.jobs import AdvanceRun
-from copilot_domain.workflows.runs.outputs import MAX_OUTPUT_BYTES
 from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, encode_value, sql, step_key
 from copilot_domain.workflows.state import (
     Abort,
@@ -131,9 +136,9 @@ class ActiveRun:
         for fact in facts(self._row.id, self._history, self._journal.cipher):
             match fact:
                 case StepCompleted(path, decision=None | Chosen()):
-                    self._outputs.note(path, _step_of(path))
+                    self._outputs.note(path, step_of(path))
                 case StepFailed(path, code=code, message=message):
-                    self._outputs.note_error(path, _step_of(path), code, message)
+                    self._outputs.note_error(path, step_of(path), code, message)
             self._note_effects(self._machine.apply(fact))
         wanted = {(each.path, each.attempt): each for each in self._machine.outstanding()}
         if any(step.type == "workflow" for step in self._program.steps.values()):
@@ -143,7 +148,7 @@ class ActiveRun:
             if row.status == "waiting" and key in wanted:
                 self._waiting[key] = self._waiting_of(wanted[key], row)
             elif row.status == "running" and key in wanted and row.fact is None:
-                self._begun[key] = _begun_row(row)
+                self._begun[key] = begun_row(row)
 
     async def _begin(self) -> None:
         """Where nothing is recorded yet."""
@@ -204,22 +209,11 @@ class ActiveRun:
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            return self._failed(key, error)  # nobody asked for it: it comes out of what the step has called
+            return failure(
+                error, is_once=self._is_once(key)
+            )  # nobody asked for it: it comes out of what the step has called
         except Exception as error:
-            return self._failed(key, error)
-
-    def _failed(self, key: Attempt, error: BaseException) -> Failed:
-        if self._is_once(key):
-            return Failed("OUTCOME_UNKNOWN", "The call failed; it is not known whether it arrived.")
-        match error:
-            case ExpressionFailed():
-                return Failed(error.reason, error.message)
-            case ProviderError() | EgressFailed():
-                return Failed(error.code, error.message, error.retryable)
-            case CopilotError():
-                return Failed(error.code, error.message, isinstance(error, Unavailable))
-        logger.opt(exception=error).error("Step failed")
-        return Failed("INTERNAL_ERROR", f"The step failed with {type(error).__name__}.")
+            return failure(error, is_once=self._is_once(key))
 
     def _is_once(self, key: Attempt) -> bool:
         begun = self._begun.get(key)
@@ -230,7 +224,7 @@ class ActiveRun:
         key = (execute.path, execute.attempt)
         if key in self._begun:
             return
-        row = self._row_of(execute, "running", time())
+        row = step_row(self._program, execute, "running", time())
         row.decision = "once" if once else None
         row.started_event = self._journal.next_event()
         self._begun[key] = row
@@ -283,7 +277,9 @@ class ActiveRun:
         now = time()
         key = (execute.path, execute.attempt)
         began = self._taken_up.pop(key, now)
-        row = self._begun.pop(key, None) or self._row_of(execute, "running", waited.started_at if waited else began)
+        row = self._begun.pop(key, None) or step_row(
+            self._program, execute, "running", waited.started_at if waited else began
+        )
         if waited is not None:
             row.started_event = waited.started_event
         is_step = not execute.path.endswith("]") and not self._is_loop_plan(execute)
@@ -294,7 +290,7 @@ class ActiveRun:
         row.completed_at = row.fact_at = now
         row.fact, row.decision = self._journal.next_fact(), None
         fact: Fact
-        outcome, row.output = _encoded(outcome)
+        outcome, row.output = encoded(outcome)
         if isinstance(outcome, Done):
             fact = self._completed(row, execute, outcome, now)
         else:
@@ -322,7 +318,7 @@ class ActiveRun:
         return not execute.path.endswith("]") and self._program.steps[execute.step_id].type == "loop"
 
     async def _begin_waiting(self, execute: Execute, waits: Waits) -> None:
-        row = self._row_of(execute, "waiting", time())
+        row = step_row(self._program, execute, "waiting", time())
         row.due_at, row.wake_id = waits.due, waits.wake_id
         self._journal.current_step = execute.path
         try:
@@ -357,13 +353,13 @@ class ActiveRun:
                 await self._journal.write()
 
     def _enter(self, entered: Entered) -> None:
-        row = self._frame_row(entered.path, entered.step_id, entered.at)
+        row = frame_row(self._program, entered.path, entered.step_id, entered.at)
         row.started_event = self._journal.next_event()
         self._entered[entered.path] = row
         self._journal.add(row)
 
     def _leave(self, left: Left) -> None:
-        row = self._entered.pop(left.path, None) or self._frame_row(left.path, left.step_id, left.at)
+        row = self._entered.pop(left.path, None) or frame_row(self._program, left.path, left.step_id, left.at)
         row.status, row.completed_at, row.ended_event = left.status, left.at, self._journal.next_event()
         if left.error is not None:
             row.error_code, row.error = left.error.code, left.error.message
@@ -379,7 +375,7 @@ class ActiveRun:
         self._taken_up.pop(key, None)
         if waited is None and begun is None:
             return
-        row = begun or self._row_of(waited.execute, "cancelled", waited.started_at) if waited else begun
+        row = begun or step_row(self._program, waited.execute, "cancelled", waited.started_at) if waited else begun
         if row is not None:
             row.status, row.decision = "cancelled", None
             row.completed_at, row.ended_event = time(), self._journal.next_event()
@@ -389,9 +385,9 @@ class ActiveRun:
 
     async def _keep_outputs(self, path: Path) -> None:
         """What a `parallel` or `loop` gives is made of others; as the run's own it is stored once."""
-        step_id = _step_of(path)
+        step_id = step_of(path)
         if self._program.steps[step_id].type in {"parallel", "loop"}:
-            row = self._frame_row(path, step_id, time())
+            row = frame_row(self._program, path, step_id, time())
             row.status, row.output = "completed", encode_value(await self._outputs.value(path))
             row.completed_at = time()
             self._journal.add(row)
@@ -412,10 +408,7 @@ class ActiveRun:
         found: list[Fact] = []
         for path, deadline in self._machine.deadlines():
             if deadline <= now:
-                row = StepRow(
-                    path=path, attempt=0, step_id=_step_of(path), type=TIMED_OUT, iteration=None, status="failed",
-                    started_at=now, completed_at=now, fact=self._journal.next_fact(), fact_at=now,
-                )  # fmt: skip
+                row = timeout_row(path, now, fact=self._journal.next_fact())
                 self._journal.add(row)
                 found.append(StepTimedOut(path, now))
         for key, waiting in list(self._waiting.items()):
@@ -483,61 +476,6 @@ class ActiveRun:
         async with self._toolbox.db.transaction(self._job.principal) as tx:
             await hold(tx, self._job)
             return await self._waits.look(tx, waiting)
-
-    # Rows
-
-    def _row_of(self, execute: Execute, status: Status, started_at: float) -> StepRow:
-        return StepRow(
-            path=execute.path,
-            attempt=execute.attempt,
-            step_id=execute.step_id,
-            type=self._program.steps[execute.step_id].type,
-            iteration=self._iteration(execute.path),
-            status=status,
-            started_at=started_at,
-        )
-
-    def _frame_row(self, path: Path, step_id: str, at: float) -> StepRow:
-        step = self._program.steps[step_id]
-        return StepRow(
-            path=path, attempt=1, step_id=step_id, type=step.type, iteration=self._iteration(path), status="running",
-            started_at=at,
-        )  # fmt: skip
-
-    def _iteration(self, path: Path) -> int | None:
-        return iteration_of(self._program, path)
-
-
-def iteration_of(program: Program, path: Path) -> int | None:
-    """Of the innermost loop around it."""
-    prefix = path if path.endswith("]") else path.rpartition(".")[0]
-    while prefix:
-        frame, _, index = prefix.rpartition("[")
-        if program.steps[_step_of(frame)].type == "loop":
-            return int(index.rstrip("]"))
-        prefix = frame.rpartition(".")[0]
-    return None
-
-
-def _step_of(path: Path) -> str:
-    return path.rpartition(".")[2].partition("[")[0]
-
-
-def _begun_row(row: HistoryRow) -> StepRow:
-    return StepRow(
-        path=row.path, attempt=row.attempt, step_id=row.step_id, type=row.type, iteration=None, status="running",
-        started_at=row.started_at.timestamp(), decision=row.decision, started_event=row.started_event,
-    )  # fmt: skip
-
-
-def _encoded(outcome: Done | Failed) -> tuple[Done | Failed, bytes | None]:
-    """With its output as it is kept; one that is too large is a failure."""
-    if not isinstance(outcome, Done) or outcome.output is None:
-        return outcome, None
-    output = encode_value(outcome.output)
-    if len(output) > MAX_OUTPUT_BYTES:
-        return Failed("OUTPUT_TOO_LARGE", f"A step's output has at most {MAX_OUTPUT_BYTES} bytes."), None
-    return outcome, output
 
 
 async def _end_all(tasks: list[asyncio.Task[Any]]) -> None:
