@@ -132,6 +132,21 @@ async def test_a_run_takes_no_longer_than_it_may(client: Client) -> None:
     assert (run["status"], run["error"]["code"]) == ("failed", "RUN_TIMEOUT")
 
 
+async def test_a_run_that_took_too_long_has_its_whole_time_again_when_it_is_retried(client: Client) -> None:
+    run = await run_of(client, step("ask", "human_review", {"prompt": "?"}), max_duration_ms=3_000)
+    assert run["error"]["code"] == "RUN_TIMEOUT"
+    assert (await client.call("POST", f"/workflows/runs/{run['id']}/retry")).status_code == 202
+
+    async def open_review() -> Any:
+        reviews = (await client.get(f"/workflows/runs/{run['id']}/reviews"))["items"]
+        return reviews[1] if len(reviews) == 2 else None
+
+    review = await eventually(open_review, what="the question being asked again")
+    path = f"/workflows/runs/{run['id']}/reviews/{review['id']}"
+    assert (await client.call("POST", path, {"decision": "approve"})).status_code == 200
+    assert (await ended(client, run["id"]))["status"] == "completed"
+
+
 async def test_a_large_output_is_kept_and_a_larger_one_is_refused(client: Client) -> None:
     body = b"x" * 3_900_000
     async with receiver(answer(body)) as server:

@@ -44,6 +44,11 @@ def attempts_set_aside(rows: Sequence[HistoryRow]) -> dict[Path, int]:
     return made
 
 
+def begun_again_at(rows: Sequence[HistoryRow]) -> float | None:
+    """When the run was begun again for the last time: its own time counts from there."""
+    return max((row.fact_at for row in rows if row.type == RETRIED and row.fact_at is not None), default=None)
+
+
 def encode_decision(decision: Decision | None) -> str | None:
     match decision:
         case Chosen(next=chosen):

@@ -18,7 +18,7 @@ from copilot_common.base.errors import CopilotError
 from copilot_common.queue import CANCEL, Job, JobLost, hold, park
 from copilot_domain.workflows.definition import LoopConfig
 from copilot_domain.workflows.execution.ending import RunEnder
-from copilot_domain.workflows.execution.history import attempts_set_aside, encode_decision, facts
+from copilot_domain.workflows.execution.history import attempts_set_aside, begun_again_at, encode_decision, facts
 from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import KINDS, StepCall, Toolbox
 from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits, failure
@@ -92,6 +92,7 @@ class ActiveRun:
         self._ender = ender
         self._machine = Machine(program, attempts_set_aside(history))
         self._started_at = epoch(row.started_at) or time()
+        self._timed_from = begun_again_at(history) or self._started_at
         self._tasks: dict[asyncio.Task[Outcome], Execute] = {}
         self._waiting: dict[Attempt, Waiting] = {}
         self._begun: dict[Attempt, StepRow] = {}
@@ -424,7 +425,7 @@ class ActiveRun:
 
     def _run_deadline(self) -> float | None:
         limit = self._program.definition.max_duration_ms
-        return None if limit is None else self._started_at + limit / 1000
+        return None if limit is None else self._timed_from + limit / 1000
 
     def _next_moment(self) -> float:
         moments = [execute.due for execute in self._to_begin()]
