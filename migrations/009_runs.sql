@@ -233,7 +233,8 @@ BEGIN
             output_sealed = excluded.output_sealed, output_blob = excluded.output_blob,
             error_code = excluded.error_code, error_sealed = excluded.error_sealed,
             is_retryable = excluded.is_retryable, due_at = excluded.due_at, wake_id = excluded.wake_id,
-            usage = excluded.usage, ended_event = excluded.ended_event, completed_at = excluded.completed_at;
+            usage = excluded.usage, ended_event = coalesce(excluded.ended_event, s.ended_event),
+            completed_at = coalesce(excluded.completed_at, s.completed_at);
     END IF;
     RETURN v_moved;
 END $$;
@@ -273,7 +274,8 @@ BEGIN
             output_sealed = excluded.output_sealed, output_blob = excluded.output_blob,
             error_code = excluded.error_code, error_sealed = excluded.error_sealed,
             is_retryable = excluded.is_retryable, due_at = excluded.due_at, wake_id = excluded.wake_id,
-            usage = excluded.usage, ended_event = excluded.ended_event, completed_at = excluded.completed_at;
+            usage = excluded.usage, ended_event = coalesce(excluded.ended_event, s.ended_event),
+            completed_at = coalesce(excluded.completed_at, s.completed_at);
     END IF;
     RETURN v_moved;
 END $$;

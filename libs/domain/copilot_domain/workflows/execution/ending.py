@@ -38,8 +38,9 @@ class RunEnder:
         """Children that nobody waits for any more are cancelled, with the next look at the database."""
         self._may_be_abandoned = True
 
-    async def cancel_abandoned(self) -> None:
+    async def cancel_abandoned(self, journal: Journal) -> None:
         if self._may_be_abandoned:
+            await journal.write()  # that they are not waited for
             await patiently(self._cancel_abandoned)
             self._may_be_abandoned = False
 

@@ -99,7 +99,7 @@ def timeout_row(path: Path, at: float, *, fact: int) -> StepRow:
 
 def merged(earlier: StepRow, later: StepRow) -> StepRow:
     """Of one attempt: the later row, and what it leaves open."""
-    for name in ("started_event", "ended_event", "fact", "fact_at", "decision", "output"):
+    for name in ("started_event", "ended_event", "completed_at", "fact", "fact_at", "decision", "output"):
         if getattr(later, name) is None:
             setattr(later, name, getattr(earlier, name))
     return later

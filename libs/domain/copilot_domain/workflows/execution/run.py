@@ -107,12 +107,13 @@ class ActiveRun:
             self._replay()
             await self._begin()
             while (ended := await self._after_what_is_due()) is None:
-                await self._ender.cancel_abandoned()
+                await self._ender.cancel_abandoned(self._journal)
                 self._begin_due()
                 if self._tasks:
                     await self._wait_for_news()
                 elif not await self._look_at_waits() and await self._is_parked():
                     return
+            await self._keep_outputs(ended)
             await self._ender.end(self._row, self._journal, ended)
         finally:
             await _end_all([*self._tasks, *([self._writing] if self._writing else [])])
@@ -210,9 +211,8 @@ class ActiveRun:
         except asyncio.CancelledError as error:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            return failure(
-                error, is_once=self._is_once(key)
-            )  # nobody asked for it: it comes out of what the step has called
+            # Nobody asked for it: it comes out of what the step has called.
+            return failure(error, is_once=self._is_once(key))
         except Exception as error:
             return failure(error, is_once=self._is_once(key))
 
@@ -346,8 +346,6 @@ class ActiveRun:
                     self._leave(effect)
                 case Abort():
                     self._abort(effect)
-                case Ended(outputs_of=str(path)):
-                    await self._keep_outputs(path)
         if self._machine.ended is None:  # else the end goes out with it
             self._write_soon()
             if self._journal.is_full:
@@ -384,13 +382,13 @@ class ActiveRun:
         if waited is not None and waited.step.type == "workflow":
             self._ender.look_for_abandoned()
 
-    async def _keep_outputs(self, path: Path) -> None:
-        """What a `parallel` or `loop` gives is made of others; as the run's own it is stored once."""
-        step_id = step_of(path)
-        if self._program.steps[step_id].type in {"parallel", "loop"}:
-            row = frame_row(self._program, path, step_id, time())
+    async def _keep_outputs(self, ended: Ended) -> None:
+        """What a `parallel` or `loop` gives is made of others; as the run's own it is stored once, with the run's end:
+        whoever wrote that it was left may have died since."""
+        path = ended.outputs_of
+        if path is not None and self._program.steps[step_of(path)].type in {"parallel", "loop"}:
+            row = frame_row(self._program, path, step_of(path), time())
             row.status, row.output = "completed", encode_value(await self._outputs.value(path))
-            row.completed_at = time()
             self._journal.add(row)
 
     # Time
