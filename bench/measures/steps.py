@@ -254,8 +254,8 @@ def _single_row(ours: list[list[float]], peers: list[list[float]]) -> Row:
 def _start_rows(starts: Summary, answers: Summary) -> list[Row]:
     p50, p99 = _START_LIMITS_MS
     note = (
-        f"{starts.count} POSTs at 100 a second over HTTP, each run five steps; max {starts.max:.1f} ms; the POST's answer "
-        f"p50 {answers.p50:.1f}, p99 {answers.p99:.1f} ms"
+        f"{starts.count} POSTs at 100 a second over HTTP, each run five steps; max {starts.max:.1f} ms; "
+        f"the POST's own answer p50 {answers.p50:.1f}, p99 {answers.p99:.1f} ms"
     )
     return [
         Row(
