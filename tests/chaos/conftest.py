@@ -1,5 +1,5 @@
-from support.api import start_api
+from support.api import site, start_api
 from support.simulator import simulator
 from support.workers import workers
 
-__all__ = ["simulator", "start_api", "workers"]
+__all__ = ["simulator", "site", "start_api", "workers"]
