@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def at_terminal(environ: dict[str, str], *arguments: str) -> Iterator[Terminal]:
     command = str(Path(sys.executable).with_name("copilot"))
     pid, descriptor = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run under nohup has it ignored, and would wait for ever
         os.execve(command, [command, *arguments], {**os.environ, "TERM": "xterm", **environ})
     try:
         yield Terminal(descriptor)

@@ -51,4 +51,5 @@ def test_only_a_few_routes_are_public() -> None:
     assert public == {
         "/health", "/health/live", "/health/ready", "/metrics",
         "/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/register",
+        "/api/v1/triggers/{trigger_id}",  # who calls it signs
     }  # fmt: skip
