@@ -66,6 +66,7 @@ def build_services(settings: Settings) -> Services:
     metrics = HttpMetrics(registry)
     database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=SERVICE)
     tenants_db = TenantDatabase(database, KeyRing(settings.encryption_key_bytes))
+    blobs = PostgresBlobStore(tenants_db)
     redis = connect_redis(settings.redis_url)
     lease = ProcessLease(settings.database_url, process_id, SERVICE)
     models = ModelRegistry(settings, registry)
@@ -112,15 +113,15 @@ def build_services(settings: Settings) -> Services:
             ledger=ledger,
             search=searches,
         ),
-        context=ContextService(ContextRepository(), PostgresBlobStore(tenants_db), ledger),
+        context=ContextService(ContextRepository(), blobs, ledger),
         webhooks=WebhookService(ledger, EgressRules(settings.egress_exemptions)),
         expressions=expressions,
         workflows=WorkflowService(Evaluator(expressions)),
-        runs=RunService(tenants_db, PostgresBlobStore(tenants_db), ledger, versions),
+        runs=RunService(tenants_db, blobs, ledger, versions),
         schedules=ScheduleService(versions),
         triggers=TriggerService(tenants_db, ledger, versions),
         nudges=nudges,
-        run_events=RunFollower(tenants_db, PostgresBlobStore(tenants_db), nudges),
+        run_events=RunFollower(tenants_db, blobs, nudges),
     )
 
 

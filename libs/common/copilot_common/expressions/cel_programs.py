@@ -3,19 +3,13 @@
 import functools
 import math
 import re
-import sys
-import types
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-# The library's package imports its command line too (typer, rich, prompt_toolkit: 28 MB and 0.7 s for each child).
-sys.modules.setdefault("cel.cli", types.ModuleType("cel.cli"))
-
-import cel  # noqa: E402
-
-from copilot_common.expressions.faults import Fault, missing_key, sentence, too_deep  # noqa: E402
-from copilot_common.expressions.source import NAMES  # noqa: E402
+from copilot_common.expressions.cel_library import cel
+from copilot_common.expressions.faults import Fault, missing_key, sentence, too_deep
+from copilot_common.expressions.source import NAMES
 
 _CACHED: Final = 256
 _CACHED_CHARS: Final = 4_096
