@@ -15,13 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from copilot_common.base.errors import CopilotError
-from copilot_common.queue import CANCEL, Job, JobLost, hold, park
+from copilot_common.queue import CANCEL, Job, hold, park
 from copilot_domain.workflows.definition import LoopConfig
+from copilot_domain.workflows.execution.doing import Attempt, StepDoer
 from copilot_domain.workflows.execution.ending import RunEnder
 from copilot_domain.workflows.execution.history import attempts_set_aside, begun_again_at, encode_decision, facts
 from copilot_domain.workflows.execution.journal import Journal
-from copilot_domain.workflows.execution.kinds import KINDS, StepCall, Toolbox
-from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits, failure
+from copilot_domain.workflows.execution.kinds import Toolbox
+from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits
 from copilot_domain.workflows.execution.outputs import Outputs, Parts
 from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.execution.place import Places
@@ -37,7 +38,7 @@ from copilot_domain.workflows.execution.rows import (
 from copilot_domain.workflows.execution.waits import Child, Waiting, WaitReader, epoch, when_due
 from copilot_domain.workflows.program import Program
 from copilot_domain.workflows.runs.jobs import AdvanceRun
-from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, encode_value, sql, step_key
+from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, encode_value, sql
 from copilot_domain.workflows.state import (
     Abort,
     Chosen,
@@ -56,11 +57,8 @@ from copilot_domain.workflows.state import (
     StepTimedOut,
 )
 
-_AT_ONCE = 16  # steps of one run
 _LINGER_SECONDS = 2.0  # for what comes so soon the run is not parked
 _CHILD_LOOK_SECONDS = 60.0  # a child that ended without telling (its worker was lost for good) is found so
-
-Attempt = tuple[Path, int]
 
 
 class ActiveRun:
@@ -90,15 +88,14 @@ class ActiveRun:
         self._places = places
         self._waits = waits
         self._ender = ender
+        self._doer = StepDoer(toolbox, job, row, program, places, journal)
         self._machine = Machine(program, attempts_set_aside(history))
         self._started_at = epoch(row.started_at) or time()
         self._timed_from = begun_again_at(history) or self._started_at
         self._tasks: dict[asyncio.Task[Outcome], Execute] = {}
         self._waiting: dict[Attempt, Waiting] = {}
-        self._begun: dict[Attempt, StepRow] = {}
         self._entered: dict[Path, StepRow] = {}
         self._taken_up: dict[Attempt, float] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
         self._writing: asyncio.Task[None] | None = None
 
     async def lead(self) -> None:
@@ -150,7 +147,7 @@ class ActiveRun:
             if row.status == "waiting" and key in wanted:
                 self._waiting[key] = self._waiting_of(wanted[key], row)
             elif row.status == "running" and key in wanted and row.fact is None:
-                self._begun[key] = begun_row(row)
+                self._doer.begun[key] = begun_row(row)
 
     async def _begin(self) -> None:
         """Where nothing is recorded yet."""
@@ -176,61 +173,12 @@ class ActiveRun:
         for execute in self._to_begin():
             if execute.due <= now:
                 self._taken_up[execute.path, execute.attempt] = now
-                self._tasks[asyncio.create_task(self._do(execute), name=f"step {execute.step_id}")] = execute
+                self._tasks[asyncio.create_task(self._doer.do(execute), name=f"step {execute.step_id}")] = execute
 
     def _to_begin(self) -> list[Execute]:
         """At its time."""
         at_work = {(each.path, each.attempt) for each in self._tasks.values()} | self._waiting.keys()
         return [each for each in self._machine.outstanding() if (each.path, each.attempt) not in at_work]
-
-    async def _do(self, execute: Execute) -> Outcome:
-        key = (execute.path, execute.attempt)
-        if (begun := self._begun.get(key)) is not None and begun.decision == "once":
-            return Failed("OUTCOME_UNKNOWN", "The process died while the call was on its way; it is not repeated.")
-        step = self._program.steps[execute.step_id]
-        call = StepCall(
-            toolbox=self._toolbox,
-            job=self._job,
-            depth=self._row.depth,
-            step=step,
-            path=execute.path,
-            attempt=execute.attempt,
-            key=step_key(self._row.id, execute.path, execute.attempt),
-            places=self._places,
-            begin=lambda once: self._write_begun(execute, once),
-        )
-        try:
-            async with self._slots, asyncio.timeout(None if step.timeout_ms is None else step.timeout_ms / 1000):
-                return await KINDS[step.type](call)
-        except JobLost:
-            raise
-        except TimeoutError:
-            if self._is_once(key):
-                return Failed("OUTCOME_UNKNOWN", "The call took too long; it is not known whether it arrived.")
-            return Failed("STEP_TIMEOUT", f"The step took longer than {step.timeout_ms} ms.", is_retryable=True)
-        except asyncio.CancelledError as error:
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise
-            # Nobody asked for it: it comes out of what the step has called.
-            return failure(error, is_once=self._is_once(key))
-        except Exception as error:
-            return failure(error, is_once=self._is_once(key))
-
-    def _is_once(self, key: Attempt) -> bool:
-        begun = self._begun.get(key)
-        return begun is not None and begun.decision == "once"
-
-    async def _write_begun(self, execute: Execute, once: bool) -> None:
-        """Written down before it is done."""
-        key = (execute.path, execute.attempt)
-        if key in self._begun:
-            return
-        row = step_row(self._program, execute, "running", time())
-        row.decision = "once" if once else None
-        row.started_event = self._journal.next_event()
-        self._begun[key] = row
-        self._journal.add(row)
-        await self._journal.write()
 
     # What comes of it
 
@@ -278,7 +226,7 @@ class ActiveRun:
         now = time()
         key = (execute.path, execute.attempt)
         began = self._taken_up.pop(key, now)
-        row = self._begun.pop(key, None) or step_row(
+        row = self._doer.begun.pop(key, None) or step_row(
             self._program, execute, "running", waited.started_at if waited else began
         )
         if waited is not None:
@@ -326,7 +274,7 @@ class ActiveRun:
             await self._journal.write_with(row, waits.action, has_own_event=row.type == "human_review")
         except CopilotError as error:
             row.status, row.due_at, row.wake_id = "running", None, None
-            self._begun[execute.path, execute.attempt] = row
+            self._doer.begun[execute.path, execute.attempt] = row
             await self._apply([self._fact(execute, Failed(error.code, error.message))])
             return
         step = self._program.steps[execute.step_id]
@@ -370,7 +318,7 @@ class ActiveRun:
         for task, execute in self._tasks.items():
             if (execute.path, execute.attempt) == key:
                 task.cancel()
-        waited, begun = self._waiting.pop(key, None), self._begun.pop(key, None)
+        waited, begun = self._waiting.pop(key, None), self._doer.begun.pop(key, None)
         self._taken_up.pop(key, None)
         if waited is None and begun is None:
             return
