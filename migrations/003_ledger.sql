@@ -372,6 +372,8 @@ RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     c_lapses CONSTANT integer := 5; -- the first two run among others, the next ones alone; an innocent one gets through
+    -- After the third and fourth: what ends processes by itself does less harm, what only was there outlives the trouble.
+    c_pauses CONSTANT interval[] := ARRAY['0', '0', '15 seconds', '60 seconds'];
     v_job public.jobs;
 BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtext('copilot sweep jobs')) THEN
@@ -394,8 +396,8 @@ BEGIN
                 WHERE tenant_id = v_job.tenant_id AND id = v_job.id;
             ELSE
                 PERFORM dispatch.put_back(
-                    v_job.tenant_id, v_job.id, clock_timestamp(), v_job.failures, v_job.lapses + 1, v_job.error_code,
-                    v_job.error_text);
+                    v_job.tenant_id, v_job.id, clock_timestamp() + c_pauses[v_job.lapses + 1], v_job.failures,
+                    v_job.lapses + 1, v_job.error_code, v_job.error_text);
             END IF;
         END LOOP;
     END IF;

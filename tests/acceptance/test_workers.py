@@ -234,6 +234,8 @@ async def test_a_job_that_ends_every_process_is_dead_while_others_go_on(
                 # As six seconds would.
                 site.rows("UPDATE processes SET lease_expires_at = '-infinity' WHERE service = 'workflow-engine'")
                 engine = workers.again(engine)
+            if status == "scheduled":  # as its pause would
+                site.rows("UPDATE jobs SET run_after = now() WHERE id = %s AND run_after > now()", job_id)
             await asyncio.sleep(0.05)
         assert deaths == 5
         error = site.rows("SELECT error_code, lapses, failures FROM jobs WHERE id = %s", job_id)

@@ -36,7 +36,7 @@ _START_EVERY = 0.15
 _KILL_EVERY = 1.0
 _FREEZE_AT, _FLUSH_AT, _RESTART_AT, _CALM_AT = 8.0, 10.0, 30.0, 50.0
 _FROZEN_SECONDS, _THAWED_SECONDS = 9.0, 3.0  # the first is longer than a lease
-_SETTLE_SECONDS = 90.0
+_SETTLE_SECONDS = 120.0
 _TAKEOVER = timedelta(seconds=12)  # the promise is 10
 _AGAIN_SECONDS = 0.3
 _GIVEN_UP_AT_MOST = 5

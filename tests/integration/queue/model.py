@@ -9,6 +9,7 @@ from uuid import UUID
 WAITING = {"pending", "scheduled"}
 ENDED = {"completed", "cancelled", "dead"}
 _ALONE = 2
+_PAUSED_LAPSES = 3
 _TOO_MANY_LAPSES = 5
 
 
@@ -179,7 +180,7 @@ class ModelLedger:
                 if job.lapses >= _TOO_MANY_LAPSES:
                     job.end("dead", "WORKER_LOST")
                 else:
-                    self.put_back(job, error_code=job.error_code)
+                    self.put_back(job, is_later=job.lapses >= _PAUSED_LAPSES, error_code=job.error_code)
         for job in self.in_state("scheduled"):
             if job.is_due:
                 job.end("pending", job.error_code)

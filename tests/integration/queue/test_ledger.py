@@ -136,6 +136,8 @@ async def test_a_job_that_loses_every_process_runs_alone_and_is_dead_in_the_end(
         assert ground.job(bad)["lapses"] == lapse
         if lapse == 2:
             await self_alone(ground, bad)
+        if lapse in {3, 4}:
+            await self_later(ground, bad)
     assert (ground.status(bad), ground.job(bad)["error_code"]) == ("dead", "WORKER_LOST")
 
 
@@ -152,6 +154,13 @@ async def self_alone(ground: Ground, bad: UUID) -> None:
     assert (alone.id, alone.fence is not None) == (bad, True)
     busy.die()
     ground.rows("UPDATE jobs SET status = 'pending', process_id = NULL WHERE id = %s", bad)
+
+
+async def self_later(ground: Ground, bad: UUID) -> None:
+    assert ground.status(bad) == "scheduled"
+    ground.rows("UPDATE jobs SET run_after = now() WHERE id = %s", bad)
+    await ground.process().dispatcher.sweep()
+    assert ground.status(bad) == "pending"
 
 
 async def test_progress_makes_losses_count_anew(ground: Ground) -> None:
