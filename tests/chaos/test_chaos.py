@@ -227,7 +227,8 @@ async def test_whatever_was_accepted_ends_once(
     sys.stderr.write(
         f"\nchaos: {len(load.messages)} messages ({restarts} restarts), {len(load.items)} items,"
         f" searches {dict(load.searches)}, refused {dict(load.refused)}; kills {dict(chaos.kills)},"
-        f" {len(takeovers)} take-overs (jobs by workers lost: {dict(sorted(lapses.items()))}), the longest {max(takeovers, default=timedelta()).total_seconds():.1f} s;"
+        f" {len(takeovers)} take-overs, the longest {max(takeovers, default=timedelta()).total_seconds():.1f} s;"
+        f" jobs by workers lost: {dict(sorted(lapses.items()))};"
         f" {len(hooks.news)} webhooks in {hooks.attempts.total()} attempts;"
         f" settled in {settling:.1f} s; jobs {dict(statuses)}; {len(load.live)} followed live\n"
     )
