@@ -170,6 +170,10 @@ DECLARE
     v_chosen uuid[]; -- the tenants of v_ids
     v_ids uuid[];
 BEGIN
+    -- Whoever has not renewed its lease would be taken for dead with what it claims, again and again.
+    IF NOT EXISTS (SELECT FROM public.processes p WHERE p.id = p_process AND p.lease_expires_at > clock_timestamp()) THEN
+        RETURN;
+    END IF;
     -- One claimer at a time in a queue, so that the counts of running jobs below are right.
     PERFORM pg_advisory_xact_lock(hashtext('copilot claim ' || p_queue));
     IF NOT EXISTS (SELECT FROM public.jobs j WHERE j.queue = p_queue AND j.status = 'pending') THEN

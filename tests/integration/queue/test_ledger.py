@@ -124,6 +124,16 @@ async def test_the_jobs_of_a_dead_process_go_to_others(ground: Ground) -> None:
     assert ground.status(job_id) == "running"
 
 
+async def test_a_process_whose_lease_has_lapsed_claims_nothing(ground: Ground) -> None:
+    (job_id,) = await ground.enqueue()
+    frozen = ground.process()
+    frozen.die()
+    assert await frozen.claim() == []
+    ground.rows("UPDATE jobs SET lapses = 2 WHERE id = %s", job_id)
+    assert await frozen.claim() == []
+    assert [job.id for job in await ground.process().claim()] == [job_id]
+
+
 async def test_a_job_that_loses_every_process_runs_alone_and_is_dead_in_the_end(ground: Ground) -> None:
     await eventually(lambda: past_postgres_start(ground), what="PostgreSQL being up for 6 s")
     (bad,) = await ground.enqueue()
