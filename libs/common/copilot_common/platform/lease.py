@@ -65,7 +65,7 @@ class ProcessLease:
             try:
                 connection = connection or self._connect()
                 self._renew(connection)
-            except Exception as error:  # this thread must outlive any one fault: without it the process is taken for dead
+            except Exception as error:  # this thread must outlive any one fault, or its process is taken for dead
                 logger.bind(error_type=type(error).__name__).warning("Process lease not renewed")
                 _close(connection)
                 connection = None
