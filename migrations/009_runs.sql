@@ -102,11 +102,25 @@ CREATE TABLE workflow_reviews (
 );
 CREATE INDEX workflow_reviews_of_run ON workflow_reviews (tenant_id, run_id, event);
 
+-- Runs of workflows that let only so many run at once: those that run have a slot, the others wait for one. The row
+-- goes with the run's end; one that is left behind counts for nothing.
+CREATE TABLE workflow_run_slots (
+    tenant_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    workflow_id uuid NOT NULL,
+    key_hash bytea NOT NULL,           -- keyed, of what the definition's `key` came to: runs with the same share the slots
+    slot_limit integer NOT NULL,
+    is_held boolean NOT NULL,
+    PRIMARY KEY (tenant_id, run_id),
+    FOREIGN KEY (tenant_id, run_id) REFERENCES workflow_runs ON DELETE CASCADE
+);
+CREATE INDEX workflow_run_slots_queue ON workflow_run_slots (tenant_id, workflow_id, key_hash, is_held, run_id);
+
 DO $$
 DECLARE
     tenant_table text;
 BEGIN
-    FOREACH tenant_table IN ARRAY ARRAY['workflow_runs', 'workflow_steps', 'workflow_reviews'] LOOP
+    FOREACH tenant_table IN ARRAY ARRAY['workflow_runs', 'workflow_steps', 'workflow_reviews', 'workflow_run_slots'] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', tenant_table);
         EXECUTE format(
@@ -127,6 +141,8 @@ GRANT UPDATE (
     status, fact, fact_at, decision, output_sealed, output_blob, error_code, error_sealed, is_retryable, due_at, wake_id,
     usage, started_event, ended_event, completed_at
 ) ON workflow_steps TO copilot_app;
+GRANT SELECT, INSERT, DELETE ON workflow_run_slots TO copilot_app;
+GRANT UPDATE (is_held) ON workflow_run_slots TO copilot_app;
 GRANT UPDATE (decision, comment_sealed, answer_sealed, answered_by, answered_at) ON workflow_reviews TO copilot_app;
 
 CREATE SCHEMA run;
@@ -348,10 +364,61 @@ BEGIN
     RETURN v_count;
 END $$;
 
-REVOKE ALL ON FUNCTION dispatch.fail_abandoned_runs(integer), dispatch.cancel_orphaned_runs(integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION dispatch.fail_abandoned_runs(integer), dispatch.cancel_orphaned_runs(integer) TO copilot_app;
+-- Runs that wait for a slot while one is free, since whoever had it was lost before it could tell them: the first of
+-- each queue is woken. A bounded batch; one process at a time. Returns how many.
+GRANT SELECT, DELETE ON workflow_run_slots TO copilot_dispatch;
+CREATE POLICY dispatch_workflow_run_slots ON workflow_run_slots TO copilot_dispatch USING (true);
+
+CREATE FUNCTION dispatch.wake_runs_for_slots(p_limit integer)
+RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    v_run record;
+    v_count integer := 0;
+BEGIN
+    IF NOT pg_try_advisory_xact_lock(hashtext('copilot runs for slots')) THEN
+        RETURN 0;
+    END IF;
+    DELETE FROM public.workflow_run_slots WHERE (tenant_id, run_id) IN (
+        SELECT s.tenant_id, s.run_id FROM public.workflow_run_slots s
+        JOIN public.workflow_runs r ON r.tenant_id = s.tenant_id AND r.id = s.run_id
+        WHERE r.status IN ('completed', 'failed', 'cancelled')
+        LIMIT p_limit);
+    FOR v_run IN
+        SELECT f.tenant_id, r.job_id
+        FROM (
+            SELECT DISTINCT ON (s.tenant_id, s.workflow_id, s.key_hash) s.*
+            FROM public.workflow_run_slots s
+            WHERE NOT s.is_held
+            ORDER BY s.tenant_id, s.workflow_id, s.key_hash, s.run_id
+        ) f
+        JOIN public.workflow_runs r ON r.tenant_id = f.tenant_id AND r.id = f.run_id
+        WHERE f.slot_limit > (
+            SELECT count(*) FROM public.workflow_run_slots h
+            WHERE h.tenant_id = f.tenant_id AND h.workflow_id = f.workflow_id AND h.key_hash = f.key_hash AND h.is_held
+        )
+        LIMIT p_limit
+    LOOP
+        PERFORM FROM public.jobs j
+        WHERE j.tenant_id = v_run.tenant_id AND j.id = v_run.job_id AND j.status = 'scheduled'
+        FOR NO KEY UPDATE;
+        CONTINUE WHEN NOT FOUND; -- it is on its way
+        UPDATE public.jobs j SET status = 'pending', run_after = clock_timestamp()
+        WHERE j.tenant_id = v_run.tenant_id AND j.id = v_run.job_id;
+        v_count := v_count + 1;
+    END LOOP;
+    RETURN v_count;
+END $$;
+
+REVOKE ALL ON FUNCTION
+    dispatch.fail_abandoned_runs(integer), dispatch.cancel_orphaned_runs(integer), dispatch.wake_runs_for_slots(integer)
+FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    dispatch.fail_abandoned_runs(integer), dispatch.cancel_orphaned_runs(integer), dispatch.wake_runs_for_slots(integer)
+TO copilot_app;
 ALTER FUNCTION dispatch.fail_abandoned_runs(integer) OWNER TO copilot_dispatch;
 ALTER FUNCTION dispatch.cancel_orphaned_runs(integer) OWNER TO copilot_dispatch;
+ALTER FUNCTION dispatch.wake_runs_for_slots(integer) OWNER TO copilot_dispatch;
 
 INSERT INTO schema_migrations (version, name, oldest_build) VALUES (9, 'runs', 1);
 

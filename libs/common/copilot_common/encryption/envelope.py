@@ -85,6 +85,7 @@ class HashPurpose(StrEnum):
     CONTEXT_CONTENT = "context.content"
     CONTEXT_TERM = "context.term"
     TRIGGER_CALL = "trigger.call"
+    CONCURRENCY_KEY = "concurrency.key"
 
 
 _PREFIXES = {purpose: b"copilot-seal-1\x00" + purpose.value.encode() + b"\x00" for purpose in Purpose}

@@ -1,4 +1,5 @@
-"""Runs whose job is dead: every process that led them was lost, or it failed too often. And what those had started."""
+"""Runs whose job is dead: every process that led them was lost, or it failed too often. And what those had started, and
+who waits for a slot that was theirs."""
 
 import asyncio
 
@@ -34,6 +35,7 @@ class AbandonedRuns:
                 row = await self._database.fetch_row(sql["fail_abandoned_runs"], {"limit": _BATCH})
                 self._metrics.runs_ended("failed", int(row[0]) if row else 0)
                 await self._database.fetch_row(sql["cancel_orphaned_runs"], {"limit": _BATCH})
+                await self._database.fetch_row(sql["wake_runs_for_slots"], {"limit": _BATCH})
             except CopilotError as error:
                 logger.bind(error_type=type(error).__name__).warning("Abandoned runs not looked for")
             except Exception as error:  # this loop must outlive any one fault

@@ -6,6 +6,7 @@ from uuid import UUID
 from copilot_common.queue import Job, Ledger
 from copilot_common.tenancy import TenantDatabase, Transaction
 from copilot_domain.webhooks import WebhookEvent, publish
+from copilot_domain.workflows.execution.admission import Gate
 from copilot_domain.workflows.execution.journal import Journal, RunEnd
 from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.runs.cancelling import request_cancel
@@ -25,10 +26,11 @@ class _Child:
 class RunEnder:
     """Of one run, under one claim of its job."""
 
-    def __init__(self, db: TenantDatabase, ledger: Ledger, job: Job[AdvanceRun]) -> None:
+    def __init__(self, db: TenantDatabase, ledger: Ledger, job: Job[AdvanceRun], gate: Gate) -> None:
         self._db = db
         self._ledger = ledger
         self._job = job
+        self._gate = gate
         self._may_be_abandoned = False
 
     def key(self, run_id: UUID) -> dict[str, object]:
@@ -57,6 +59,7 @@ class RunEnder:
 
         end = RunEnd(ended.status, ended.outputs_of, ended.error)
         await journal.end(end, tell, is_alone=not self._may_be_abandoned)
+        await self._gate.leave()
 
     async def _tell(self, tx: Transaction, row: RunRow, event: WebhookEvent) -> None:
         await publish(tx, self._ledger, event, run_news(row.workflow_id, row.id, row.version))

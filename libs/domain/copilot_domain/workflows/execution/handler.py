@@ -3,7 +3,9 @@
 import asyncio
 from dataclasses import dataclass
 
+from copilot_common.expressions.errors import ExpressionFailed
 from copilot_common.queue import Job, complete
+from copilot_domain.workflows.execution.admission import Gate
 from copilot_domain.workflows.execution.ending import RunEnder
 from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import Toolbox
@@ -44,14 +46,23 @@ class RunLeader:
                 raise
 
     async def _lead(self, job: Job[AdvanceRun]) -> None:
-        opened = await patiently(lambda: self._open(job))
-        if opened is None:
-            return
-        run = await self._run(job, opened)
-        if opened.row.cancel_requested:
-            await run.end_cancelled()
-        else:
-            await run.lead()
+        while (opened := await patiently(lambda: self._open(job))) is not None:
+            run, gate = await self._run(job, opened)
+            if opened.row.cancel_requested:
+                return await run.end_cancelled()
+            try:
+                admission = await gate.enter()
+            except ExpressionFailed as error:
+                return await run.end_refused(error.reason, error.message)
+            match admission:
+                case "admitted":
+                    return await run.lead()
+                case "refused":
+                    return await run.end_refused("CONCURRENCY_LIMIT", "As many runs as may be are going on already.")
+                case "parked":
+                    return
+                case "called":  # asked to end, or a slot is free
+                    continue
 
     async def _end_if_cancelled(self, job: Job[AdvanceRun]) -> bool:
         """Whether this was why we were stopped; then the run has ended."""
@@ -59,7 +70,8 @@ class RunLeader:
         if opened is None:
             return True
         if opened.row.cancel_requested:
-            await (await self._run(job, opened)).end_cancelled()
+            run, _ = await self._run(job, opened)
+            await run.end_cancelled()
         return opened.row.cancel_requested
 
     async def _open(self, job: Job[AdvanceRun]) -> _Opened | None:
@@ -81,7 +93,7 @@ class RunLeader:
             version = await versions.get(tx, row.workflow_id, row.version)
         return _Opened(row, version.program, history)
 
-    async def _run(self, job: Job[AdvanceRun], opened: _Opened) -> ActiveRun:
+    async def _run(self, job: Job[AdvanceRun], opened: _Opened) -> tuple[ActiveRun, Gate]:
         toolbox, row = self._toolbox, opened.row
         cipher = await toolbox.db.cipher(job.principal)
         reader = OutputReader(toolbox.db, toolbox.blobs, job.principal, cipher)
@@ -91,7 +103,8 @@ class RunLeader:
         places = Places(
             opened.program, StepNames(opened.program, outputs), toolbox.evaluator, row.inputs(cipher), about
         )
-        return ActiveRun(
+        gate = Gate(toolbox, job, row, opened.program.definition.concurrency, places, cipher)
+        run = ActiveRun(
             toolbox,
             job,
             row,
@@ -101,5 +114,6 @@ class RunLeader:
             outputs=outputs,
             places=places,
             waits=WaitReader(row.id, reader),
-            ender=RunEnder(toolbox.db, toolbox.ledger, job),
+            ender=RunEnder(toolbox.db, toolbox.ledger, job, gate),
         )
+        return run, gate

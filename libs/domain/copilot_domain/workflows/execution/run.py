@@ -53,6 +53,7 @@ from copilot_domain.workflows.state import (
     RunStarted,
     RunTimedOut,
     StepCompleted,
+    StepError,
     StepFailed,
     StepTimedOut,
 )
@@ -121,6 +122,11 @@ class ActiveRun:
         await self._apply([RunCancelled(time())])
         if (ended := self._machine.ended) is not None:
             await self._ender.end(self._row, self._journal, ended)
+
+    async def end_refused(self, code: str, message: str) -> None:
+        """Before it has begun."""
+        self._replay()
+        await self._ender.end(self._row, self._journal, Ended(time(), "failed", error=StepError("", code, message)))
 
     # The past
 

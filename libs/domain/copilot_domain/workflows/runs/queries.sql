@@ -284,3 +284,7 @@ SELECT dispatch.fail_abandoned_runs(%(limit)s)
 -- name: cancel_orphaned_runs
 -- Runs whose parent has ended without them are asked to end; a bounded batch, over all tenants.
 SELECT dispatch.cancel_orphaned_runs(%(limit)s)
+
+-- name: wake_runs_for_slots
+-- Runs that wait while a slot is free, since nobody told them; a bounded batch, over all tenants.
+SELECT dispatch.wake_runs_for_slots(%(limit)s)
