@@ -28,6 +28,8 @@ CREATE TABLE workflow_runs (
     fact_count integer NOT NULL DEFAULT 0,
     parent_run_id uuid,                -- a `workflow` step of it waits for this run
     depth smallint NOT NULL DEFAULT 0, -- of parents above it
+    forked_from uuid,                  -- the run whose beginning it has
+    facts_to_copy integer,             -- of that run, so many, in their order, before anything else; null once it is done
     created_at timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,
     completed_at timestamptz,
@@ -135,7 +137,7 @@ END $$;
 GRANT SELECT, INSERT ON workflow_runs, workflow_steps, workflow_reviews TO copilot_app;
 GRANT UPDATE (
     status, job_id, fence, outputs_of, current_step, error_step, error_code, error_sealed, cancel_requested, event_count,
-    fact_count, started_at, completed_at
+    fact_count, facts_to_copy, started_at, completed_at
 ) ON workflow_runs TO copilot_app;
 GRANT UPDATE (
     status, fact, fact_at, decision, output_sealed, output_blob, error_code, error_sealed, is_retryable, due_at, wake_id,

@@ -5,10 +5,13 @@ import asyncio
 from support.api import Site, StartApi
 from support.clients import eventually
 from support.receiver import Answer, Received, answer, receiver
-from support.runs import define, ended, in_status, start, step, transform
+from support.runs import define, ended, events_of, in_status, start, step, transform
 from support.workers import Workers
 
+_ITERATIONS = 2_000
 _LEAD_SECONDS = 40.0  # a lapsed lease, an engine that starts, on a machine that is busy
+
+LAST = transform("last", count="size(steps.count.outputs)", at="steps.count.output.at")
 
 
 async def test_a_run_whose_job_is_dead_has_failed_and_its_children_are_cancelled(
@@ -78,3 +81,28 @@ async def test_an_engine_that_was_frozen_changes_nothing_of_a_run_that_another_o
         assert site.rows(*recorded) == before
         may_answer[1].set()
         assert (await ended(client, run, seconds=_LEAD_SECONDS))["outputs"] == {"said": "fresh"}
+
+
+async def test_a_fork_whose_engine_dies_while_it_takes_over_its_beginning_is_gone_on_with(
+    site: Site, start_api: StartApi, workers: Workers
+) -> None:
+    environ = site.environ()
+    engine = workers(environ)
+    async with start_api(environ).client(site.acme) as client:
+        each = step("each", "loop", {"times": _ITERATIONS, "body": ["count"], "max_iterations": _ITERATIONS})
+        workflow = await define(client, {**each, "next_steps": ["last"]}, transform("count", at="index"), LAST)
+        run = await start(client, workflow)
+        assert (await ended(client, run, seconds=_LEAD_SECONDS))["status"] == "completed"
+        made = await client.call("POST", f"/workflows/runs/{run}/fork", {"from_step": "last"})
+        fork = made.json()["id"]
+
+        async def is_copying() -> bool:
+            return bool(site.rows("SELECT path FROM workflow_steps WHERE run_id = %s LIMIT 1", fork))
+
+        await eventually(is_copying, what="the first rows")
+        engine.kill()
+        assert site.rows("SELECT facts_to_copy IS NULL FROM workflow_runs WHERE id = %s", fork) == [(False,)]
+        workers(environ)
+        shown = await ended(client, fork, seconds=_LEAD_SECONDS)
+        assert (shown["status"], shown["outputs"]) == ("completed", {"count": _ITERATIONS, "at": _ITERATIONS - 1})
+        assert len(await events_of(client, fork)) == 2 * (_ITERATIONS + 2) + 2

@@ -72,12 +72,13 @@ class Chaos:
             killing.cancel()
 
     async def _kill_forever(self) -> None:
-        """A random one of those that were there the last time, too: what needs a second can be done."""
+        """A random one of those that were there the last time, too: what needs a second can be done. Never the last
+        one: what it leaves would wait for the next one's start, whose time is not promised."""
         ready: list[WorkerProcess] = []
         while True:
             await asyncio.sleep(_KILL_EVERY)
             before, ready = ready, [worker for worker in self.alive if worker.is_ready()]
-            if old := [worker for worker in ready if worker in before]:
+            if len(ready) > 1 and (old := [worker for worker in ready if worker in before]):
                 victim = random.choice(old)
                 self.alive.remove(victim)
                 self.alive.append(self.workers.again(victim))

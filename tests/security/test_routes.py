@@ -51,6 +51,7 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/workflows/{{workflow_id}}/triggers"): {"name": "x"},
     ("POST", f"{V1}/workflows/runs"): {"workflow_id": "00000000-0000-0000-0000-000000000001"},
     ("POST", f"{V1}/workflows/runs/{{run_id}}/reviews/{{review_id}}"): {"decision": "approve"},
+    ("POST", f"{V1}/workflows/runs/{{run_id}}/fork"): {"from_step": "a"},
 }
 WITHOUT_BODY = {
     ("POST", f"{V1}/auth/logout"),

@@ -127,6 +127,7 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("GET", f"{_V1}/workflows/runs/{{run_id}}/reviews"): _READ,
     ("POST", f"{_V1}/workflows/runs/{{run_id}}/cancel"): _WORKFLOWS,
     ("POST", f"{_V1}/workflows/runs/{{run_id}}/retry"): _WORKFLOWS,
+    ("POST", f"{_V1}/workflows/runs/{{run_id}}/fork"): _WORKFLOWS,
     ("POST", f"{_V1}/workflows/runs/{{run_id}}/reviews/{{review_id}}"): _WORKFLOWS,
 }
 

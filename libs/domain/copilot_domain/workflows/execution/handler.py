@@ -3,9 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
+from copilot_common.base.errors import NotFound
 from copilot_common.expressions.errors import ExpressionFailed
 from copilot_common.queue import Job, complete
 from copilot_domain.workflows.execution.admission import Gate
+from copilot_domain.workflows.execution.copying import HistoryCopier
 from copilot_domain.workflows.execution.ending import RunEnder
 from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import Toolbox
@@ -30,6 +32,15 @@ class _Opened:
     history: list[HistoryRow]
 
 
+@dataclass(frozen=True, slots=True)
+class _Led:
+    """`copier`: of a fork that has not its beginning yet."""
+
+    run: ActiveRun
+    gate: Gate
+    copier: HistoryCopier | None
+
+
 class RunLeader:
     """Called with the job. Parked, and called again, as often as the run waits."""
 
@@ -47,21 +58,27 @@ class RunLeader:
 
     async def _lead(self, job: Job[AdvanceRun]) -> None:
         while (opened := await patiently(lambda: self._open(job))) is not None:
-            run, gate = await self._run(job, opened)
+            led = await self._led(job, opened)
             if opened.row.cancel_requested:
-                return await run.end_cancelled()
+                return await led.run.end_cancelled()
             try:
-                admission = await gate.enter()
+                admission = await led.gate.enter()
+                if admission == "admitted" and led.copier is not None:
+                    await led.copier.copy()
             except ExpressionFailed as error:
-                return await run.end_refused(error.reason, error.message)
+                return await led.run.end_refused(error.reason, error.message)
+            except NotFound:
+                return await led.run.end_refused("FORK_FAILED", "The run that this one was to begin like is gone.")
             match admission:
-                case "admitted":
-                    return await run.lead()
+                case "admitted" if led.copier is None:
+                    return await led.run.lead()
                 case "refused":
-                    return await run.end_refused("CONCURRENCY_LIMIT", "As many runs as may be are going on already.")
+                    return await led.run.end_refused(
+                        "CONCURRENCY_LIMIT", "As many runs as may be are going on already."
+                    )
                 case "parked":
                     return
-                case "called":  # asked to end, or a slot is free
+                case "admitted" | "called":  # copied; or asked to end, or a slot is free: look again
                     continue
 
     async def _end_if_cancelled(self, job: Job[AdvanceRun]) -> bool:
@@ -70,8 +87,7 @@ class RunLeader:
         if opened is None:
             return True
         if opened.row.cancel_requested:
-            run, _ = await self._run(job, opened)
-            await run.end_cancelled()
+            await (await self._led(job, opened)).run.end_cancelled()
         return opened.row.cancel_requested
 
     async def _open(self, job: Job[AdvanceRun]) -> _Opened | None:
@@ -86,14 +102,14 @@ class RunLeader:
             return None
         versions = self._toolbox.versions
         known = versions.known(job.tenant_id, row.workflow_id, row.version)
-        if known is not None and row.started_at is None:
+        if known is not None and row.started_at is None and row.forked_from is None:
             return _Opened(row, known.program, [])
         async with self._toolbox.db.transaction(job.principal) as tx:
             history = await tx.fetch_all(HistoryRow, sql["history"], key)
             version = await versions.get(tx, row.workflow_id, row.version)
-        return _Opened(row, version.program, history)
+        return _Opened(row, version.program, history if row.facts_to_copy is None else [])
 
-    async def _run(self, job: Job[AdvanceRun], opened: _Opened) -> tuple[ActiveRun, Gate]:
+    async def _led(self, job: Job[AdvanceRun], opened: _Opened) -> _Led:
         toolbox, row = self._toolbox, opened.row
         cipher = await toolbox.db.cipher(job.principal)
         reader = OutputReader(toolbox.db, toolbox.blobs, job.principal, cipher)
@@ -116,4 +132,5 @@ class RunLeader:
             waits=WaitReader(row.id, reader),
             ender=RunEnder(toolbox.db, toolbox.ledger, job, gate),
         )
-        return run, gate
+        copier = HistoryCopier(toolbox, job, row, opened.program, journal, reader)
+        return _Led(run, gate, None if row.facts_to_copy is None else copier)

@@ -6,7 +6,7 @@ from uuid import UUID
 from copilot_common.blobs import BlobStore
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.tenancy import Principal, TenantDatabase
-from copilot_domain.workflows.runs.repository import OutputRow, StepRunRow, sql, step_key
+from copilot_domain.workflows.runs.repository import CopiedStepRow, OutputRow, StepRunRow, sql, step_key
 from copilot_domain.workflows.state import Path
 
 MAX_OUTPUT_BYTES = 8 * 1024 * 1024
@@ -37,7 +37,7 @@ class OutputReader:
                 rows += await tx.fetch_all(OutputRow, sql["outputs"], params)
         return {row.path: data for row in rows if (data := await self.open(run_id, row)) is not None}
 
-    async def open(self, run_id: UUID, row: OutputRow | StepRunRow) -> bytes | None:
+    async def open(self, run_id: UUID, row: OutputRow | StepRunRow | CopiedStepRow) -> bytes | None:
         """Of one attempt, encoded."""
         if row.output_blob is not None:
             return await self._blobs.read_all(self._principal, row.output_blob, max_bytes=MAX_OUTPUT_BYTES)

@@ -1,23 +1,26 @@
 -- name: insert_run
 -- A run that waits for its job.
-INSERT INTO workflow_runs (tenant_id, id, workflow_id, version, job_id, user_id, inputs_sealed, parent_run_id, depth)
-VALUES (
+INSERT INTO workflow_runs (
+    tenant_id, id, workflow_id, version, job_id, user_id, inputs_sealed, parent_run_id, depth, forked_from, facts_to_copy
+) VALUES (
     %(tenant_id)s, %(id)s, %(workflow_id)s, %(version)s, %(job_id)s, %(user_id)s, %(inputs_sealed)s, %(parent_run_id)s,
-    %(depth)s
+    %(depth)s, %(forked_from)s, %(facts_to_copy)s
 )
 RETURNING created_at
 
 -- name: get_run
 -- One run.
 SELECT id, workflow_id, version, status, current_step, inputs_sealed, outputs_of, error_step, error_code, error_sealed,
-    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, started_at, completed_at, created_at
+    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, forked_from, facts_to_copy,
+    started_at, completed_at, created_at
 FROM workflow_runs
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 
 -- name: lock_run
 -- As get_run; nobody else changes it until the transaction ends.
 SELECT id, workflow_id, version, status, current_step, inputs_sealed, outputs_of, error_step, error_code, error_sealed,
-    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, started_at, completed_at, created_at
+    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, forked_from, facts_to_copy,
+    started_at, completed_at, created_at
 FROM workflow_runs
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 FOR NO KEY UPDATE
@@ -25,7 +28,8 @@ FOR NO KEY UPDATE
 -- name: list_runs
 -- Newest first.
 SELECT id, workflow_id, version, status, current_step, inputs_sealed, outputs_of, error_step, error_code, error_sealed,
-    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, started_at, completed_at, created_at
+    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, forked_from, facts_to_copy,
+    started_at, completed_at, created_at
 FROM workflow_runs
 WHERE tenant_id = %(tenant_id)s AND id < %(before)s
     AND (%(workflow_id)s::uuid IS NULL OR workflow_id = %(workflow_id)s)
@@ -46,7 +50,7 @@ SELECT count(*)::integer FROM (
 -- name: history
 -- What has been recorded of a run's steps, in the order of what happened; what has not ended is last.
 SELECT path, attempt, step_id, type, status, fact, fact_at, decision, error_code, error_sealed, is_retryable, due_at,
-    wake_id, started_event, started_at
+    wake_id, started_event, ended_event, started_at
 FROM workflow_steps
 WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s
 ORDER BY fact NULLS LAST, started_at
@@ -61,7 +65,8 @@ ORDER BY path, attempt DESC
 -- name: open_run
 -- A run that is about to be led, under the lock of its job.
 SELECT id, workflow_id, version, status, current_step, inputs_sealed, outputs_of, error_step, error_code, error_sealed,
-    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, started_at, completed_at, created_at
+    event_count, job_id, cancel_requested, parent_run_id, depth, fact_count, forked_from, facts_to_copy,
+    started_at, completed_at, created_at
 FROM run.open(%(tenant_id)s, %(user_id)s, %(job_id)s, %(fence)s, %(run_id)s)
 
 -- name: record
@@ -276,6 +281,38 @@ SET status = 'pending', job_id = %(job_id)s, error_step = NULL, error_code = NUL
     completed_at = NULL, cancel_requested = false
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = 'failed'
 RETURNING id
+
+-- name: steps_to_copy
+-- Attempts at steps of a run, with all that a copy of them has.
+SELECT s.path, s.attempt, s.step_id, s.type, s.iteration, s.status, s.fact, s.fact_at, s.decision, s.output_sealed,
+    s.output_blob, s.error_code, s.error_sealed, s.is_retryable, s.usage, s.started_at, s.completed_at
+FROM unnest(%(paths)s::text[], %(attempts)s::integer[]) AS w (path, attempt)
+JOIN workflow_steps s
+    ON s.tenant_id = %(tenant_id)s AND s.run_id = %(run_id)s AND s.path = w.path AND s.attempt = w.attempt
+
+-- name: number_events
+-- When what was copied began and ended, in the numbers of the run that it was copied to.
+UPDATE workflow_steps s SET started_event = w.started_event, ended_event = w.ended_event
+FROM unnest(%(paths)s::text[], %(attempts)s::integer[], %(started_events)s::integer[], %(ended_events)s::integer[])
+    AS w (path, attempt, started_event, ended_event)
+WHERE s.tenant_id = %(tenant_id)s AND s.run_id = %(run_id)s AND s.path = w.path AND s.attempt = w.attempt
+
+-- name: finish_copying
+-- A fork goes on from what was copied: the fact that says so, and no more to copy.
+WITH counted AS (
+    UPDATE workflow_runs SET facts_to_copy = NULL, event_count = %(event_count)s, fact_count = 1 + (
+        SELECT coalesce(max(s.fact), 0) FROM workflow_steps s
+        WHERE s.tenant_id = %(tenant_id)s AND s.run_id = %(run_id)s
+    )
+    WHERE tenant_id = %(tenant_id)s AND id = %(run_id)s AND facts_to_copy IS NOT NULL
+    RETURNING fact_count
+)
+INSERT INTO workflow_steps (
+    tenant_id, run_id, path, attempt, step_id, type, status, fact, fact_at, started_at, completed_at
+)
+SELECT %(tenant_id)s, %(run_id)s, '', fact_count, '', %(type)s, 'completed', fact_count,
+    extract(epoch FROM clock_timestamp()), now(), now()
+FROM counted
 
 -- name: fail_abandoned_runs
 -- Runs whose job has ended without them have failed; a bounded batch, over all tenants.

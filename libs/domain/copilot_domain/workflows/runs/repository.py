@@ -62,6 +62,8 @@ class RunRow:
     parent_run_id: UUID | None
     depth: int
     fact_count: int
+    forked_from: UUID | None
+    facts_to_copy: int | None
     started_at: datetime | None
     completed_at: datetime | None
     created_at: datetime
@@ -114,6 +116,7 @@ class HistoryRow:
     due_at: datetime | None
     wake_id: UUID | None
     started_event: int | None
+    ended_event: int | None
     started_at: datetime
 
 
@@ -123,6 +126,29 @@ class OutputRow:
     attempt: int
     output_sealed: bytes | None
     output_blob: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedStepRow:
+    """What a fork takes over of one attempt at a step."""
+
+    path: str
+    attempt: int
+    step_id: str
+    type: str
+    iteration: int | None
+    status: StepStatus
+    fact: int | None
+    fact_at: float | None
+    decision: str | None
+    output_sealed: bytes | None
+    output_blob: UUID | None
+    error_code: str | None
+    error_sealed: bytes | None
+    is_retryable: bool
+    usage: dict[str, object] | None
+    started_at: datetime
+    completed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from copilot_domain.workflows.graph import StateRow, mermaid
 from copilot_domain.workflows.repository import WorkflowRepository
 from copilot_domain.workflows.runs.cancelling import check_unended, request_cancel
 from copilot_domain.workflows.runs.events import ProgressRow
+from copilot_domain.workflows.runs.forking import find_fork
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN, AdvanceRun
 from copilot_domain.workflows.runs.outputs import OutputReader
 from copilot_domain.workflows.runs.repository import (
@@ -136,6 +137,17 @@ class RunService:
         await tx.execute(sql["begin_again"], self._key(tx, run_id) | {"job_id": job_id})
         await record_audit(tx, "run.retried", run_id)
         return (await self._row(tx, run_id)).open(await tx.cipher(), None)
+
+    async def fork(self, tx: Transaction, run_id: UUID, from_step: str) -> Run:
+        """A new run from the same inputs, which has done what the other one had until that step began. Raises NotFound,
+        InvalidInput for no step's path or id, Conflict where the run has not come to it."""
+        row = await self._row(tx, run_id)
+        program = (await self._versions.get(tx, row.workflow_id, row.version)).program
+        fork = await find_fork(tx, row, program, from_step)
+        new = NewRun(workflow_id=row.workflow_id, inputs=row.inputs(await tx.cipher()), version=row.version)
+        run = await start_run(tx, self._ledger, self._versions, new, fork=fork)
+        await record_audit(tx, "run.forked", run.id, details={"from_run_id": str(run_id)})
+        return run
 
     async def answer(self, tx: Transaction, run_id: UUID, review_id: UUID, answer: ReviewAnswer) -> Run:
         """The first decision counts; another one changes nothing. Raises NotFound, or Conflict where the run has ended

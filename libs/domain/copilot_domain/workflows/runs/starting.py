@@ -29,6 +29,14 @@ class Parent:
     depth: int
 
 
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """The run that another one begins like; of its recorded facts so many."""
+
+    run_id: UUID
+    facts: int
+
+
 async def start_run(
     tx: Transaction,
     ledger: Ledger,
@@ -37,6 +45,7 @@ async def start_run(
     *,
     run_id: UUID | None = None,
     parent: Parent | None = None,
+    fork: Fork | None = None,
 ) -> Run:
     """Raises NotFound for the workflow or its version, InvalidInput for inputs that its schema does not allow."""
     current = (await WorkflowRepository().get(tx, new.workflow_id)).current_version
@@ -57,6 +66,8 @@ async def start_run(
         "inputs_sealed": (await tx.cipher()).seal(Purpose.RUN_INPUTS, run_id, inputs),
         "parent_run_id": parent.run_id if parent else None,
         "depth": parent.depth + 1 if parent else 0,
+        "forked_from": fork.run_id if fork else None,
+        "facts_to_copy": (fork.facts or None) if fork else None,
     }
     created_at = await tx.fetch_value(sql["insert_run"], params)
     if not isinstance(created_at, datetime):

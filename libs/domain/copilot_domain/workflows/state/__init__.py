@@ -1,6 +1,6 @@
 """A run's progress as a pure state machine: recorded facts in, what is to be done out."""
 
-from copilot_domain.workflows.state.again import Again, facts_until, to_retry
+from copilot_domain.workflows.state.again import Again, facts_until, going_on, to_retry
 from copilot_domain.workflows.state.facts import (
     Abort,
     Checked,
@@ -52,5 +52,6 @@ __all__ = [
     "StepFailed",
     "StepTimedOut",
     "facts_until",
+    "going_on",
     "to_retry",
 ]

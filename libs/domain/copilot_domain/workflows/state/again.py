@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from copilot_domain.workflows.program import Program
-from copilot_domain.workflows.state.facts import Entered, Execute, Fact, Path, RunStarted, StepCompleted
+from copilot_domain.workflows.state.facts import Entered, Execute, Fact, Left, Path, RunStarted, StepCompleted
 from copilot_domain.workflows.state.machine import Machine
 
 
@@ -43,16 +43,27 @@ def to_retry(program: Program, facts: Sequence[Fact], attempts: Mapping[Path, in
 
 
 def facts_until(
-    program: Program, facts: Iterable[Fact], path: Path, attempts: Mapping[Path, int] | None = None
+    program: Program, facts: Iterable[Fact], place: str, attempts: Mapping[Path, int] | None = None
 ) -> list[Fact] | None:
-    """Those after which the step at `path` begins; None if it never does."""
+    """Those after which the step at a path begins, or one of that id for the first time; None if it never does."""
     machine = Machine(program, attempts)
     kept: list[Fact] = []
     for fact in facts:
         kept.append(fact)
-        if any(isinstance(effect, Execute | Entered) and effect.path == path for effect in machine.apply(fact)):
-            return kept
+        for effect in machine.apply(fact):
+            if isinstance(effect, Execute | Entered) and place in {effect.path, effect.step_id}:
+                return kept
     return None
+
+
+def going_on(machine: Machine, facts: Iterable[Fact]) -> dict[Path, bool]:
+    """The `parallel`s and `loop`s that are entered with these facts, and whether they are still going on after them."""
+    found: dict[Path, bool] = {}
+    for fact in facts:
+        for effect in machine.apply(fact):
+            if isinstance(effect, Entered | Left):
+                found[effect.path] = isinstance(effect, Entered)
+    return found
 
 
 def _ends(machine: Machine, fact: Fact) -> bool:

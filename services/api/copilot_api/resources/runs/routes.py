@@ -9,7 +9,7 @@ from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, answer_once
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryText, WantedPage
 from copilot_api.http.sse import EventStream, LastEventId, event_number, event_stream
-from copilot_api.resources.runs.schemas import AnswerReview, StartRun
+from copilot_api.resources.runs.schemas import AnswerReview, ForkRun, StartRun
 from copilot_common.base.errors import InvalidInput
 from copilot_domain.pagination import Page
 from copilot_domain.workflows.runs.types import STATUSES, Review, Run, RunStatus, StepRun
@@ -86,6 +86,20 @@ class RunController(Controller):
     ) -> Response[Run]:
         """From the step that failed; what had completed is kept."""
         return await answer_once(services, request, principal, lambda tx: services.runs.retry(tx, run_id), status=202)
+
+    @post("/{run_id:uuid}/fork", status_code=202, dto=StrictBody[ForkRun], return_dto=None)
+    async def fork(
+        self,
+        request: HttpRequest,
+        run_id: PathId,
+        data: JSONBody[ForkRun],
+        principal: ActingPrincipal,
+        services: AppServices,
+    ) -> Response[Run]:
+        """A new run that begins at a step, with what this one had done until then."""
+        return await answer_once(
+            services, request, principal, lambda tx: services.runs.fork(tx, run_id, data.from_step), status=202
+        )
 
     @post("/{run_id:uuid}/reviews/{review_id:uuid}", status_code=200, dto=StrictBody[AnswerReview], return_dto=None)
     async def answer(

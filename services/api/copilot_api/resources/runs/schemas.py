@@ -21,6 +21,12 @@ class StartRun(RequestBody):
         return NewRun(workflow_id=self.workflow_id, inputs=self.inputs, version=self.version)
 
 
+class ForkRun(RequestBody):
+    """`from_step`: a path as steps and events have it, or the id of a step for the first time that it began."""
+
+    from_step: Annotated[str, Meta(min_length=1, max_length=1_000)]
+
+
 class AnswerReview(RequestBody):
     decision: ReviewDecision
     comment: Comment | None = None
