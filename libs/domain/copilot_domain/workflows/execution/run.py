@@ -3,8 +3,8 @@ fact; until the run ends, or waits for something that is far away and its job is
 
     recorded rows ─▶ Machine ─▶ Execute ─▶ a task (kinds/) ─▶ Done · Failed · Waits ─▶ Journal ─▶ Machine …
 
-Steps that only compute are written down when they are done, while the next ones are computed. Those that call out, or
-wait, are written down before, with all that led to them.
+Steps that only compute are written down when they are done, those of 50 ms together, while the next ones are
+computed. Those that call out, or wait, are written down before, with all that led to them.
 """
 
 import asyncio
@@ -58,6 +58,7 @@ from copilot_domain.workflows.state import (
     StepTimedOut,
 )
 
+_GATHER_SECONDS = 0.05  # that a step which only computed may wait for others, to be stored with them
 _LINGER_SECONDS = 2.0  # for what comes so soon the run is not parked
 _CHILD_LOOK_SECONDS = 60.0  # a child that ended without telling (its worker was lost for good) is found so
 
@@ -225,7 +226,11 @@ class ActiveRun:
     def _write_soon(self) -> None:
         """What follows may be computed meanwhile: whatever calls out writes before it does, and waits for this."""
         if self._writing is None and self._journal.has_news:
-            self._writing = asyncio.create_task(self._journal.write(), name="journal")
+            self._writing = asyncio.create_task(self._write_gathered(), name="journal")
+
+    async def _write_gathered(self) -> None:
+        await asyncio.sleep(_GATHER_SECONDS)
+        await self._journal.write()
 
     def _fact(self, execute: Execute, outcome: Done | Failed, waited: Waiting | None = None) -> Fact:
         """The row that says how it ended is added to the journal."""
