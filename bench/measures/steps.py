@@ -7,8 +7,9 @@ from statistics import mean, median
 from time import monotonic, time
 from uuid import UUID
 
-import httpx
+import msgspec
 
+from bench.load.steady import SteadyPosts
 from bench.peers.dbos_runner import DbosResult, is_installed, run_dbos
 from bench.percentiles import Summary, summarise
 from bench.product import Product
@@ -16,6 +17,7 @@ from bench.queueing.processes import running
 from bench.queueing.producer import Producer, as_superuser, forget_jobs, open_producer
 from bench.queueing.rounds import Rounds
 from bench.rows import Row, at_least, at_most, ratio, spread
+from bench.words import json_text
 from copilot_common.base.ids import new_id
 from copilot_devstack.worker_server import WorkflowEngineServer
 from copilot_domain.workflows.definition import Definition, LoopConfig, Step, TransformConfig
@@ -31,6 +33,7 @@ _DBOS_LIMIT = 4.0
 _RUN_LIMIT_MS = 12.0
 _START_LIMITS_MS = (10.0, 50.0)
 _FLAT_LIMIT = 1.2
+_POSTS_PER_SECOND = 100
 _LOOK_SECONDS = 0.1
 _APART_SECONDS = 0.06
 _END_SECONDS = 120.0
@@ -123,31 +126,22 @@ class _Stage:
 
     async def starts(self, posts: int) -> tuple[list[float], list[float]]:
         """In ms, from the POST to the begin of the run's first step, and to its answer; at 100 a second."""
+        body = json_text({"workflow_id": str(self._chain), "inputs": {"n": 1}}).encode()
         headers = {"X-API-Key": self._product.api_key}
-        url = f"http://127.0.0.1:{self._product.api.port}/api/v1/workflows/runs"
-        body = {"workflow_id": str(self._chain), "inputs": {"n": 1}}
-        sent: dict[str, float] = {}
-        answered: list[float] = []
-
-        async def post(client: httpx.AsyncClient) -> None:
-            began = time()
-            answer = await client.post(url, json=body)
-            sent[answer.raise_for_status().json()["id"]] = began
-            answered.append((time() - began) * 1000)
-
-        async with httpx.AsyncClient(headers=headers, timeout=30, trust_env=False) as client:
-            await asyncio.gather(*(post(client) for _ in range(_AT_ONCE)))  # connections are open
-            sent.clear()
-            answered.clear()
-            tasks, began = [], monotonic()
-            for number in range(posts):
-                await asyncio.sleep(max(0.0, began + number / 100 - monotonic()))
-                tasks.append(asyncio.create_task(post(client)))
-            await asyncio.gather(*tasks)
+        load = SteadyPosts("127.0.0.1", self._product.api.port, "/api/v1/workflows/runs", headers, body)
+        try:
+            await load.send(_AT_ONCE * 2, per_second=_POSTS_PER_SECOND, connections=_AT_ONCE)  # everything is warm
+            answers = await load.send(posts, per_second=_POSTS_PER_SECOND, connections=_AT_ONCE)
+        finally:
+            load.close()
         await self._until_ended()
         query = "SELECT run_id::text, min(extract(epoch FROM started_at)) FROM workflow_steps GROUP BY run_id"
         first = {str(row[0]): float(str(row[1])) for row in as_superuser(self._product, query)}
-        return [(first[run] - moment) * 1000 for run, moment in sent.items()], answered
+        runs = [str(msgspec.json.decode(answer.body)["id"]) for answer in answers]
+        return (
+            [(first[run] - answer.began) * 1000 for run, answer in zip(runs, answers, strict=True)],
+            [(answer.ended - answer.began) * 1000 for answer in answers],
+        )
 
     async def loop(self, iterations: int) -> float:
         """How long a step takes among the last 200 of a loop, as a ratio to the first 200."""

@@ -53,9 +53,10 @@ class Ledger:
     def __init__(self, ring: Callable[[str], None]) -> None:
         self._ring = ring
 
-    async def enqueue(self, tx: Transaction, new: NewJob[Any]) -> UUID | None:
-        """Ask for a job, on behalf of the transaction's principal. None where the same one is pending already."""
-        job_id = new_id()
+    async def enqueue(self, tx: Transaction, new: NewJob[Any], *, job_id: UUID | None = None) -> UUID | None:
+        """Ask for a job, on behalf of the transaction's principal. None where the same one is pending already.
+        `job_id`: where somebody knows it already."""
+        job_id = job_id or new_id()
         trace = current_trace.get()
         params = {
             "tenant_id": tx.principal.tenant_id,

@@ -27,6 +27,19 @@ class Versions:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[UUID, UUID, int], Version] = OrderedDict()
+        self._current: OrderedDict[tuple[UUID, UUID], int] = OrderedDict()
+
+    def current(self, tenant_id: UUID, workflow_id: UUID) -> int | None:
+        """The newest one when this process looked last: whoever goes by it must ask whether it still is."""
+        return self._current.get((tenant_id, workflow_id))
+
+    async def look_up_current(self, tx: Transaction, workflow_id: UUID) -> int:
+        """Raises NotFound."""
+        found = (await WorkflowRepository().get(tx, workflow_id)).current_version
+        self._current[tx.principal.tenant_id, workflow_id] = found
+        if len(self._current) > _KEPT:
+            self._current.popitem(last=False)
+        return found
 
     def known(self, tenant_id: UUID, workflow_id: UUID, version: int) -> Version | None:
         return self._kept.get((tenant_id, workflow_id, version))

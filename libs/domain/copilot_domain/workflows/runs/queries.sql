@@ -1,12 +1,16 @@
 -- name: insert_run
--- A run that waits for its job.
+-- A run that waits for its job; nothing where its version was not asked for by number and is not the current one. With
+-- when it was made, and whether somebody wants to be told.
 INSERT INTO workflow_runs (
     tenant_id, id, workflow_id, version, job_id, user_id, inputs_sealed, parent_run_id, depth, forked_from, facts_to_copy
-) VALUES (
-    %(tenant_id)s, %(id)s, %(workflow_id)s, %(version)s, %(job_id)s, %(user_id)s, %(inputs_sealed)s, %(parent_run_id)s,
-    %(depth)s, %(forked_from)s, %(facts_to_copy)s
 )
-RETURNING created_at
+SELECT
+    %(tenant_id)s::uuid, %(id)s::uuid, w.id, %(version)s::integer, %(job_id)s::uuid, %(user_id)s::uuid,
+    %(inputs_sealed)s::bytea, %(parent_run_id)s::uuid, %(depth)s::smallint, %(forked_from)s::uuid,
+    %(facts_to_copy)s::integer
+FROM workflows w
+WHERE w.tenant_id = %(tenant_id)s AND w.id = %(workflow_id)s AND (%(is_pinned)s OR w.current_version = %(version)s)
+RETURNING created_at, turn.has_listeners(%(tenant_id)s, 'workflow.started') AS has_listeners
 
 -- name: get_run
 -- One run.

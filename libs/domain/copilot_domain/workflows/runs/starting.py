@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from copilot_common.base.errors import InvalidInput
+from copilot_common.base.errors import Conflict, InvalidInput
 from copilot_common.base.ids import new_id
 from copilot_common.encryption import Purpose
 from copilot_common.platform.json_schema import JsonSchema
@@ -12,13 +12,13 @@ from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Transaction
 from copilot_domain.webhooks import EventData, publish
 from copilot_domain.workflows.definition import Json
-from copilot_domain.workflows.repository import WorkflowRepository
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN, AdvanceRun
 from copilot_domain.workflows.runs.repository import encode_value, sql
 from copilot_domain.workflows.runs.types import NewRun, Run
-from copilot_domain.workflows.versions import Versions
+from copilot_domain.workflows.versions import Version, Versions
 
 MAX_INPUT_BYTES = 1024 * 1024
+_TRIES = 3  # with a version that was current a moment ago
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,19 @@ class Parent:
 
     run_id: UUID
     depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeRow:
+    created_at: datetime
+    has_listeners: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    version: Version
+    number: int
+    row: _MadeRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +61,25 @@ async def start_run(
     fork: Fork | None = None,
 ) -> Run:
     """Raises NotFound for the workflow or its version, InvalidInput for inputs that its schema does not allow."""
-    current = (await WorkflowRepository().get(tx, new.workflow_id)).current_version
-    version = current if new.version is None else new.version
-    pinned = await versions.get(tx, new.workflow_id, version)
-    inputs = checked_inputs(pinned.inputs, new.inputs)
-    run_id = run_id or new_id()
-    job_id = await ledger.enqueue(
-        tx, NewJob(type=ADVANCE_RUN, payload=AdvanceRun(run_id), priority=pinned.definition.priority)
-    )
-    params = {
-        "tenant_id": tx.principal.tenant_id,
+    run_id, job_id = run_id or new_id(), new_id()
+    columns: dict[str, object] = {
         "id": run_id,
-        "workflow_id": new.workflow_id,
-        "version": version,
         "job_id": job_id,
         "user_id": tx.principal.acting_user,
-        "inputs_sealed": (await tx.cipher()).seal(Purpose.RUN_INPUTS, run_id, inputs),
         "parent_run_id": parent.run_id if parent else None,
         "depth": parent.depth + 1 if parent else 0,
         "forked_from": fork.run_id if fork else None,
         "facts_to_copy": (fork.facts or None) if fork else None,
     }
-    created_at = await tx.fetch_value(sql["insert_run"], params)
-    if not isinstance(created_at, datetime):
-        raise TypeError("insert_run returns a moment")
-    await publish(tx, ledger, "workflow.started", run_news(new.workflow_id, run_id, version))
+    made = await _insert(tx, versions, new, run_id, columns)
+    job = NewJob(type=ADVANCE_RUN, payload=AdvanceRun(run_id), priority=made.version.definition.priority)
+    await ledger.enqueue(tx, job, job_id=job_id)
+    if made.row.has_listeners:
+        await publish(tx, ledger, "workflow.started", run_news(new.workflow_id, run_id, made.number))
     return Run(
         id=run_id,
         workflow_id=new.workflow_id,
-        version=version,
+        version=made.number,
         status="pending",
         current_step=None,
         inputs=new.inputs,
@@ -84,8 +87,42 @@ async def start_run(
         error=None,
         started_at=None,
         completed_at=None,
-        created_at=created_at,
+        created_at=made.row.created_at,
     )
+
+
+async def _insert(tx: Transaction, versions: Versions, new: NewRun, run_id: UUID, columns: dict[str, object]) -> _Made:
+    """Of the version that is current in this very statement: first with the one that was when it was last looked up."""
+    known = new.version or versions.current(tx.principal.tenant_id, new.workflow_id)
+    if known is not None:
+        try:
+            if (made := await _insert_of(tx, versions, new, known, run_id, columns)) is not None:
+                return made
+        except InvalidInput:  # the current one may allow it
+            if new.version is not None:
+                raise
+    for _ in range(_TRIES):
+        current = await versions.look_up_current(tx, new.workflow_id)
+        if (made := await _insert_of(tx, versions, new, current, run_id, columns)) is not None:
+            return made
+    raise Conflict("The workflow has changed meanwhile; try again.")
+
+
+async def _insert_of(
+    tx: Transaction, versions: Versions, new: NewRun, number: int, run_id: UUID, columns: dict[str, object]
+) -> _Made | None:
+    """None where that is not the current version, and was not asked for by its number."""
+    version = await versions.get(tx, new.workflow_id, number)
+    inputs = checked_inputs(version.inputs, new.inputs)
+    params = columns | {
+        "tenant_id": tx.principal.tenant_id,
+        "workflow_id": new.workflow_id,
+        "version": number,
+        "is_pinned": new.version is not None,
+        "inputs_sealed": (await tx.cipher()).seal(Purpose.RUN_INPUTS, run_id, inputs),
+    }
+    row = await tx.fetch_one(_MadeRow, sql["insert_run"], params)
+    return None if row is None else _Made(version, number, row)
 
 
 def run_news(workflow_id: UUID, run_id: UUID, version: int) -> EventData:
