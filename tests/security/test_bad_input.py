@@ -35,6 +35,7 @@ BODIES = [
     ("PATCH", f"/context/{NOWHERE}"),
     ("POST", "/webhooks"),
     ("PATCH", f"/webhooks/{NOWHERE}"),
+    ("POST", "/mcp-servers"),
     ("POST", "/workflows"),
     ("POST", "/workflows/validate"),
     ("PUT", f"/workflows/{NOWHERE}"),
@@ -200,6 +201,7 @@ LISTS = [
     "/context",
     "/workflows",
     "/workflows/runs",
+    "/mcp-servers",
 ]
 
 

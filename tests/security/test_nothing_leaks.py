@@ -23,7 +23,7 @@ PHRASES = {
         "bad field", "message metadata", "password typed wrong", "name typed as password", "idempotent title",
         "item name", "item content", "item content changed", "bad item", "workflow name", "workflow text",
         "workflow metadata", "bad workflow", "run input", "bad run input", "schedule input", "trigger name",
-        "trigger input", "bad trigger input", "call id",
+        "trigger input", "bad trigger input", "call id", "server path", "server header", "bad server",
     )
 }  # fmt: skip
 
@@ -64,6 +64,11 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
     for body in (f'{{"i": "{say["trigger input"]}"}}', f'["{say["bad trigger input"]}"]'):
         await call_trigger(client, trigger["url"], trigger["secret"], body, call_id=say["call id"])
     await call_trigger(client, trigger["url"], "whsec_AAAA", body, call_id=say["call id"])
+    server = {"url": f"https://mcp.example.com/{say['server path']}", "headers": {"Authorization": say["server header"]}}
+    await client.call("POST", "/mcp-servers", server | {"name": "files"}, idempotency_key="registered")
+    await client.call("POST", "/mcp-servers", server | {"name": say["bad server"].upper()})
+    await client.call("POST", "/mcp-servers", server | {"name": "x", "headers": {say["bad server"] + " ": "x"}})
+    await client.call("GET", "/mcp-servers")
     bad_step = step | {"type": "transform", "config": {"set": {"x": f"{say['bad workflow']} +"}}}
     await client.call("POST", "/workflows", workflow | {"steps": [bad_step]})
     for name, password in (

@@ -35,6 +35,7 @@ BODIES: dict[tuple[str, str], object] = {
     ("PATCH", f"{V1}/tenants/current/members/{{user_id}}"): {"role": "viewer"},
     ("POST", f"{V1}/tenants/current/invites"): {"email": "x@y.example", "role": "member"},
     ("POST", f"{V1}/webhooks"): {"url": "https://hooks.example.com/", "events": ["message.created"]},
+    ("POST", f"{V1}/mcp-servers"): {"name": "taken-over", "url": "https://mcp.example.com/"},
     ("PATCH", f"{V1}/webhooks/{{webhook_id}}"): {"url": "https://taken-over.example.com/"},
     ("POST", f"{V1}/conversations"): {"title": "x"},
     ("PATCH", f"{V1}/conversations/{{conversation_id}}"): {"title": "Taken over"},
@@ -66,6 +67,7 @@ WITHOUT_BODY = {
 MADE = {
     "conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "webhook_id", "delivery_id",
     "item_id", "job_id", "workflow_id", "run_id", "review_id", "schedule_id", "trigger_id",
+    "server_id",
 }  # fmt: skip
 MARK = "the-phrase-of-acme-that-nobody-else-may-read"
 
@@ -105,7 +107,11 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
             "POST", f"/workflows/{workflow_id}/schedules", {"cron": "0 12 * * *", "inputs": {"m": MARK}}
         )
         trigger = await acme.call("POST", f"/workflows/{workflow_id}/triggers", {"name": MARK})
+        server = await acme.call(
+            "POST", "/mcp-servers", {"name": MARK, "url": f"https://{MARK}.example.com/", "headers": {"X-Key": MARK}}
+        )
         ids = {
+            "server_id": server.json()["id"],
             "schedule_id": schedule.json()["id"],
             "trigger_id": trigger.json()["id"],
             "run_id": run.json()["id"],
@@ -125,6 +131,7 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
         platform_key = (await create_platform_key(shared_api.site.database.owner_url, "tests"))[1]
         yield Stage(shared_api, anonymous, ids, platform_key)
         assert (await acme.call("DELETE", f"/webhooks/{ids['webhook_id']}")).status_code == 204  # a tenant has few
+        assert (await acme.call("DELETE", f"/mcp-servers/{ids['server_id']}")).status_code == 204
 
 
 def make_delivery(api: SharedApi, webhook_id: str) -> str:
@@ -219,6 +226,7 @@ async def test_another_tenants_credentials_find_none_of_its_things(stage: Stage)
         for kept_starts in ("schedules", "triggers"):
             listed = (await acme.get(f"/workflows/{stage.ids['workflow_id']}/{kept_starts}"))["items"]
             assert [each["id"] for each in listed] == [stage.ids[f"{kept_starts[:-1]}_id"]]
+        assert [each["name"] for each in (await acme.get("/mcp-servers"))["items"]] == [MARK]
         members = await acme.get("/tenants/current/members")
         assert next(one for one in members["items"] if one["user_id"] == stage.ids["user_id"])["role"] == "owner"
 

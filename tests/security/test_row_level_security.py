@@ -166,6 +166,8 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, %(id)s, %(user)s, '', '');
     INSERT INTO workflow_trigger_calls (tenant_id, trigger_id, call_hash, run_id, expires_at)
         VALUES (%(tenant)s, %(id)s, '', %(id)s, now());
+    INSERT INTO mcp_servers (tenant_id, id, user_id, name, url_sealed)
+        VALUES (%(tenant)s, %(id)s, %(user)s, 'files', '');
 """
 
 
@@ -259,6 +261,7 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     forbidden += ["UPDATE workflow_schedules SET user_id = id", "UPDATE workflow_schedules SET inputs_sealed = ''"]
     forbidden += ["UPDATE workflow_triggers SET user_id = id", "UPDATE workflow_triggers SET secret_sealed = ''"]
     forbidden += ["DELETE FROM workflow_trigger_calls", "UPDATE workflow_trigger_calls SET expires_at = now()"]
+    forbidden += ["UPDATE mcp_servers SET name = 'x'", "UPDATE mcp_servers SET url_sealed = ''"]
     forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]
     forbidden += [f"SET ROLE {role}" for role in ("copilot_owner", "copilot_dispatch", "copilot_backup", "copilot")]

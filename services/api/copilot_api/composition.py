@@ -47,6 +47,7 @@ from copilot_domain.conversations import ConversationRepository, ConversationSer
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
 from copilot_domain.webhooks import WebhookService
+from copilot_domain.workflows.mcp_servers.service import McpServerService
 from copilot_domain.workflows.runs.following import RunFollower
 from copilot_domain.workflows.runs.nudging import NudgeListener
 from copilot_domain.workflows.runs.service import RunService
@@ -62,6 +63,7 @@ _MAX_BODY_BYTES = 10_000_000
 def build_services(settings: Settings) -> Services:
     """Connects nothing yet. Raises SettingsError."""
     process_id = ProcessId(new_id())
+    rules = EgressRules(settings.egress_exemptions)
     registry = new_registry()
     metrics = HttpMetrics(registry)
     database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=SERVICE)
@@ -114,12 +116,13 @@ def build_services(settings: Settings) -> Services:
             search=searches,
         ),
         context=ContextService(ContextRepository(), blobs, ledger),
-        webhooks=WebhookService(ledger, EgressRules(settings.egress_exemptions)),
+        webhooks=WebhookService(ledger, rules),
         expressions=expressions,
         workflows=WorkflowService(Evaluator(expressions)),
         runs=RunService(tenants_db, blobs, ledger, versions),
         schedules=ScheduleService(versions),
         triggers=TriggerService(tenants_db, ledger, versions),
+        mcp_servers=McpServerService(rules),
         nudges=nudges,
         run_events=RunFollower(tenants_db, blobs, nudges),
     )

@@ -25,6 +25,7 @@ from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
 from copilot_domain.webhooks import WebhookService
+from copilot_domain.workflows.mcp_servers.service import McpServerService
 from copilot_domain.workflows.runs.following import RunFollower
 from copilot_domain.workflows.runs.nudging import NudgeListener
 from copilot_domain.workflows.runs.service import RunService
@@ -63,6 +64,7 @@ class Services:
     runs: RunService
     schedules: ScheduleService
     triggers: TriggerService
+    mcp_servers: McpServerService
     nudges: NudgeListener
     run_events: RunFollower
     loops: list[asyncio.Task[None]] = field(default_factory=list)

@@ -183,7 +183,15 @@ def test_fields_of_a_step_have_bounds(fields: dict[str, object], path: str) -> N
         ("llm", {"promt": "x"}, "promt"),
         ("tool", {"tool": None}, "tool"),
         ("tool", {"tool": "shell"}, "tool"),
-        ("tool", {"tool": "mcp:files/read"}, "tool"),
+        ("tool", {"tool": "mcp:files"}, "tool"),
+        ("tool", {"tool": "mcp:files/"}, "tool"),
+        ("tool", {"tool": "mcp:/read"}, "tool"),
+        ("tool", {"tool": "mcp:Files/read"}, "tool"),
+        ("tool", {"tool": "mcp:-files/read"}, "tool"),
+        ("tool", {"tool": "mcp:files/read\n"}, "tool"),
+        ("tool", {"tool": "mcp:files/re ad"}, "tool"),
+        ("tool", {"tool": "mcp:" + "x" * 64 + "/read"}, "tool"),
+        ("tool", {"tool": "mcp:files/" + "x" * 129}, "tool"),
         ("tool", {"arguments": []}, "arguments"),
         ("tool", {"arguments": {}}, "arguments.query"),
         ("tool", {"tool": "http.request", "arguments": {"url": "https://x.example/"}}, "arguments.method"),
@@ -242,6 +250,8 @@ def test_a_configs_wrong_field_is_named(type: str, fields: dict[str, object], pa
         ("llm", {"prompt": None, "messages": "inputs.m", "temperature": 0, "max_tokens": 1, "tools": []}),
         ("llm", {"context": {"query": "{{ inputs.q }}", "limit": 3}, "output_schema": {"type": "object"}}),
         ("tool", {"tool": "http.request", "arguments": {"method": "=inputs.m", "url": "{{ inputs.u }}"}}),
+        ("tool", {"tool": "mcp:files/read", "arguments": {"path": "=inputs.p"}}),
+        ("tool", {"tool": "mcp:0_a-b/dir/read.v2:all"}),
         ("loop", {"times": 0}),
         ("loop", {"times": None, "while": "index < 3", "concurrency": 1}),
         ("wait", {"seconds": "=inputs.s"}),
@@ -255,8 +265,7 @@ def test_what_may_be_given_is_taken(type: str, fields: dict[str, object]) -> Non
     assert of_config(type, **fields) == {}
 
 
-def test_mcp_tools_and_agents_tools_say_that_they_are_to_come() -> None:
-    assert "MCP servers are not available yet" in of_config("tool", tool="mcp:a/b")["tool"]
+def test_agents_tools_say_that_they_are_to_come() -> None:
     assert of_config("llm", tools=["x"])["tools"] == "are not available until the agent loop exists"
 
 

@@ -77,6 +77,8 @@ class Purpose(StrEnum):
     SCHEDULE_INPUTS = "schedule.inputs"
     TRIGGER_NAME = "trigger.name"
     TRIGGER_SECRET = "trigger.secret"  # noqa: S105 — a purpose, not a secret
+    MCP_URL = "mcp.url"
+    MCP_HEADERS = "mcp.headers"
 
 
 class HashPurpose(StrEnum):

@@ -9,6 +9,7 @@ from copilot_api.resources.conversations.messages import MessageController
 from copilot_api.resources.conversations.routes import ConversationController
 from copilot_api.resources.health.routes import health_router
 from copilot_api.resources.jobs.routes import JobController
+from copilot_api.resources.mcp_servers.routes import McpServerController
 from copilot_api.resources.models.routes import models_router
 from copilot_api.resources.runs.routes import RunController
 from copilot_api.resources.schedules.routes import ScheduleController
@@ -35,4 +36,5 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     ScheduleController,
     TriggerController,
     call_trigger,
+    McpServerController,
 ]

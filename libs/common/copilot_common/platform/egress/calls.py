@@ -34,8 +34,16 @@ def prepare_call(method: str, to: Destination, headers: Mapping[str, str], conte
     if method not in _METHODS:
         raise EgressRefused("method", f"The method must be one of {', '.join(sorted(_METHODS))}.")
     for name, value in headers.items():
-        _check_header(name, value)
+        check_header(name, value)
     return Call(method, to, dict(headers), content)
+
+
+def check_header(name: str, value: str) -> None:
+    """Raises EgressRefused; its message serves as the sentence about a field."""
+    if _HEADER_NAME.fullmatch(name) is None or any(not char.isprintable() and char != "\t" for char in value):
+        raise EgressRefused("header", "A header's name or value has characters that it may not have.")
+    if name.lower() in _OURS or name.lower().startswith("proxy-"):
+        raise EgressRefused("header", f"The header {name} may not be set.")
 
 
 def redirect_call(call: Call, status: int, location: str | None, rules: EgressRules) -> Call | None:
@@ -60,10 +68,3 @@ def _join(base: yarl.URL, location: str) -> str:
         return str(base.join(yarl.URL(location)))
     except ValueError:
         raise EgressFailed("protocol", "The server redirects to a malformed URL.") from None
-
-
-def _check_header(name: str, value: str) -> None:
-    if _HEADER_NAME.fullmatch(name) is None or any(not char.isprintable() and char != "\t" for char in value):
-        raise EgressRefused("header", "A header's name or value has characters that it may not have.")
-    if name.lower() in _OURS or name.lower().startswith("proxy-"):
-        raise EgressRefused("header", f"The header {name} may not be set.")

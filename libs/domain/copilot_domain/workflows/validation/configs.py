@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from copilot_common.expressions.source import read
+from copilot_domain.workflows.mcp_servers.names import PREFIX, TOOL_RULE, parse_tool
 from copilot_domain.workflows.validation.faults import Faults, inside
 from copilot_domain.workflows.validation.fields import (
     Check,
@@ -27,7 +28,6 @@ MAX_BRANCHES: Final = 50
 MAX_LISTED: Final = 200  # steps of one branch or body, ways of one condition: as many as there can be steps
 MAX_WAIT_MS: Final = 2_592_000_000  # 30 days
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_MCP = re.compile(r"mcp:[^/]+/.+", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 _More = Callable[[dict[str, object], str, Faults], None]
@@ -114,17 +114,19 @@ def _required_text(arguments: dict[str, object], name: str, path: str, faults: F
 
 
 TOOLS: Mapping[str, _More] = {"http.request": _http_request, "context.search": _context_search}
-"""By name, what can be said of a tool's arguments before it runs."""
+"""By name, what can be said of a tool's arguments before it runs. Of an MCP server's tools nothing can be said: the
+server may be registered later, and changes its tools when it likes."""
 
 
 def _tool(config: dict[str, object], path: str, faults: Faults) -> None:
     name, arguments = config.get("tool"), config.get("arguments", {})
     if not isinstance(name, str):
         return
-    if _MCP.fullmatch(name):
-        faults.add(field_path(path, "tool"), "cannot be used: MCP servers are not available yet")
+    if name.startswith(PREFIX):
+        if parse_tool(name) is None:
+            faults.add(field_path(path, "tool"), TOOL_RULE)
     elif name not in TOOLS:
-        faults.add(field_path(path, "tool"), f"must be one of {', '.join(TOOLS)}")
+        faults.add(field_path(path, "tool"), f"must be one of {', '.join(TOOLS)}, mcp:<server>/<tool>")
     elif isinstance(arguments, dict):
         TOOLS[name](arguments, field_path(path, "arguments"), faults)
 
