@@ -64,7 +64,10 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
     for body in (f'{{"i": "{say["trigger input"]}"}}', f'["{say["bad trigger input"]}"]'):
         await call_trigger(client, trigger["url"], trigger["secret"], body, call_id=say["call id"])
     await call_trigger(client, trigger["url"], "whsec_AAAA", body, call_id=say["call id"])
-    server = {"url": f"https://mcp.example.com/{say['server path']}", "headers": {"Authorization": say["server header"]}}
+    server = {
+        "url": f"https://mcp.example.com/{say['server path']}",
+        "headers": {"Authorization": say["server header"]},
+    }
     await client.call("POST", "/mcp-servers", server | {"name": "files"}, idempotency_key="registered")
     await client.call("POST", "/mcp-servers", server | {"name": say["bad server"].upper()})
     await client.call("POST", "/mcp-servers", server | {"name": "x", "headers": {say["bad server"] + " ": "x"}})

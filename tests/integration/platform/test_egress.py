@@ -377,6 +377,70 @@ async def test_a_method_of_no_web_server_is_refused() -> None:
         assert await refusal(client.request("CONNECT", f"http://{OUTSIDE}/")) == "method"
 
 
+async def test_a_stream_is_read_as_it_comes() -> None:
+    heard = asyncio.Event()
+
+    async def speak(_: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        await writer.drain()
+        await heard.wait()
+        writer.write(b"4\r\nlast\r\n0\r\n\r\n")
+
+    async with (
+        receiver(speak) as server,
+        egress() as client,
+        client.stream("POST", f"http://{OUTSIDE}:{server.port}/", content=b"x") as answered,
+    ):
+        assert (answered.status, await anext(answered.pieces)) == (200, b"first")
+        heard.set()
+        assert [piece async for piece in answered.pieces] == [b"last"]
+    assert (server.requests[0].method, server.requests[0].body) == ("POST", b"x")
+
+
+async def test_a_stream_is_bounded_in_size_and_in_time() -> None:
+    async with receiver(flood, hang) as server, egress() as client:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        async with client.stream("GET", url, max_bytes=100_000) as answer:
+            with pytest.raises(EgressFailed) as failed:
+                _ = [piece async for piece in answer.pieces]
+        assert failed.value.failure == "too_large"
+        async with client.stream("GET", url, timeout_seconds=0.2) as answer:
+            with pytest.raises(EgressFailed) as failed:
+                _ = [piece async for piece in answer.pieces]
+        assert failed.value.failure == "timeout"
+
+
+async def test_a_stream_goes_no_further_than_a_request() -> None:
+    async with (
+        receiver(redirect("/next")) as outside,
+        receiver(answer(), host=INSIDE) as inside,
+        egress(inside, lookup=dns([INSIDE])) as client,
+    ):
+        for host in (NAME, INSIDE):
+            opened = client.stream("GET", f"http://{host}:{inside.port}/")
+            with pytest.raises(EgressRefused) as refused:
+                await opened.__aenter__()
+            assert refused.value.rule == "address"
+        async with client.stream("GET", f"http://{OUTSIDE}:{outside.port}/") as answered:
+            assert answered.status == 302
+    assert (inside.connections, len(outside.requests)) == (0, 1)
+
+
+async def test_a_stream_that_is_left_gives_its_connection_back() -> None:
+    async with receiver(flood) as server, egress(max_connections=1) as client:
+        url = f"http://{OUTSIDE}:{server.port}/"
+
+        async def leave() -> None:
+            async with client.stream("GET", url, timeout_seconds=2) as answered:
+                await anext(answered.pieces)
+                raise ValueError("of the block")
+
+        for _ in range(2):
+            with pytest.raises(ValueError, match="of the block"):
+                await leave()
+    assert server.connections == 2
+
+
 def certificate(folder: Path, name: str) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

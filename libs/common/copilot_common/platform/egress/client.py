@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,15 @@ class EgressResponse:
     headers: Mapping[str, str]
     content: bytes
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class EgressStream:
+    """`pieces`: the decompressed body. Reading it raises EgressFailed for what is too large, too late or breaks off."""
+
+    status: int
+    headers: Mapping[str, str]
+    pieces: AsyncIterator[bytes]
 
 
 class Egress:
@@ -69,11 +79,30 @@ class Egress:
         not read at all, so that neither its size nor its end decides.
         """
         call = prepare_call(method, self.rules.admit(url), headers or {}, content)
-        try:
-            async with asyncio.timeout(timeout_seconds), self._slots:
-                return await self._follow(call, max_bytes, redirects)
-        except TimeoutError:
-            raise EgressFailed("timeout", f"No complete answer within {timeout_seconds:g} s.") from None
+        async with _Deadline(timeout_seconds).watch(), self._slots:
+            return await self._follow(call, max_bytes, redirects)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        max_bytes: int = _DEFAULT_MAX_BYTES,
+        timeout_seconds: float = 30.0,
+    ) -> AsyncIterator[EgressStream]:
+        """As `request`, but the body is read as it comes, and no redirect is followed. What the block itself raises
+        comes out as it is; what is left of the body when it ends is not read."""
+        call = prepare_call(method, self.rules.admit(url), headers or {}, content)
+        deadline = _Deadline(timeout_seconds)
+        async with AsyncExitStack() as stack:
+            async with deadline.watch():
+                await stack.enter_async_context(self._slots)
+                answer = await stack.enter_async_context(self._answer(call))
+            pieces = await stack.enter_async_context(aclosing(_read_until(deadline, _pieces(answer, max_bytes))))
+            yield EgressStream(answer.status, answer.headers, pieces)
 
     async def aclose(self) -> None:
         if isinstance(self._lookup, SystemLookup):
@@ -90,17 +119,22 @@ class Egress:
         return response
 
     async def _exchange(self, call: Call, max_bytes: int) -> EgressResponse:
-        url = call.to.url
-        try:
-            async with (
-                self._open_session(call) as session,
-                session.request(
-                    call.method, url, headers=call.headers, data=call.content or None, allow_redirects=False
-                ) as answer,
-            ):
-                return EgressResponse(answer.status, answer.headers, await _read(answer, max_bytes), str(url))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise classify_failure(error) from None
+        async with self._answer(call) as answer:
+            content = b"".join([piece async for piece in _pieces(answer, max_bytes)]) if max_bytes else b""
+            return EgressResponse(answer.status, answer.headers, content, str(call.to.url))
+
+    @asynccontextmanager
+    async def _answer(self, call: Call) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Its status and headers are there."""
+        async with self._open_session(call) as session:
+            try:
+                answer = await session.request(
+                    call.method, call.to.url, headers=call.headers, data=call.content or None, allow_redirects=False
+                )
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise classify_failure(error) from None
+            async with answer:
+                yield answer
 
     def _open_session(self, call: Call) -> aiohttp.ClientSession:
         """A session for one exchange: with it go its connection, its resolver and what it knows of names."""
@@ -129,12 +163,39 @@ async def _send_once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
         raise classify_failure(error) from None
 
 
-async def _read(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    content = bytearray()
-    if not max_bytes:
-        return b""
-    async for piece in answer.content.iter_any():
-        content += piece
-        if len(content) > max_bytes:
-            raise EgressFailed("too_large", f"The answer has more than {max_bytes} bytes.")
-    return bytes(content)
+async def _pieces(answer: aiohttp.ClientResponse, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    size = 0
+    try:
+        async for piece in answer.content.iter_any():
+            size += len(piece)
+            if size > max_bytes:
+                raise EgressFailed("too_large", f"The answer has more than {max_bytes} bytes.")
+            yield piece
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise classify_failure(error) from None
+
+
+class _Deadline:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at = asyncio.get_running_loop().time() + seconds
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[None]:
+        """Raises EgressFailed where the block is not done in time."""
+        try:
+            async with asyncio.timeout_at(self._at):
+                yield
+        except TimeoutError:
+            raise EgressFailed("timeout", f"No complete answer within {self._seconds:g} s.") from None
+
+
+async def _read_until(deadline: _Deadline, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Only the reading is watched: whoever reads may do so in one task and be elsewhere when the time is up."""
+    async with aclosing(pieces):
+        while True:
+            async with deadline.watch():
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            yield piece
