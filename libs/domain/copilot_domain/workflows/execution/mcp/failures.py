@@ -1,0 +1,17 @@
+"""What a server may answer instead of a result. What egress refuses or fails to do has its own errors."""
+
+
+class ServerRefused(Exception):
+    """An HTTP status that is no success, in answer to a message of ours."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class ServerReported(Exception):
+    """A JSON-RPC error. Its text is the server's, so it is not kept."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
