@@ -238,6 +238,16 @@ async def test_nothing_is_called_where_the_server_cannot_even_begin(bad: Answer)
     assert (len(made.requests), session.has_called) == (1, False)
 
 
+@pytest.mark.parametrize("charset", ["utf-16", "cp037"])
+async def test_a_servers_charset_is_not_used(charset: str) -> None:
+    """Under it quotation marks and brackets could be other bytes than those that are counted."""
+    foreign = f"data: {json.dumps(TEXT)}\n\n".encode(charset)
+    stream = answer(foreign, headers=(f"Content-Type: text/event-stream; charset={charset}",))
+    async with server(WELCOME, ACCEPTED, stream) as made:
+        with pytest.raises(EgressFailed):
+            await call(url_of(made), seconds=5)
+
+
 async def test_a_version_that_nobody_knows_is_no_mcp() -> None:
     welcome = result({"protocolVersion": "9", "capabilities": {}, "serverInfo": {"name": "x", "version": "1"}}, 0)
     async with server(says(welcome)) as made:

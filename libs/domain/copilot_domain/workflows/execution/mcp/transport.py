@@ -20,7 +20,6 @@ PLACEHOLDER: Final = "http://server.invalid/mcp"
 CLOSING_SECONDS: Final = 1.0  # a cancelled step must have ended within two
 
 _TO_SERVER: Final = ("accept", "content-type", "mcp-session-id", "mcp-protocol-version")
-_TO_LIBRARY: Final = ("content-type", "mcp-session-id")
 
 Failure = EgressRefused | EgressFailed | ServerRefused
 
@@ -73,8 +72,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         async with AsyncExitStack() as stack:
             answer = await self._open(stack, request, message, content)
             _check_status(answer.status, message)
-            headers = {name: answer.headers[name] for name in _TO_LIBRARY if name in answer.headers}
-            is_stream = headers.get("content-type", "").lower().startswith("text/event-stream")
+            headers = _heard_headers(answer)
+            is_stream = headers["content-type"] == "text/event-stream"
             return httpx.Response(
                 answer.status, headers=headers, stream=_Body(self, stack.pop_all(), answer, is_stream)
             )
@@ -132,6 +131,13 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stack.aclose()
+
+
+def _heard_headers(answer: EgressStream) -> dict[str, str]:
+    """Without a charset: under one of its choice a server's quotation marks would be none to who counts them."""
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    session_id = answer.headers.get("mcp-session-id")
+    return {"content-type": media_type} | ({"mcp-session-id": session_id} if session_id else {})
 
 
 def _check_status(status: int, message: _Message) -> None:
