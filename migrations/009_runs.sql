@@ -151,13 +151,15 @@ CREATE SCHEMA run;
 GRANT USAGE ON SCHEMA run TO copilot_app;
 
 -- A run that is about to be led, under the lock of its job; no row where the job is not this fence's. From here on what
--- an earlier claim would write for it is refused, and what it has written is seen. Functions of this
--- schema run as whoever calls them, as those of 002, and set the tenant in the same round trip.
+-- an earlier claim would write for it is refused, and what it has written is seen. Nobody waits for the disk: should
+-- PostgreSQL crash before it is there, so is nothing that was written after it. Functions of this schema run as whoever
+-- calls them, as those of 002, and set the tenant in the same round trip.
 CREATE FUNCTION run.open(p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid)
 RETURNS SETOF public.workflow_runs
 LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true),
+        set_config('synchronous_commit', 'off', true);
     PERFORM FROM public.jobs j
     WHERE j.tenant_id = p_tenant AND j.id = p_job AND j.fence = p_fence AND j.status = 'running'
     FOR NO KEY UPDATE;

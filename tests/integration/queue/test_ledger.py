@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from copilot_common.base.errors import Conflict, NotFound
+from copilot_common.base.ids import new_id
 from copilot_common.queue import Claim, ClaimedJob, Job, JobLost, NewJob, complete, hold, note_progress, park
 from integration.queue.ground import NOTHING, URGENT, Ground, Nothing, job_of, past_postgres_start
 from support.clients import eventually
@@ -23,6 +24,15 @@ async def test_a_job_is_there_when_its_transaction_is_committed_and_rung_then(gr
         assert await ground.process().claim() == []
     assert ground.rung == ["workflow"]
     assert len(await ground.process().claim()) == 1
+
+
+async def test_a_job_that_is_asked_for_last_is_there_with_the_commit(ground: Ground) -> None:
+    job_id = new_id()
+    async with ground.db.transaction(ground.acme) as tx:
+        await ground.ledger.enqueue_last(tx, NewJob(type=NOTHING, payload=Nothing()), job_id)
+        assert ground.rung == []
+    assert ground.rung == ["workflow"]
+    assert [job.id for job in await ground.process().claim()] == [job_id]
 
 
 async def test_a_rolled_back_transaction_leaves_no_job_and_no_ring(ground: Ground) -> None:

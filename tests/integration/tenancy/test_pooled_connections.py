@@ -137,6 +137,51 @@ async def test_after_the_server_ended_the_session(db: TenantDatabase, site: Site
     assert await acme_sees(db, site) == 1
 
 
+async def test_what_is_to_be_last_is_committed_with_the_rest(db: TenantDatabase, site: Site) -> None:
+    async with db.transaction(principal(site.acme)) as tx:
+        await tx.execute_last("UPDATE conversations SET message_count = 3", {})
+        await tx.execute_last("UPDATE conversations SET message_count = message_count + 1", {})
+        assert await tx.fetch_value("SELECT message_count FROM conversations") == 0
+    await assert_clean(db)
+    async with db.transaction(principal(site.acme)) as tx:
+        assert await tx.fetch_value("SELECT message_count FROM conversations") == 4
+
+
+async def test_after_the_last_statement_failed_nothing_is_committed(db: TenantDatabase, site: Site) -> None:
+    async def fail() -> None:
+        async with db.transaction(principal(site.acme)) as tx:
+            tx.after_commit(lambda: pytest.fail("it is not committed"))
+            await tx.execute("DELETE FROM conversations")
+            await tx.execute_last("SELECT 1/0", {})
+            await tx.execute_last("SELECT 1", {})
+
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await fail()
+    await assert_clean(db)
+    assert await acme_sees(db, site) == 1
+
+
+async def test_after_the_server_ended_the_session_before_what_is_to_be_last(db: TenantDatabase, site: Site) -> None:
+    async def lose() -> None:
+        async with db.transaction(principal(site.acme)) as tx:
+            await tx.execute_last("DELETE FROM conversations", {})
+            pid = await tx.fetch_value("SELECT pg_backend_pid()")
+            await asyncio.to_thread(site.rows, "SELECT pg_terminate_backend(%s)", pid)
+
+    with pytest.raises(Unavailable):
+        await lose()
+    await assert_clean(db)
+    assert await acme_sees(db, site) == 1
+
+
+async def test_whoever_shares_a_connection_runs_its_last_statements_at_once(db: TenantDatabase, site: Site) -> None:
+    """The COMMIT is not its own."""
+    async with db.transaction(principal(site.acme)) as tx:
+        other = Transaction(tx.connection, tx.principal, tx.keyring)
+        await other.execute_last("UPDATE conversations SET message_count = 3", {})
+        assert await tx.fetch_value("SELECT message_count FROM conversations") == 3
+
+
 async def test_another_tenant_on_the_same_connection_sees_only_its_own(db: TenantDatabase, site: Site) -> None:
     async def see(who: Credentials) -> tuple[object, object]:
         async with db.transaction(principal(who)) as tx:

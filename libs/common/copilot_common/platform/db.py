@@ -133,8 +133,12 @@ async def _bound_statements(connection: Connection) -> None:
 
 
 async def _commit(connection: Connection) -> None:
-    """PostgreSQL answers COMMIT of a failed transaction with a silent rollback; somebody must have hidden the error."""
-    if connection.info.transaction_status == TransactionStatus.INERROR:
+    """PostgreSQL answers COMMIT of a failed transaction with a silent rollback; somebody must have hidden the error.
+    Where the caller has sent one along with its last statements, nothing is left to commit."""
+    status = connection.info.transaction_status
+    if status == TransactionStatus.IDLE:
+        return
+    if status == TransactionStatus.INERROR:
         raise RuntimeError("a failed transaction cannot be committed")
     await connection.execute("COMMIT")
 

@@ -38,7 +38,7 @@ _ANSWER_SECONDS = 2  # a connection that is silent for longer, beyond what it wa
 _AGAIN_SECONDS = 1.0
 _CONCURRENT = 64  # doorbells and requests at once; both are short
 _MAX_WAKES = 16
-_RING = b"ring"  # a wake-up for a doorbell; one for a request is empty
+_RING, _LOOK = b"ring", b""  # wake-ups: for a doorbell, and for a request
 
 RedisFault = (RedisError, OSError, TimeoutError)
 
@@ -66,14 +66,17 @@ class ArqLine:
     async def ring(self, queue: str) -> None:
         """Raises what redis raises."""
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            # The wake-up first: whoever hears it claims meanwhile, and finds the doorbell with its next look.
+            waiting = await self._wake(queue, _RING)
             # Skipping is safe: at least one of so many has not been answered yet, and will look later than now.
-            if await self._arq.zcard(_queue_key(queue)) < _MAX_DOORBELLS:
-                await self._enqueue(queue, "ring", wake=_RING)
+            if waiting < _MAX_DOORBELLS:
+                await self._enqueue(queue, "ring")
 
     async def request(self, queue: str, method: str, *, reply_key: str, body: bytes, deadline: float) -> None:
         """Ask whichever worker of the queue comes first. Raises what redis raises."""
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
             await self._enqueue(queue, "request", method, reply_key, body, deadline)
+            await self._wake(queue, _LOOK)
 
     async def reply(self, reply_key: str, body: bytes) -> None:
         """Raises what redis raises."""
@@ -116,17 +119,21 @@ class ArqLine:
         await self._arq.aclose()
         await self._pool.aclose()
 
-    async def _enqueue(self, queue: str, function: str, *args: Any, wake: bytes = b"") -> None:
+    async def _enqueue(self, queue: str, function: str, *args: Any) -> None:
         job_id = f"{{{queue}}}{uuid4().hex}"
         await self._arq.enqueue_job(
             function, *args, _queue_name=_queue_key(queue), _job_id=job_id, _expires=_EXPIRES_SECONDS
         )
+
+    async def _wake(self, queue: str, wake: bytes) -> int:
+        """How many doorbells and requests nobody has answered yet."""
         pipeline = self._arq.pipeline(transaction=False)
-        # What nobody has taken in time goes: the queue must not grow while no worker is there.
-        pipeline.zremrangebyscore(_queue_key(queue), "-inf", (time() - _EXPIRES_SECONDS) * 1_000)
         pipeline.lpush(_wake_key(queue), wake)
         pipeline.ltrim(_wake_key(queue), 0, _MAX_WAKES - 1)
-        await pipeline.execute()
+        # What nobody has taken in time goes: the queue must not grow while no worker is there.
+        pipeline.zremrangebyscore(_queue_key(queue), "-inf", (time() - _EXPIRES_SECONDS) * 1_000)
+        pipeline.zcard(_queue_key(queue))
+        return int((await pipeline.execute())[-1])
 
 
 class _Listener(Worker):

@@ -53,31 +53,18 @@ class Ledger:
     def __init__(self, ring: Callable[[str], None]) -> None:
         self._ring = ring
 
-    async def enqueue(self, tx: Transaction, new: NewJob[Any], *, job_id: UUID | None = None) -> UUID | None:
-        """Ask for a job, on behalf of the transaction's principal. None where the same one is pending already.
-        `job_id`: where somebody knows it already."""
-        job_id = job_id or new_id()
-        trace = current_trace.get()
-        params = {
-            "tenant_id": tx.principal.tenant_id,
-            "id": job_id,
-            "queue": new.type.queue,
-            "kind": new.type.kind,
-            "class": int(new.type.job_class),
-            "priority": new.priority,
-            "payload": _encode(new.payload),
-            "delay_seconds": new.delay.total_seconds(),
-            "user_id": tx.principal.acting_user,
-            "api_key_id": tx.principal.api_key_id,
-            "dedupe_key": new.dedupe_key,
-            "max_failures": new.type.max_failures,
-            "traceparent": trace.traceparent if trace else None,
-        }
-        if await tx.fetch_value(sql["insert_job"], params) is None:
+    async def enqueue(self, tx: Transaction, new: NewJob[Any]) -> UUID | None:
+        """Ask for a job, on behalf of the transaction's principal. None where the same one is pending already."""
+        job_id = new_id()
+        if await tx.fetch_value(sql["insert_job"], _new_row(tx, new, job_id)) is None:
             return None
-        if not new.delay:
-            tx.after_commit(lambda: self._ring(new.type.queue))
+        self._ring_after(tx, new)
         return job_id
+
+    async def enqueue_last(self, tx: Transaction, new: NewJob[Any], job_id: UUID) -> None:
+        """As `enqueue`, of a job without `dedupe_key`, together with the COMMIT: this transaction does not see it."""
+        await tx.execute_last(sql["insert_job"], _new_row(tx, new, job_id))
+        self._ring_after(tx, new)
 
     async def signal(self, tx: Transaction, job_id: UUID, name: str) -> None:
         """Tell a job something, and wake it where it is parked. Raises NotFound.
@@ -107,6 +94,10 @@ class Ledger:
         if queue is None:
             raise Conflict(f"This job is {status}.", details={"status": status})
         tx.after_commit(lambda: self._ring(str(queue)))
+
+    def _ring_after(self, tx: Transaction, new: NewJob[Any]) -> None:
+        if not new.delay:
+            tx.after_commit(lambda: self._ring(new.type.queue))
 
     async def _wake(self, tx: Transaction, job_id: UUID) -> None:
         queue = await tx.fetch_value(sql["wake_job"], _key(tx, job_id))
@@ -178,6 +169,24 @@ async def count_jobs(tx: Transaction, *, queue: str | None, status: str | None, 
 
 class _Signal(msgspec.Struct):
     name: str
+
+
+def _new_row(tx: Transaction, new: NewJob[Any], job_id: UUID) -> dict[str, object]:
+    trace = current_trace.get()
+    return {
+        **_key(tx, job_id),
+        "queue": new.type.queue,
+        "kind": new.type.kind,
+        "class": int(new.type.job_class),
+        "priority": new.priority,
+        "payload": _encode(new.payload),
+        "delay_seconds": new.delay.total_seconds(),
+        "user_id": tx.principal.acting_user,
+        "api_key_id": tx.principal.api_key_id,
+        "dedupe_key": new.dedupe_key,
+        "max_failures": new.type.max_failures,
+        "traceparent": trace.traceparent if trace else None,
+    }
 
 
 def _settle(job: Job[Any]) -> None:

@@ -20,7 +20,7 @@ async def record_audit(
     tx: Transaction, action: str, resource_id: UUID | None, *, details: AuditDetails | None = None
 ) -> None:
     """`action` is `resource.past_tense` (`conversation.created`). `details` hold ids and settings, never content."""
-    await tx.execute(_sql["insert_audit"], audit_columns(tx.principal, action, resource_id, details=details))
+    await tx.execute_last(_sql["insert_audit"], audit_columns(tx.principal, action, resource_id, details=details))
 
 
 def audit_columns(

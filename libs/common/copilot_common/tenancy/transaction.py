@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import LiteralString, TypeVar
 
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, class_row, scalar_row
 
 from copilot_common.base.ids import TenantId, UserId
@@ -27,10 +28,15 @@ _sql = Queries(__package__)
 class Transaction:
     """One open transaction of one principal. Rows come back as the class asked for."""
 
-    def __init__(self, connection: Connection, principal: Principal, keyring: KeyRing) -> None:
+    def __init__(
+        self, connection: Connection, principal: Principal, keyring: KeyRing, *, can_wait: bool = False
+    ) -> None:
+        """`can_wait`: whoever made it will call `finish`."""
         self.connection = connection
         self.principal = principal
         self.keyring = keyring
+        self._can_wait = can_wait
+        self._last: list[tuple[LiteralString, Params]] = []
         self._after_commit: list[Callable[[], None]] = []
 
     def after_commit(self, action: Callable[[], None]) -> None:
@@ -49,6 +55,21 @@ class Transaction:
         """Run a statement; returns how many rows it touched."""
         cursor = await self.connection.execute(query, params)
         return cursor.rowcount
+
+    async def execute_last(self, query: LiteralString, params: Params) -> None:
+        """Run a statement together with the COMMIT, in one round trip: for a row that this transaction doesn't read."""
+        if self._can_wait:
+            self._last.append((query, params))
+        else:
+            await self.execute(query, params)
+
+    async def finish(self) -> None:
+        """What was to be last, and the COMMIT with it; without any, the COMMIT is the caller's."""
+        if self._last and self.connection.info.transaction_status == TransactionStatus.INTRANS:
+            async with self.connection.pipeline():
+                for query, params in self._last:
+                    await self.connection.execute(query, params)
+                await self.connection.execute("COMMIT")
 
     async def execute_many(self, query: LiteralString, rows: Sequence[Mapping[str, object]]) -> None:
         """Run a statement once for each row, in few round trips."""
@@ -87,8 +108,9 @@ class TenantDatabase:
     async def transaction(self, principal: Principal) -> AsyncIterator[Transaction]:
         """Committed when the block ends, rolled back on any exception. Never hold it open across a network call."""
         async with self.database.connection(_begin(principal.tenant_id, principal.user_id, principal.is_platform)) as c:
-            tx = Transaction(c, principal, self.keyring)
+            tx = Transaction(c, principal, self.keyring, can_wait=True)
             yield tx
+            await tx.finish()
         tx.committed()
 
     async def call(self, query: LiteralString, params: Params) -> TupleRow | None:

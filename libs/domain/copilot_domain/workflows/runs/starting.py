@@ -73,7 +73,7 @@ async def start_run(
     }
     made = await _insert(tx, versions, new, run_id, columns)
     job = NewJob(type=ADVANCE_RUN, payload=AdvanceRun(run_id), priority=made.version.definition.priority)
-    await ledger.enqueue(tx, job, job_id=job_id)
+    await ledger.enqueue_last(tx, job, job_id)
     if made.row.has_listeners:
         await publish(tx, ledger, "workflow.started", run_news(new.workflow_id, run_id, made.number))
     return Run(
