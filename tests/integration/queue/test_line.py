@@ -18,6 +18,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import CONTEXT_QUEUE, WORKFLOW_QUEUE, ArqLine, Job, JobSweeper, Ringer, arq_adapter, worker
 from copilot_devstack.home import Home
 from copilot_devstack.redis import EmbeddedRedis, RedisProgram, bundled_program, installed_program
@@ -91,8 +92,7 @@ class Hearing:
         assert self.rings <= 2 * rings  # once when its wake-up is popped, once when arq gets to it
 
     async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
 
 
 @asynccontextmanager
@@ -126,8 +126,7 @@ async def rung_at_work(ground: Ground, server: EmbeddedRedis, handler: Any) -> A
             )
         )
         yield shift, ringer
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        await end_tasks([listening])
         await ringer.stop()
 
 

@@ -11,6 +11,7 @@ import redis
 
 from copilot_common.base.errors import InvalidInput
 from copilot_common.base.ids import ProcessId, new_id
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import CONTEXT_QUEUE, ArqLine
 from copilot_common.queue.requests import Method, NoAnswer, Refused, RequestClient, RequestServer
 from copilot_common.tenancy import Principal
@@ -39,8 +40,7 @@ async def answering(ground: Ground, redis_url: str, method: Method) -> AsyncIter
         yield client
     finally:
         await client.stop()
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        await end_tasks([listening])
         await line.aclose()
         await other.aclose()
 
