@@ -48,13 +48,19 @@ Outputs = Callable[[Ran], object]
 @dataclass(frozen=True)
 class Shape:
     """`outputs` are exactly the run's; `error` its step and code, where it fails. `cancelled_at`: at which review it is
-    cancelled."""
+    cancelled. `at_once`: how many of its runs."""
 
     name: str
     steps: list[Any]
     outputs: Outputs = lambda ran: None
     error: tuple[str, str] | None = None
     cancelled_at: str | None = None
+    at_once: int | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Of its definition."""
+        return {} if self.at_once is None else {"concurrency": {"limit": self.at_once}}
 
     @property
     def status(self) -> str:
@@ -80,7 +86,7 @@ async def shapes(client: Client, port: int) -> list[Shape]:
     return [
         _chain(), _calls(port), _over(port), _while(port), _times(), _joins(port), _hurry(port), _conditions(port),
         _waits(), _review(), _reviews(port), _ignored(), _children(child, failing), _flaky(port), _errors(), _asks(),
-        _fails(port), _is_cancelled(patient),
+        _fails(port), _is_cancelled(patient), _in_turns(port),
     ]  # fmt: skip
 
 
@@ -325,6 +331,15 @@ def _errors() -> Shape:
         return {"over": "EXPRESSION_FAILED", "lead": "EXPRESSION_FAILED"}
 
     return Shape("errors", steps, outputs)
+
+
+def _in_turns(port: int) -> Shape:
+    steps = [
+        _put("call", port, "rest"),
+        step("rest", "wait", {"seconds": 1}, "told"),
+        transform("told", said="steps.call.output.body"),
+    ]
+    return Shape("in turns", steps, lambda ran: {"said": "call"}, at_once=2)
 
 
 def _asks() -> Shape:

@@ -206,6 +206,7 @@ async def test_runs_end_as_they_should_whatever_happens_to_their_engines(
     )
     calls.check()
     _check_records(site)
+    _check_turns(site, [(run, shape.at_once) for run, (shape, _) in runs.items() if shape.at_once is not None])
     assert _jobs(site) <= {"completed", "dead"}
     assert people.answers["retry"] <= _GIVEN_UP_AT_MOST
     assert takeovers, "nothing was taken over: nothing was proved"
@@ -217,7 +218,7 @@ async def test_runs_end_as_they_should_whatever_happens_to_their_engines(
 
 async def _start(client: Client, wanted: list[Shape]) -> dict[str, tuple[Shape, int]]:
     """By run: its shape, and what it was given. Whatever is refused is asked again, under the same key."""
-    workflows = {shape.name: await define(client, *shape.steps) for shape in wanted}
+    workflows = {shape.name: await define(client, *shape.steps, **shape.options) for shape in wanted}
     started: dict[str, tuple[Shape, int]] = {}
     for n in range(_RUNS):
         shape = wanted[n % len(wanted)]
@@ -235,6 +236,18 @@ async def _started(client: Client, workflow: str, n: int) -> str:
                 return str(answer.json()["id"])
             assert answer.status_code in {409, 503}, answer.text
         await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _check_turns(site: Site, runs: list[tuple[str, int]]) -> None:
+    """Never more at once than may be; but those that were begun again, whose beginning was at another turn."""
+    query = """
+        SELECT started_at, completed_at FROM workflow_runs r WHERE id = %s AND NOT EXISTS (
+            SELECT FROM workflow_steps s WHERE s.run_id = r.id AND s.type = 'retry')
+    """
+    found = [(times[0], at_once) for run, at_once in runs if (times := site.rows(query, run))]
+    assert len(found) >= 5, "hardly any run had to wait for its turn"
+    for (began, _), at_once in found:
+        assert sum(start <= began < end for (start, end), _ in found) <= at_once
 
 
 async def _settled(site: Site) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from support.clients import Client
+from support.clients import Client, eventually, refusal
 from support.receiver import answer, receiver
 from support.runs import define, ended, in_status, run_of, start, step, steps_of, transform
 from support.simulator import scripted
@@ -98,6 +98,20 @@ async def test_a_review_that_nobody_answers_goes_as_it_says(client: Client) -> N
     assert run["outputs"] == {"decision": "reject", "comment": None, "data": None}
     run = await run_of(client, step("ask", "human_review", {"prompt": "?", "timeout_ms": 200}))
     assert run["error"]["code"] == "REVIEW_TIMEOUT"
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_is_refused(client: Client) -> None:
+    first = {"prompt": "?", "timeout_ms": 200, "on_timeout": "approve"}
+    steps = step("first", "human_review", first, "second"), step("second", "human_review", {"prompt": "And now?"})
+    run = await start(client, await define(client, *steps))
+
+    async def reviews() -> list[Any]:
+        found = (await client.get(f"/workflows/runs/{run}/reviews"))["items"]
+        return list(found) if len(found) == 2 else []
+
+    late, _ = await eventually(reviews, what="the second review")
+    path = f"/workflows/runs/{run}/reviews/{late['id']}"
+    refusal(await client.call("POST", path, {"decision": "reject"}), 409, "CONFLICT")
 
 
 async def test_a_run_waits_parked_and_goes_on_at_its_time(client: Client) -> None:

@@ -175,10 +175,15 @@ VALUES (
 ON CONFLICT DO NOTHING
 
 -- name: get_review
--- A review of a run, locked: two answers come one after the other.
-SELECT id, run_id, path, attempt, decision FROM workflow_reviews
-WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND id = %(id)s
-FOR NO KEY UPDATE
+-- A review of a run, locked: two answers come one after the other. And whether its step still waits for one.
+SELECT r.id, r.run_id, r.path, r.attempt, r.decision, EXISTS (
+    SELECT FROM workflow_steps s
+    WHERE s.tenant_id = r.tenant_id AND s.run_id = r.run_id AND s.path = r.path AND s.attempt = r.attempt
+        AND s.status = 'waiting'
+) AS is_open
+FROM workflow_reviews r
+WHERE r.tenant_id = %(tenant_id)s AND r.run_id = %(run_id)s AND r.id = %(id)s
+FOR NO KEY UPDATE OF r
 
 -- name: reviews_of_run
 -- A page of a run's reviews, oldest first.

@@ -158,6 +158,7 @@ class ReviewRow:
     path: str
     attempt: int
     decision: str | None
+    is_open: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,7 +151,7 @@ class RunService:
 
     async def answer(self, tx: Transaction, run_id: UUID, review_id: UUID, answer: ReviewAnswer) -> Run:
         """The first decision counts; another one changes nothing. Raises NotFound, or Conflict where the run has ended
-        without it."""
+        without it, or its step has."""
         row = await self._row(tx, run_id)
         key = self._key(tx, review_id)
         review = await tx.fetch_one(ReviewRow, sql["get_review"], key | {"run_id": run_id})
@@ -159,6 +159,8 @@ class RunService:
             raise NotFound("review")
         if review.decision is None:
             check_unended(row)
+            if not review.is_open:
+                raise Conflict("Nobody waits for this answer any more.", details={"status": row.status})
             await tx.execute(sql["answer_review"], key | await self._sealed(tx, review_id, answer))
             await record_audit(tx, "review.answered", review_id, details={"decision": answer.decision})
             await self._ledger.signal(tx, row.job_id, _ANSWERED)
