@@ -37,6 +37,14 @@ async def test_what_is_wrong_is_told_by_its_place() -> None:
     assert checker.calls == 1
 
 
+async def test_a_step_that_is_none_is_named() -> None:
+    sources = "steps.a.output", "steps.b.output + steps['c'].output", "steps[inputs.x].output", "'steps.d'"
+    assert await expression_faults(definition(*sources), Checker()) == [
+        ("steps[0].config.set.n1", "names no step: `b`"),
+        ("steps[0].config.set.n1", "names no step: `c`"),
+    ]
+
+
 async def test_one_that_kills_the_checker_is_found_and_the_others_are_checked() -> None:
     faults = await expression_faults(definition("good", "deadly", "bad", "good"), Checker())
     assert faults == [("steps[0].config.set.n1", "It takes too long."), ("steps[0].config.set.n2", "It is bad.")]

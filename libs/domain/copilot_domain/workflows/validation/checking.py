@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from copilot_common.expressions.errors import ExpressionFailed
+from copilot_common.expressions.references import ALL, references
 from copilot_common.expressions.source import Cel, Template
 from copilot_domain.workflows.definition import Definition
 from copilot_domain.workflows.validation.expressions import Expression, expressions_of
@@ -26,13 +27,24 @@ class ExpressionChecker(Protocol):
 
 
 async def expression_faults(definition: Definition, checker: ExpressionChecker) -> list[Fault]:
-    """In the order of the definition. Wants no transaction, and up to ten seconds. Raises Unavailable."""
-    faults: list[Fault] = []
-    end = time.monotonic() + _PATIENCE_SECONDS
+    """First names of steps that are none, then what the checker says, each in the order of the definition. Wants no
+    transaction, and up to ten seconds. Raises Unavailable."""
     expressions = expressions_of(definition)
+    faults = _unknown_steps(expressions, {step.id for step in definition.steps})
+    end = time.monotonic() + _PATIENCE_SECONDS
     for first in range(0, len(expressions), _BATCH):
         faults += await _faults_of(expressions[first : first + _BATCH], checker, end)
     return faults[:MAX_FAULTS]
+
+
+def _unknown_steps(expressions: Sequence[Expression], ids: set[str]) -> list[Fault]:
+    """Where a name is computed nothing is said."""
+    faults = []
+    for expression in expressions:
+        steps = references(expression.parsed).steps
+        if steps is not ALL:
+            faults += [Fault(expression.path, f"names no step: `{each}`") for each in sorted(steps.keys() - ids)]
+    return faults
 
 
 async def _faults_of(batch: Sequence[Expression], checker: ExpressionChecker, end: float) -> list[Fault]:
