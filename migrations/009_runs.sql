@@ -113,10 +113,12 @@ CREATE TABLE workflow_run_slots (
     key_hash bytea NOT NULL,           -- keyed, of what the definition's `key` came to: runs with the same share the slots
     slot_limit integer NOT NULL,
     is_held boolean NOT NULL,
+    created_at timestamptz NOT NULL,   -- the run's: whoever is older comes first. Ids of child runs tell no time
     PRIMARY KEY (tenant_id, run_id),
     FOREIGN KEY (tenant_id, run_id) REFERENCES workflow_runs ON DELETE CASCADE
 );
-CREATE INDEX workflow_run_slots_queue ON workflow_run_slots (tenant_id, workflow_id, key_hash, is_held, run_id);
+CREATE INDEX workflow_run_slots_queue
+    ON workflow_run_slots (tenant_id, workflow_id, key_hash, is_held, created_at, run_id);
 
 DO $$
 DECLARE
@@ -152,7 +154,7 @@ GRANT USAGE ON SCHEMA run TO copilot_app;
 
 -- A run that is about to be led, under the lock of its job; no row where the job is not this fence's. From here on what
 -- an earlier claim would write for it is refused, and what it has written is seen. Nobody waits for the disk: should
--- PostgreSQL crash before it is there, so is nothing that was written after it. Functions of this schema run as whoever
+-- PostgreSQL crash before it is there, so is nothing that was written after it, and run.move opens it anew. Functions of this schema run as whoever
 -- calls them, as those of 002, and set the tenant in the same round trip.
 CREATE FUNCTION run.open(p_tenant uuid, p_user uuid, p_job uuid, p_fence integer, p_run uuid)
 RETURNS SETOF public.workflow_runs
@@ -209,12 +211,14 @@ BEGIN
                 SELECT FROM public.workflow_runs r
                 WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.event_count < p_event_count);
     END IF;
+    -- Up to this fence: that the run was opened may have been lost with a crash of PostgreSQL, which the leader outlived.
     UPDATE public.workflow_runs r
-    SET status = p_status, current_step = coalesce(p_current_step, r.current_step), event_count = p_event_count,
+    SET status = p_status, fence = p_fence, current_step = coalesce(p_current_step, r.current_step),
+        event_count = p_event_count,
         fact_count = p_fact_count, started_at = coalesce(r.started_at, now()), outputs_of = p_outputs_of,
         error_step = p_error_step, error_code = p_error_code, error_sealed = p_error_sealed,
         completed_at = CASE WHEN v_is_end THEN now() END
-    WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.fence = p_fence
+    WHERE r.tenant_id = p_tenant AND r.id = p_run AND r.job_id = p_job AND r.fence <= p_fence
         AND r.status IN ('pending', 'running', 'waiting'); -- else it was given up without its job
     RETURN FOUND;
 END $$;
@@ -393,18 +397,22 @@ BEGIN
         FROM (
             SELECT DISTINCT ON (s.tenant_id, s.workflow_id, s.key_hash) s.*
             FROM public.workflow_run_slots s
-            WHERE NOT s.is_held
-            ORDER BY s.tenant_id, s.workflow_id, s.key_hash, s.run_id
+            JOIN public.workflow_runs w ON w.tenant_id = s.tenant_id AND w.id = s.run_id
+            WHERE NOT s.is_held AND w.status IN ('pending', 'running', 'waiting')
+            ORDER BY s.tenant_id, s.workflow_id, s.key_hash, s.created_at, s.run_id
         ) f
         JOIN public.workflow_runs r ON r.tenant_id = f.tenant_id AND r.id = f.run_id
         WHERE f.slot_limit > (
             SELECT count(*) FROM public.workflow_run_slots h
+            JOIN public.workflow_runs w ON w.tenant_id = h.tenant_id AND w.id = h.run_id
             WHERE h.tenant_id = f.tenant_id AND h.workflow_id = f.workflow_id AND h.key_hash = f.key_hash AND h.is_held
+                AND w.status IN ('pending', 'running', 'waiting')
         )
         LIMIT p_limit
     LOOP
         PERFORM FROM public.jobs j
         WHERE j.tenant_id = v_run.tenant_id AND j.id = v_run.job_id AND j.status = 'scheduled'
+            AND j.run_after = 'infinity' -- parked for a signal; another pause has its own reason
         FOR NO KEY UPDATE;
         CONTINUE WHEN NOT FOUND; -- it is on its way
         UPDATE public.jobs j SET status = 'pending', run_after = clock_timestamp()

@@ -34,6 +34,33 @@ async def test_a_run_whose_job_is_dead_has_failed_and_its_children_are_cancelled
         assert (await ended(client, started["id"], seconds=_LEAD_SECONDS))["status"] == "cancelled"
 
 
+async def test_a_run_whose_opening_postgresql_has_forgotten_goes_on(
+    site: Site, start_api: StartApi, workers: Workers
+) -> None:
+    """Its process outlived a crash that was sooner than the disk."""
+    environ = site.environ(egress_allow="127.0.0.1", http_tool_hosts="127.0.0.1")
+    may_answer = asyncio.Event()
+
+    async def held(request: Received, writer: asyncio.StreamWriter) -> None:
+        await may_answer.wait()
+        await answer(b"at last")(request, writer)
+
+    workers(environ)
+    async with start_api(environ).client(site.acme) as client, receiver(held) as server:
+        call = {"method": "PUT", "url": f"http://127.0.0.1:{server.port}/"}
+        run = await start(
+            client, await define(client, step("call", "tool", {"tool": "http.request", "arguments": call}))
+        )
+
+        async def has_called() -> bool:
+            return bool(server.requests)
+
+        await eventually(has_called, what="the call")
+        site.rows("UPDATE workflow_runs SET fence = 0 WHERE id = %s", run)
+        may_answer.set()
+        assert (await ended(client, run))["outputs"]["body"] == "at last"
+
+
 async def test_an_engine_that_was_frozen_changes_nothing_of_a_run_that_another_one_leads(
     site: Site, start_api: StartApi, workers: Workers
 ) -> None:

@@ -158,8 +158,8 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, 'a', 1, 'a', 'transform', 'completed', now());
     INSERT INTO workflow_reviews (tenant_id, id, run_id, path, attempt, event, prompt_sealed)
         VALUES (%(tenant)s, %(id)s, %(id)s, 'a', 1, 1, '');
-    INSERT INTO workflow_run_slots (tenant_id, run_id, workflow_id, key_hash, slot_limit, is_held)
-        VALUES (%(tenant)s, %(id)s, %(id)s, '', 1, true);
+    INSERT INTO workflow_run_slots (tenant_id, run_id, workflow_id, key_hash, slot_limit, is_held, created_at)
+        VALUES (%(tenant)s, %(id)s, %(id)s, '', 1, true, now());
     INSERT INTO workflow_schedules (tenant_id, id, workflow_id, user_id, cron, timezone, misfire, inputs_sealed,
         next_at) VALUES (%(tenant)s, %(id)s, %(id)s, %(user)s, '', '', 'skip', '', now());
     INSERT INTO workflow_triggers (tenant_id, id, workflow_id, user_id, name_sealed, secret_sealed)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from support.api import Site, StartApi
-from support.clients import Client, eventually
+from support.clients import Client, eventually, refusal
 from support.runs import define, ended, in_status, run_of, start, step, steps_of, transform
 from support.workers import Workers
 
@@ -91,6 +91,66 @@ async def test_a_run_that_waits_for_its_turn_can_be_cancelled_and_the_next_one_c
     assert (await ended(client, second))["status"] == "cancelled"
     await approve(client, first)
     await in_status(client, third, "waiting")
+
+
+async def test_a_child_run_waits_no_longer_than_those_that_came_after_it(site: Site, client: Client) -> None:
+    workflow = await limited(client)
+    first = await start(client, workflow)
+    await in_status(client, first, "waiting")
+    await start(client, await define(client, step("call", "workflow", {"workflow_id": workflow})))
+
+    async def child() -> Any:
+        found = (await client.get(f"/workflows/runs?workflow_id={workflow}"))["items"]
+        return next((each["id"] for each in found if each["id"] != first), None)
+
+    second = await eventually(child, what="the child run")
+    await parked(site, second)
+    third = await start(client, workflow)
+    await parked(site, third)
+    await approve(client, first)
+    await in_status(client, second, "waiting")
+    await parked(site, third)
+
+
+async def test_a_run_that_is_begun_again_asks_for_its_slot_again(site: Site, client: Client) -> None:
+    """Also where its process died before it could leave the queue."""
+    which = step("which", "condition", {"branches": [{"when": "inputs.bad", "next": "bad"}], "else": "ask"})
+    workflow = await limited(client, which, transform("bad", x="inputs.nothing"), ASK)
+    failed = await start(client, workflow, bad=True)
+    assert (await ended(client, failed))["status"] == "failed"
+    running = await start(client, workflow, bad=False)
+    await in_status(client, running, "waiting")
+    left_behind = """
+        INSERT INTO workflow_run_slots
+        SELECT tenant_id, %s::uuid, workflow_id, key_hash, slot_limit, true, created_at - interval '1 hour'
+        FROM workflow_run_slots
+    """
+    site.rows(left_behind, failed)
+    assert (await client.call("POST", f"/workflows/runs/{failed}/retry")).status_code == 202
+    await parked(site, failed)
+
+
+async def test_as_many_are_woken_as_may_go_on_whatever_version_they_are_of(site: Site, client: Client) -> None:
+    workflow = await limited(client)
+    first = await start(client, workflow)
+    await in_status(client, first, "waiting")
+    body = {"name": "test", "steps": [ASK], "entry_point": "ask", "concurrency": {"limit": 2}}
+    assert (await client.call("PUT", f"/workflows/{workflow}", body)).status_code == 200
+    second = await start(client, workflow)
+    await in_status(client, second, "waiting")
+    others = [await start(client, workflow) for _ in range(2)]
+    await parked(site, *others)
+    await approve(client, second)
+    await approve(client, first)
+    for run in others:
+        await in_status(client, run, "waiting")
+
+
+async def test_a_key_may_not_name_steps(client: Client) -> None:
+    concurrency = {"limit": 1, "key": "{{ steps.ask.output }}"}
+    body = {"name": "test", "steps": [ASK], "entry_point": "ask", "concurrency": concurrency}
+    refused = refusal(await client.call("POST", "/workflows", body), 422, "VALIDATION_ERROR")
+    assert list(refused["fields"]) == ["concurrency.key"]
 
 
 async def test_a_run_does_not_wait_for_the_one_that_started_it(client: Client) -> None:

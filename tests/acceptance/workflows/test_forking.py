@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from support.api import Site, StartApi
 from support.clients import Client, refusal
 from support.receiver import Receiver, answer, receiver
 from support.runs import define, ended, events_of, in_status, start, step, steps_of, transform
+from support.workers import Workers
 
 
 def http(step_id: str, server: Receiver, next_step: str | None = None) -> Any:
@@ -108,3 +110,20 @@ async def test_what_cannot_be_forked_is_refused(client: Client) -> None:
     refusal(await client.call("POST", path, {"from_step": "nowhere"}), 422, "VALIDATION_ERROR")
     refusal(await client.call("POST", path, {"from_step": "b"}), 409, "CONFLICT")
     refusal(await client.call("POST", path, {}), 422, "VALIDATION_ERROR")
+
+
+async def test_a_fork_that_is_cancelled_before_it_has_its_beginning_tells_of_nothing_else(
+    site: Site, start_api: StartApi, workers: Workers
+) -> None:
+    environ = site.environ()
+    engine = workers(environ)
+    async with start_api(environ).client(site.acme) as client:
+        run = await start(client, await define(client, transform("a", "b", x="1"), transform("b", x="1")))
+        await ended(client, run)
+        engine.kill()
+        fork = await forked(client, run, "b")
+        refusal(await client.call("POST", f"/workflows/runs/{fork}/fork", {"from_step": "a"}), 409, "CONFLICT")
+        assert (await client.call("POST", f"/workflows/runs/{fork}/cancel")).status_code == 200
+        workers(environ)
+        assert (await ended(client, fork))["status"] == "cancelled"
+        assert [event.type for event in await events_of(client, fork)] == ["run_started", "run_cancelled"]

@@ -151,7 +151,8 @@ async def test_audit_pages_run_from_the_newest_to_the_oldest_and_miss_nothing(wo
     async with world.db.transaction(await world.owner()) as tx:
         for thing in things:
             await record_audit(tx, "thing.changed", thing)
-        seen, request = [], PageRequest(limit=2)
+    seen, request = [], PageRequest(limit=2)
+    async with world.db.transaction(await world.owner()) as tx:
         while True:
             found = await list_audit(tx, AuditFilter(action="thing.changed"), request)
             seen += [entry.resource_id for entry in found.items]

@@ -63,6 +63,7 @@ class Ledger:
 
     async def enqueue_last(self, tx: Transaction, new: NewJob[Any], job_id: UUID) -> None:
         """As `enqueue`, of a job without `dedupe_key`, together with the COMMIT: this transaction does not see it."""
+        assert new.dedupe_key is None  # noqa: S101 — whether the same one is pending is not known before the COMMIT
         await tx.execute_last(sql["insert_job"], _new_row(tx, new, job_id))
         self._ring_after(tx, new)
 

@@ -19,7 +19,8 @@ AuditDetails = dict[str, str | int | bool | None]
 async def record_audit(
     tx: Transaction, action: str, resource_id: UUID | None, *, details: AuditDetails | None = None
 ) -> None:
-    """`action` is `resource.past_tense` (`conversation.created`). `details` hold ids and settings, never content."""
+    """`action` is `resource.past_tense` (`conversation.created`). `details` hold ids and settings, never content. The
+    row comes with the COMMIT: this transaction does not see it."""
     await tx.execute_last(_sql["insert_audit"], audit_columns(tx.principal, action, resource_id, details=details))
 
 

@@ -65,7 +65,10 @@ class Transaction:
 
     async def finish(self) -> None:
         """What was to be last, and the COMMIT with it; without any, the COMMIT is the caller's."""
-        if self._last and self.connection.info.transaction_status == TransactionStatus.INTRANS:
+        status = self.connection.info.transaction_status
+        if self._last and status == TransactionStatus.IDLE:
+            raise RuntimeError("somebody has ended this transaction before its last statements")
+        if self._last and status == TransactionStatus.INTRANS:
             async with self.connection.pipeline():
                 for query, params in self._last:
                     await self.connection.execute(query, params)

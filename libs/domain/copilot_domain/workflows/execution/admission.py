@@ -1,7 +1,6 @@
 """Whether a run may go on now, where its workflow lets only so many run at once."""
 
 from copilot_common.encryption import TenantCipher
-from copilot_common.expressions.errors import ExpressionFailed
 from copilot_common.queue import Job
 from copilot_domain.workflows.concurrency.slots import Admission, RunSlot
 from copilot_domain.workflows.definition import Concurrency
@@ -24,35 +23,29 @@ class Gate:
         places: Places,
         cipher: TenantCipher,
     ) -> None:
-        self._toolbox = toolbox
-        self._job = job
-        self._row = row
         self._rule = rule
         self._places = places
         self._cipher = cipher
+        self._slot: RunSlot | None = None
+        if rule is not None:
+            self._slot = RunSlot(toolbox.db, toolbox.ledger, job, row.workflow_id, row.created_at, rule)
 
     async def enter(self) -> Admission:
         """Raises JobLost; ExpressionFailed where the definition's key comes to nothing with these inputs."""
-        if self._rule is None:
+        if self._slot is None or await patiently(self._slot.is_held):
             return "admitted"
-        slot = await self._slot(self._rule)
-        admission = await patiently(slot.ask)
+        queue = self._slot.in_queue(self._cipher, await self._key())
+        admission = await patiently(queue.ask)
         if admission == "parked":
-            await patiently(slot.make_room)
-            admission = await patiently(slot.wait)
+            await patiently(queue.make_room)
+            admission = await patiently(queue.wait)
         return admission
 
     async def leave(self) -> None:
         """The run has ended. Where this is not reached, the engines' look for lost runs finds out."""
-        if self._rule is None:
-            return
-        try:
-            slot = await self._slot(self._rule)
-        except ExpressionFailed:
-            return  # then it never had one
-        await patiently(slot.leave)
+        if self._slot is not None:
+            await patiently(self._slot.leave)
 
-    async def _slot(self, rule: Concurrency) -> RunSlot:
-        key = encode_value(None if rule.key is None else await self._places.fill("", rule.key))
-        toolbox = self._toolbox
-        return RunSlot(toolbox.db, toolbox.ledger, self._job, self._row.workflow_id, rule, self._cipher, key)
+    async def _key(self) -> bytes:
+        key = self._rule.key if self._rule else None
+        return encode_value(None if key is None else await self._places.fill("", key))

@@ -4,6 +4,7 @@ Rows are opened and sealed anew, since each is sealed for its run; nothing is do
 belong to them get numbers of their own. A copy that its process did not live to finish is gone on with by the next.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from copilot_domain.workflows.runs.types import StepUsage
 from copilot_domain.workflows.state import Machine, RunStarted, going_on
 
 _ROWS = 50  # read and written at once
+_NUMBERED = 5_000  # by one statement: none may come near the time-out of statements
 
 
 @dataclass(slots=True)
@@ -55,12 +57,13 @@ def plan_copy(
     recorded = [RunStarted(started_at(source)), *facts(source.id, kept, cipher)]
     frames = going_on(Machine(program, attempts_set_aside(history)), recorded)
     keys, paths = {(row.path, row.attempt) for row in kept}, {row.path for row in kept}
+    last_event = max((row.ended_event or 0 for row in kept), default=0)
     planned = [
         _planned(row, is_fact=(row.path, row.attempt) in keys, is_open=row.attempt == 1 and frames.get(row.path, False))
         for row in history
         if (row.path, row.attempt) in keys
         or (row.attempt == 1 and row.path in frames)
-        or (row.path in paths and _is_set_aside(row))
+        or (row.path in paths and _is_set_aside(row) and (row.ended_event or 0) <= last_event)
     ]
     _number(planned, events_before + 1)
     return planned
@@ -122,7 +125,8 @@ class HistoryCopier:
                 raise NotFound("run")
             history = await tx.fetch_all(HistoryRow, sql["history"], self._source)
             copied = await tx.fetch_all(HistoryRow, sql["history"], self._own)
-        planned = plan_copy(
+        planned = await asyncio.to_thread(
+            plan_copy,
             source,
             self._program,
             history,
@@ -167,26 +171,31 @@ class HistoryCopier:
         copy.error_code, copy.is_retryable = row.error_code, row.is_retryable
         if row.error_sealed is not None:
             copy.error = self._journal.cipher.open_text(Purpose.STEP_ERROR, key, row.error_sealed)
-        copy.output = await self._reader.open(self._row.forked_from or self._row.id, row)
+        copy.output = await patiently(lambda: self._reader.open(self._row.forked_from or self._row.id, row))
         copy.usage = None if row.usage is None else msgspec.convert(row.usage, StepUsage)
         return copy
 
     async def _finish(self, planned: Sequence[Planned]) -> None:
         """With the numbers of their events the rows come to light, all at once."""
         numbers = [number for each in planned for number in (each.started_event, each.ended_event) if number]
-        columns = {
-            "paths": [each.path for each in planned],
-            "attempts": [each.attempt for each in planned],
-            "started_events": [each.started_event for each in planned],
-            "ended_events": [each.ended_event for each in planned],
-        }
         events = {"event_count": max(numbers, default=self._events_before)}
+        told = [each for each in planned if each.started_event or each.ended_event]
         async with self._toolbox.db.transaction(self._job.principal) as tx:
             await hold(tx, self._job)
-            await tx.execute(sql["number_events"], self._own | columns)
+            for first in range(0, len(told), _NUMBERED):
+                await tx.execute(sql["number_events"], self._own | _numbers(told[first : first + _NUMBERED]))
             await tx.execute(sql["finish_copying"], self._own | events | {"type": RETRIED})
 
     @property
     def _events_before(self) -> int:
         """The run's beginning, and all of a time before a retry."""
         return max(1, self._row.event_count)
+
+
+def _numbers(planned: Sequence[Planned]) -> dict[str, object]:
+    return {
+        "paths": [each.path for each in planned],
+        "attempts": [each.attempt for each in planned],
+        "started_events": [each.started_event for each in planned],
+        "ended_events": [each.ended_event for each in planned],
+    }

@@ -40,6 +40,9 @@ class _Led:
     gate: Gate
     copier: HistoryCopier | None
 
+    async def end_cancelled(self) -> None:
+        await (self.run.end_cancelled() if self.copier is None else self.run.end_unbegun())
+
 
 class RunLeader:
     """Called with the job. Parked, and called again, as often as the run waits."""
@@ -60,7 +63,7 @@ class RunLeader:
         while (opened := await patiently(lambda: self._open(job))) is not None:
             led = await self._led(job, opened)
             if opened.row.cancel_requested:
-                return await led.run.end_cancelled()
+                return await led.end_cancelled()
             try:
                 admission = await led.gate.enter()
                 if admission == "admitted" and led.copier is not None:
@@ -87,7 +90,7 @@ class RunLeader:
         if opened is None:
             return True
         if opened.row.cancel_requested:
-            await (await self._led(job, opened)).run.end_cancelled()
+            await (await self._led(job, opened)).end_cancelled()
         return opened.row.cancel_requested
 
     async def _open(self, job: Job[AdvanceRun]) -> _Opened | None:

@@ -118,16 +118,27 @@ class ActiveRun:
             await _end_all([*self._tasks, *([self._writing] if self._writing else [])])
 
     async def end_cancelled(self) -> None:
-        self._replay()
-        await self._begin()
-        await self._apply([RunCancelled(time())])
-        if (ended := self._machine.ended) is not None:
-            await self._ender.end(self._row, self._journal, ended)
+        try:
+            self._replay()
+            await self._begin()
+            await self._apply([RunCancelled(time())])
+            if (ended := self._machine.ended) is not None:
+                await self._ender.end(self._row, self._journal, ended)
+        finally:
+            await _end_all([self._writing] if self._writing else [])
 
     async def end_refused(self, code: str, message: str) -> None:
-        """Before it has begun."""
+        """It may not begin, or not go on after a retry: what was set going again then is stopped."""
         self._replay()
+        if self._history:
+            await self._apply([RunCancelled(time())])
         await self._ender.end(self._row, self._journal, Ended(time(), "failed", error=StepError("", code, message)))
+
+    async def end_unbegun(self) -> None:
+        """Cancelled, before there was anything to stop."""
+        if self._row.event_count == 0:
+            self._journal.next_event()  # run_started
+        await self._ender.end(self._row, self._journal, Ended(time(), "cancelled"))
 
     # The past
 

@@ -271,7 +271,9 @@ WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s AND path = ANY (%(paths)
 -- name: insert_retry
 -- The fact that a run was begun again; its number is the run's next. With it what the run had ended with.
 WITH counted AS (
-    UPDATE workflow_runs SET fact_count = fact_count + 1
+    UPDATE workflow_runs SET fact_count = 1 + greatest(fact_count, (
+        SELECT max(s.fact) FROM workflow_steps s WHERE s.tenant_id = %(tenant_id)s AND s.run_id = %(run_id)s
+    ))
     WHERE tenant_id = %(tenant_id)s AND id = %(run_id)s
     RETURNING fact_count, error_step, error_code, error_sealed, event_count, completed_at
 )
@@ -284,7 +286,10 @@ SELECT %(tenant_id)s, %(run_id)s, '', fact_count, coalesce(error_step, ''), %(ty
 FROM counted
 
 -- name: begin_again
--- A failed run goes on, under a new job.
+-- A failed run goes on, under a new job; for a slot it asks anew.
+WITH left_behind AS (
+    DELETE FROM workflow_run_slots WHERE tenant_id = %(tenant_id)s AND run_id = %(id)s
+)
 UPDATE workflow_runs
 SET status = 'pending', job_id = %(job_id)s, error_step = NULL, error_code = NULL, error_sealed = NULL,
     completed_at = NULL, cancel_requested = false

@@ -12,11 +12,13 @@ from copilot_common.expressions.errors import ExpressionFailed
 from copilot_common.expressions.references import ALL, references
 from copilot_common.expressions.source import Cel, Template
 from copilot_domain.workflows.definition import Definition
-from copilot_domain.workflows.validation.expressions import Expression, expressions_of
+from copilot_domain.workflows.validation.expressions import CONCURRENCY_KEY, Expression, expressions_of
 from copilot_domain.workflows.validation.faults import MAX_FAULTS, Fault
 
 _BATCH = 100  # some milliseconds of work
 _PATIENCE_SECONDS = 8.0  # a handful of sources that run into the checker's own limit of 2 s
+
+_BEFORE_THE_FIRST_STEP = {"inputs", "run"}
 
 _TOO_LONG = "could not be checked: the expressions before it took too long"
 
@@ -30,20 +32,23 @@ async def expression_faults(definition: Definition, checker: ExpressionChecker) 
     """First names of steps that are none, then what the checker says, each in the order of the definition. Wants no
     transaction, and up to ten seconds. Raises Unavailable."""
     expressions = expressions_of(definition)
-    faults = _unknown_steps(expressions, {step.id for step in definition.steps})
+    faults = _faults_of_names(expressions, {step.id for step in definition.steps})
     end = time.monotonic() + _PATIENCE_SECONDS
     for first in range(0, len(expressions), _BATCH):
         faults += await _faults_of(expressions[first : first + _BATCH], checker, end)
     return faults[:MAX_FAULTS]
 
 
-def _unknown_steps(expressions: Sequence[Expression], ids: set[str]) -> list[Fault]:
+def _faults_of_names(expressions: Sequence[Expression], ids: set[str]) -> list[Fault]:
     """Where a name is computed nothing is said."""
     faults = []
     for expression in expressions:
-        steps = references(expression.parsed).steps
-        if steps is not ALL:
-            faults += [Fault(expression.path, f"names no step: `{each}`") for each in sorted(steps.keys() - ids)]
+        used = references(expression.parsed)
+        if expression.path == CONCURRENCY_KEY:
+            if used.names - _BEFORE_THE_FIRST_STEP:
+                faults.append(Fault(expression.path, "may use inputs and run alone: no step has begun"))
+        elif used.steps is not ALL:
+            faults += [Fault(expression.path, f"names no step: `{each}`") for each in sorted(used.steps.keys() - ids)]
     return faults
 
 

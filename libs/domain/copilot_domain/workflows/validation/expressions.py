@@ -22,6 +22,9 @@ from copilot_domain.workflows.definition import (
 )
 from copilot_domain.workflows.validation.fields import field_path
 
+CONCURRENCY_KEY = "concurrency.key"
+"""The path of an expression that is made before any step."""
+
 ExpressionKind = Literal["cel", "template"]
 
 
@@ -44,7 +47,7 @@ def expressions_of(definition: Definition) -> list[Expression]:
         for expression in _of_config(step.config, f"steps[{index}].config")
     ]
     if definition.concurrency is not None:
-        found.extend(_template("concurrency.key", definition.concurrency.key))
+        found.extend(_template(CONCURRENCY_KEY, definition.concurrency.key))
     return found
 
 
