@@ -18,7 +18,8 @@ from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.exemptions import parse_exemptions
 from copilot_common.platform.egress.rules import EgressRules
 from copilot_domain.workflows.execution.mcp.failures import ServerRefused, ServerReported
-from copilot_domain.workflows.execution.mcp.session import McpSession, ToolResult
+from copilot_domain.workflows.execution.mcp.results import ToolResult
+from copilot_domain.workflows.execution.mcp.session import McpSession
 from copilot_domain.workflows.mcp_servers.types import McpEndpoint
 from support.clients import eventually
 from support.mcp_server import ACCEPTED, WELCOME, event, mcp_server, result, says, streams

@@ -1,3 +1,7 @@
+-- name: lock_servers
+-- First in a transaction that adds one: their number is limited, and there may be no row to lock yet.
+SELECT pg_advisory_xact_lock(hashtextextended('copilot mcp servers ' || %(tenant_id)s::text, 0))
+
 -- name: insert_server
 -- A new server, its URL and headers sealed; nothing where its name is taken.
 INSERT INTO mcp_servers (tenant_id, id, user_id, name, url_sealed, headers_sealed)

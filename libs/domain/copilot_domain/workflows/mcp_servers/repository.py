@@ -58,6 +58,10 @@ class McpServerRepository:
         }
         return await tx.fetch_one(McpServerRow, sql["insert_server"], columns)
 
+    async def lock(self, tx: Transaction) -> None:
+        """Who else registers one in the tenant waits for the transaction's end."""
+        await tx.execute(sql["lock_servers"], {"tenant_id": tx.principal.tenant_id})
+
     async def count(self, tx: Transaction) -> int:
         return cast(int, await tx.fetch_value(sql["count_servers"], {"tenant_id": tx.principal.tenant_id}))
 

@@ -27,6 +27,7 @@ class McpServerService:
         """Nobody is called yet. Raises InvalidInput, or Conflict where there are as many as there may be, or one of
         this name."""
         check_server(new, self._rules)
+        await self._servers.lock(tx)  # two at once would both find room for one
         if await self._servers.count(tx) >= MAX_SERVERS:
             raise Conflict(f"A tenant may have {MAX_SERVERS} MCP servers.", details={"limit": MAX_SERVERS})
         row = await self._servers.insert(tx, new_id(), new)

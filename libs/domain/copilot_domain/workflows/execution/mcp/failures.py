@@ -1,5 +1,7 @@
 """What a server may answer instead of a result. What egress refuses or fails to do has its own errors."""
 
+from copilot_common.base.errors import EgressFailed
+
 
 class ServerRefused(Exception):
     """An HTTP status that is no success, in answer to a message of ours."""
@@ -15,3 +17,11 @@ class ServerReported(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
+
+
+def not_mcp() -> EgressFailed:
+    return EgressFailed("protocol", "The server's answer is not valid MCP.")
+
+
+def broke_off() -> EgressFailed:
+    return EgressFailed("disconnected", "The session with the server broke off.")

@@ -2,50 +2,27 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from importlib.metadata import version
 from types import TracebackType
-from typing import Any, Final, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeVar
 
-import anyio
 import httpx
-import msgspec
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp import ClientSession, McpError
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.message import SessionMessage
-from mcp.types import (
-    CallToolRequest,
-    CallToolRequestParams,
-    CallToolResult,
-    ClientRequest,
-    Implementation,
-    JSONRPCNotification,
-    JSONRPCRequest,
-)
+from mcp.types import CallToolRequest, CallToolRequestParams, ClientRequest, Implementation, Result
 
 from copilot_common.base.errors import EgressFailed
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.tasks import end_tasks
 from copilot_domain.workflows.definition import Json
-from copilot_domain.workflows.execution.mcp.failures import ServerReported
+from copilot_domain.workflows.execution.mcp.failures import ServerReported, broke_off, not_mcp
+from copilot_domain.workflows.execution.mcp.results import ToolResult, read_result
+from copilot_domain.workflows.execution.mcp.sifting import sifted
 from copilot_domain.workflows.execution.mcp.transport import CLOSING_SECONDS, PLACEHOLDER, GuardedTransport
 from copilot_domain.workflows.mcp_servers.types import McpEndpoint
 
 T = TypeVar("T")
-Heard: TypeAlias = SessionMessage | Exception
-
-_MAX_QUESTIONS: Final = 16  # a server may ask whether we are there; of the rest nothing is offered
-
-
-class ToolResult(msgspec.Struct, rename="camel"):
-    content: list[Json]
-    structured_content: Json | None = None
-    is_error: bool = False
-
-
-_decode_result = msgspec.json.Decoder(ToolResult).decode
 
 
 class McpSession:
@@ -83,15 +60,17 @@ class McpSession:
         await self._close()
 
     async def call(self, tool: str, arguments: Json) -> ToolResult:
-        """Not by the library's `call_tool`, which reads the server's list of tools and trusts its schemas."""
+        """Not by the library's `call_tool`, which reads the server's list of tools and trusts its schemas; nor does it
+        read the result (`results` says why), so that it takes it for any."""
         params = CallToolRequestParams(name=tool, arguments=arguments)
-        sent = self._opened.result().send_request(ClientRequest(CallToolRequest(params=params)), CallToolResult)
+        sent = self._opened.result().send_request(ClientRequest(CallToolRequest(params=params)), Result)
         result = await self._unless_broken(sent)
         # Through JSON, because pydantic reads what JSON does not have: NaN and Infinity.
-        return _decode_result(result.model_dump_json(by_alias=True, exclude_none=True))
+        return read_result(result.model_dump_json(by_alias=True))
 
     async def _unless_broken(self, work: Awaitable[T]) -> T:
         doing, broken = asyncio.ensure_future(work), self._transport.broken
+        doing.add_done_callback(_read)
         either: set[asyncio.Future[Any]] = {doing, broken}
         try:
             await asyncio.wait(either, timeout=self._transport.seconds_left, return_when="FIRST_COMPLETED")
@@ -113,40 +92,11 @@ class McpSession:
         async with (
             httpx.AsyncClient(transport=self._transport, trust_env=False) as http,  # its time-outs are not asked for
             streamable_http_client(PLACEHOLDER, http_client=http) as (heard, said, _),
-            self._sifted(heard) as worth_hearing,
-            ClientSession(worth_hearing, said, client_info=_client_info(), message_handler=self._refuse) as session,
+            sifted(heard, said, self._transport) as answers,
+            ClientSession(answers, said, client_info=_client_info()) as session,
         ):
             self._opened.set_result(session)
             await self._closing.wait()
-
-    @asynccontextmanager
-    async def _sifted(self, heard: MemoryObjectReceiveStream[Heard]) -> AsyncIterator[MemoryObjectReceiveStream[Heard]]:
-        passing, passed = anyio.create_memory_object_stream[Heard](0)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._sift, heard, passing)
-            yield passed
-            tasks.cancel_scope.cancel()
-
-    async def _sift(self, heard: MemoryObjectReceiveStream[Heard], passing: MemoryObjectSendStream[Heard]) -> None:
-        """Answers, and a few questions, which the session refuses."""
-        questions = 0
-        async with passing:
-            async for message in heard:
-                if isinstance(message, Exception):
-                    self._transport.fail(_not_mcp())
-                    return
-                if isinstance(message.message.root, JSONRPCNotification):
-                    continue
-                questions += isinstance(message.message.root, JSONRPCRequest)
-                if questions > _MAX_QUESTIONS:
-                    self._transport.fail(EgressFailed("protocol", "The server asks instead of answering."))
-                    return
-                await passing.send(message)
-            self._transport.fail(EgressFailed("disconnected", "The session with the server broke off."))
-
-    async def _refuse(self, message: object) -> None:
-        """What the session itself could not place: an answer to nothing that was asked."""
-        self._transport.fail(_not_mcp())
 
     async def _close(self) -> None:
         """Tells the server, which may be slow to hear it."""
@@ -157,14 +107,20 @@ class McpSession:
             await end_tasks([self._life])
 
     def _note_end(self, life: asyncio.Task[None]) -> None:
-        if not life.cancelled():
-            life.exception()  # it is of a transport that has told it, or of a server that is at odds with MCP
-        self._transport.fail(EgressFailed("disconnected", "The session with the server broke off."))
+        _read(life)  # its exception is of a transport that has told it, or of a server that is at odds with MCP
+        self._transport.fail(broke_off())
 
 
 def silence_library() -> None:
-    """It logs what servers say, once for each event that it does not understand."""
+    """Its own logger tells what servers say, once for each event that it does not understand. The root logger, which
+    it takes for some, is not silent: `sifting` keeps from the library what it would tell there."""
     logging.getLogger("mcp").setLevel(logging.CRITICAL)
+
+
+def _read(work: asyncio.Future[Any]) -> None:
+    """Else asyncio reports, with what the server said, an exception that came when nobody waited for it any more."""
+    if not work.cancelled():
+        work.exception()
 
 
 def _client_info() -> Implementation:
@@ -174,8 +130,4 @@ def _client_info() -> Implementation:
 def _failure(error: BaseException) -> Exception:
     if isinstance(error, McpError):
         return ServerReported(error.error.code)
-    return _not_mcp()
-
-
-def _not_mcp() -> EgressFailed:
-    return EgressFailed("protocol", "The server's answer is not valid MCP.")
+    return not_mcp()

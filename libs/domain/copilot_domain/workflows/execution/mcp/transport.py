@@ -10,14 +10,16 @@ import msgspec
 
 from copilot_common.base.errors import EgressFailed, EgressRefused
 from copilot_common.platform.egress.client import Egress, EgressStream
-from copilot_domain.workflows.execution.mcp.budget import MAX_BYTES, Budget, ValueCounter
+from copilot_domain.workflows.execution.mcp.budget import MAX_BYTES, MAX_OPENING_VALUES, Budget, ValueCounter
 from copilot_domain.workflows.execution.mcp.failures import ServerRefused
 from copilot_domain.workflows.mcp_servers.types import McpEndpoint
 
 PLACEHOLDER: Final = "http://server.invalid/mcp"
 """What the library takes for the server's URL: it can neither log nor send what it does not know."""
 
-CLOSING_SECONDS: Final = 1.0  # a cancelled step must have ended within two
+CLOSING_SECONDS: Final = 1.0
+"""To tell the server that its session is over. A step outlasts its time, or being cancelled, by twice that at most and
+by what ending the session's task takes: within about two seconds, as runs promise."""
 
 _TO_SERVER: Final = ("accept", "content-type", "mcp-session-id", "mcp-protocol-version")
 
@@ -37,7 +39,8 @@ _decode_message = msgspec.json.Decoder(_Message).decode
 class GuardedTransport(httpx.AsyncBaseTransport):
     """Of one session. `broken` gets the first failure: of some the library says nothing and waits on.
 
-    `has_called` is whether the tool's call may have arrived; `seconds` is how long the session may take.
+    `has_called` is whether the tool's call may have arrived; `seconds` is how long the session may take, without its
+    closing.
     """
 
     def __init__(self, egress: Egress, endpoint: McpEndpoint, *, seconds: float, idempotency_key: str) -> None:
@@ -46,6 +49,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         self._idempotency_key = idempotency_key
         self._end = asyncio.get_running_loop().time() + seconds
         self._budget = Budget()
+        self._opening = Budget(max_values=MAX_OPENING_VALUES)
+        self._asked: int | str | None = None
         self.broken: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
         self.has_called = False
 
@@ -69,14 +74,16 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     async def _send(self, request: httpx.Request) -> httpx.Response:
         content = await request.aread()
         message = _decode_message(content) if content else _Message()
+        if message.method is not None and message.id is not None:
+            self._asked = message.id
         async with AsyncExitStack() as stack:
             answer = await self._open(stack, request, message, content)
             _check_status(answer.status, message)
             headers = _heard_headers(answer)
-            is_stream = headers["content-type"] == "text/event-stream"
-            return httpx.Response(
-                answer.status, headers=headers, stream=_Body(self, stack.pop_all(), answer, is_stream)
-            )
+            body = _Body(self, answer, headers["content-type"] == "text/event-stream")
+            response = httpx.Response(answer.status, headers=headers, stream=body)
+            body.stack = stack.pop_all()  # last: who raises before has let the connection go
+            return response
 
     async def _open(
         self, stack: AsyncExitStack, request: httpx.Request, message: _Message, content: bytes
@@ -102,18 +109,22 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             self.has_called = had_called
             raise
 
+    def has_asked(self, request_id: int | str) -> bool:
+        """Whether this is the last request's; there is never more than one on its way. Servers may answer in text."""
+        return self._asked is not None and request_id in (self._asked, str(self._asked))
+
     def spend(self, size: int, values: int) -> None:
+        if not self.has_called:
+            self._opening.spend(size, values)
         self._budget.spend(size, values)
 
 
 class _Body(httpx.AsyncByteStream):
     """An answer's body, counted as it is read; `stack` holds its connection."""
 
-    def __init__(
-        self, transport: GuardedTransport, stack: AsyncExitStack, answer: EgressStream, is_stream: bool
-    ) -> None:
+    def __init__(self, transport: GuardedTransport, answer: EgressStream, is_stream: bool) -> None:
+        self.stack = AsyncExitStack()
         self._transport = transport
-        self._stack = stack
         self._answer = answer
         self._is_stream = is_stream
 
@@ -130,14 +141,18 @@ class _Body(httpx.AsyncByteStream):
             raise
 
     async def aclose(self) -> None:
-        await self._stack.aclose()
+        await self.stack.aclose()
 
 
 def _heard_headers(answer: EgressStream) -> dict[str, str]:
-    """Without a charset: under one of its choice a server's quotation marks would be none to who counts them."""
+    """Without a charset: under one of its choice a server's quotation marks would be none to who counts them. Raises
+    EgressFailed for what no header may have: httpx would fail on it, or egress when a session's id is sent back."""
     media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     session_id = answer.headers.get("mcp-session-id")
-    return {"content-type": media_type} | ({"mcp-session-id": session_id} if session_id else {})
+    headers = {"content-type": media_type} | ({"mcp-session-id": session_id} if session_id else {})
+    if not all(char == "\t" or (char.isascii() and char.isprintable()) for char in "".join(headers.values())):
+        raise EgressFailed("protocol", "The server's answer has a header with characters that it may not have.")
+    return headers
 
 
 def _check_status(status: int, message: _Message) -> None:

@@ -11,6 +11,7 @@ from copilot_common.base.errors import EgressFailed, EgressRefused
 from copilot_domain.workflows.definition import Json
 from copilot_domain.workflows.execution.kinds.base import StepCall
 from copilot_domain.workflows.execution.mcp.failures import ServerRefused, ServerReported
+from copilot_domain.workflows.execution.mcp.results import ToolResult
 from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome
 from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.mcp_servers.names import McpTool
@@ -18,7 +19,7 @@ from copilot_domain.workflows.mcp_servers.repository import McpServerRepository
 from copilot_domain.workflows.mcp_servers.types import McpEndpoint
 
 if TYPE_CHECKING:
-    from copilot_domain.workflows.execution.mcp.session import McpSession, ToolResult
+    from copilot_domain.workflows.execution.mcp.session import McpSession
 
 _SECONDS: Final = 30.0
 _LONGEST_SECONDS: Final = 600.0
@@ -29,6 +30,8 @@ _STATUSES: Final = {
     404: ("MCP_NOT_FOUND", "There is no MCP server at the URL that was registered (404)."),
 }
 _REDIRECTS: Final = range(300, 400)
+_TIMED_OUT: Final = 408
+_SERVER_ERRORS: Final = range(500, 600)
 
 
 async def mcp_tool(call: StepCall, name: McpTool, arguments: Json) -> Outcome:
@@ -79,14 +82,18 @@ def _refused(status: int, has_called: bool) -> Failed:
         return Failed(*_STATUSES[status])
     if status in _REDIRECTS:
         return Failed("HTTP_ERROR", f"The server redirects ({status}); register the URL that it leads to.")
+    if has_called and (status == _TIMED_OUT or status in _SERVER_ERRORS):
+        # A gateway says so too, of a tool that it has passed the call on to and that may still be at it.
+        message = f"It is not known whether the call was carried out: the server answered with status {status}."
+        return Failed("OUTCOME_UNKNOWN", message)
     return Failed("HTTP_ERROR", f"The server answered with status {status}.", status in _TRY_AGAIN and not has_called)
 
 
-def _outcome(result: "ToolResult") -> Outcome:
+def _outcome(result: ToolResult) -> Outcome:
     """What a failed call says is not kept, as of a failed `http.request`."""
     if result.is_error:
         return Failed("TOOL_ERROR", "The tool reports that it has failed.")
-    texts = [str(block.get("text", "")) for block in result.content if block.get("type") == "text"]
+    texts = [str(block["text"]) for block in result.content if block.get("type") == "text"]
     others = [block for block in result.content if block.get("type") != "text"]
     output: Json = {"text": "\n".join(texts), "content": others}
     if result.structured_content is not None:
