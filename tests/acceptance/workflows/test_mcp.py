@@ -93,7 +93,9 @@ AFTER_THE_CALL: dict[str, tuple[list[Answer], str]] = {
         [says({"jsonrpc": "2.0", "id": 1, "error": {"code": -32602, "message": "zebra"}})],
         "MCP_ERROR",
     ),
-    "it is out of order": ([answer(status="503 Unavailable")], "HTTP_ERROR"),
+    "it takes no more calls": ([answer(status="429 Too Many")], "HTTP_ERROR"),
+    "a gateway gave up on it": ([answer(status="504 Gateway Timeout")], "OUTCOME_UNKNOWN"),
+    "it gave up on us": ([answer(status="408 Request Timeout")], "OUTCOME_UNKNOWN"),
     "it says what is no MCP": ([says(b"{}")], "OUTCOME_UNKNOWN"),
     "it never answers": ([hang], "OUTCOME_UNKNOWN"),
 }
@@ -118,10 +120,11 @@ async def test_a_retry_helps_before_the_call_and_is_not_made_after_it(client: Cl
         run = await run_of(client, {**tool("busy/x"), "retry": twice})
         assert run["outputs"]["text"] == "fine"
         assert [each["status"] for each in await steps_of(client, run["id"])] == ["failed", "completed"]
-    async with receiver(WELCOME, ACCEPTED, busy) as server:
-        await register(client, "busier", at(server))
-        run = await run_of(client, {**tool("busier/x"), "retry": twice})
-        assert (run["error"]["code"], len(await steps_of(client, run["id"]))) == ("HTTP_ERROR", 1)
+    for status, code in (("503 Unavailable", "OUTCOME_UNKNOWN"), ("429 Too Many", "HTTP_ERROR")):
+        async with receiver(WELCOME, ACCEPTED, answer(status=status)) as server:
+            await register(client, f"busier-{status[:3]}", at(server))
+            run = await run_of(client, {**tool(f"busier-{status[:3]}/x"), "retry": twice})
+            assert (run["error"]["code"], len(await steps_of(client, run["id"]))) == (code, 1)
 
 
 async def test_a_run_is_cancelled_in_the_middle_of_a_call(client: Client) -> None:

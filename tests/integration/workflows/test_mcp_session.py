@@ -4,13 +4,16 @@
 """
 
 import asyncio
+import gc
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import httpx
 import pytest
 
 from copilot_common.base.errors import EgressFailed, EgressRefused
@@ -207,8 +210,12 @@ BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
     "another format": (answer(b"hello", headers=("Content-Type: text/plain",)), "protocol"),
     "accepted, and no more": (ACCEPTED, "protocol"),
     "no result of a tool": (says(result({"content": 5})), "protocol"),
+    "blocks that are none": (says(result({"content": [{}]})), "protocol"),
+    "a text without one": (says(result({"content": [{"type": "text"}]})), "protocol"),
+    "a result without content": (says(result({"structuredContent": {"a": 1}})), "protocol"),
     "a deep result": (many(b"[" * 5_000, 1), "protocol"),
     "an answer to another question": (says(result({"content": []}, 77)), "protocol"),
+    "an answer to a question in words": (says(result({"content": []}) | {"id": "zebra"}), "protocol"),
     "a stream without an answer": (streams(b": ping\n\n"), "disconnected"),
     "one that promises more": (streams(b"id: 1\nretry: 0\ndata: \n\n"), "disconnected"),
     "events that are none": (streams(b"data: {\n\n", ends=False), "protocol"),
@@ -317,6 +324,141 @@ async def test_a_call_that_is_cancelled_ends_soon_and_leaves_no_task() -> None:
             await calling
         assert monotonic() - began < 2.5
     assert asyncio.all_tasks() == before
+
+
+async def test_what_a_tool_gives_is_kept_as_it_came() -> None:
+    resource = {"type": "resource", "resource": {"uri": "HTTP://Example.COM", "text": "x", "_meta": None}, "size": None}
+    content = [resource, {"type": "of tomorrow", "deep": [None, {"a": None}]}]
+    async with server(WELCOME, ACCEPTED, says(result({"content": content, "structuredContent": None}))) as made:
+        given = await call(url_of(made))
+    assert (given.content, given.structured_content) == (content, None)
+
+
+async def test_an_answer_whose_number_is_a_text_is_taken() -> None:
+    async with server(WELCOME, ACCEPTED, says(TEXT | {"id": "1"})) as made:
+        assert (await call(url_of(made))).content
+
+
+MANY_ZEROS = b",".join([b"0"] * 98_000)
+"""As many values as a session may hear, less what frames them."""
+MANY_FAULTS: dict[str, Answer] = {
+    "blocks": says(b'{"jsonrpc":"2.0","id":1,"result":{"content":[' + MANY_ZEROS + b"]}}"),
+    "a question": streams(
+        b'data: {"jsonrpc":"2.0","id":9,"method":"sampling/createMessage","params":{"messages":['
+        + MANY_ZEROS
+        + b"]}}\n\n",
+        event(result({"content": 5})),
+    ),
+}
+
+
+@pytest.mark.parametrize("answered", MANY_FAULTS.values(), ids=MANY_FAULTS.keys())
+async def test_what_is_wrong_with_each_value_is_not_listed(
+    answered: Answer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The list of the library's types took 200 MB, where 12 are enough, and of a question it was logged."""
+    with caplog.at_level(logging.WARNING):
+        async with server(WELCOME, ACCEPTED, answered, ACCEPTED) as made:
+            before = high_water_kilobytes(anew=True)
+            with pytest.raises(EgressFailed, match="not valid MCP"):
+                await call(url_of(made))
+    assert high_water_kilobytes() - before < 60_000
+    assert "validation error" not in caplog.text
+
+
+def high_water_kilobytes(*, anew: bool = False) -> int:
+    """The most memory that this process had, or has from now on."""
+    if anew:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+
+async def test_the_beginning_of_a_session_may_have_less_than_a_call() -> None:
+    """The library reads it itself, by types that list what is wrong with each value."""
+    info = {"name": "x", "version": "1", "icons": [0] * 6_000}
+    welcome = result({"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": info}, 0)
+    async with server(says(welcome)) as made:
+        with pytest.raises(EgressFailed) as failed:
+            await call(url_of(made))
+    assert failed.value.failure == "too_large"
+
+
+async def test_a_ping_is_answered_and_any_other_question_refused_unread() -> None:
+    questions = [
+        {"jsonrpc": "2.0", "id": "p", "method": "ping", "params": {"zebra": 1}},
+        {"jsonrpc": "2.0", "id": 7, "method": "sampling/createMessage", "params": {"messages": "zebra"}},
+        {"jsonrpc": "2.0", "id": 8, "method": "zebra", "zebra": ["zebra"]},
+    ]
+    asking = streams(*[event(question) for question in questions], event(TEXT))
+    async with server(WELCOME, ACCEPTED, asking, ACCEPTED) as made:
+        assert (await call(url_of(made))).content
+    pong, *refused = [json.loads(request.body) for request in made.requests[3:]]
+    assert pong == {"jsonrpc": "2.0", "id": "p", "result": {}}
+    assert [(each["id"], each["error"]["code"]) for each in refused] == [(7, -32601), (8, -32601)]
+
+
+LOUD: dict[str, Answer] = {
+    "a question": streams(event({"jsonrpc": "2.0", "id": 5, "method": "zebra", "params": {"a": "zebra"}}), event(TEXT)),
+    "an unknown id": says(TEXT | {"id": "zebra"}),
+    "a notification": streams(event({"jsonrpc": "2.0", "method": "zebra", "params": {"a": "zebra"}}), event(TEXT)),
+    "a result": says(result({"content": [{"type": "zebra", "zebra": "zebra"}, 5]})),
+}
+
+
+@pytest.mark.parametrize("said", LOUD.values(), ids=LOUD.keys())
+async def test_the_root_logger_hears_nothing_of_what_servers_say(
+    said: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with server(WELCOME, ACCEPTED, said, ACCEPTED) as made:
+        with suppress(EgressFailed):
+            await call(url_of(made))
+    assert "zebra" not in "".join(record.getMessage() for record in caplog.records if record.name == "root")
+
+
+@pytest.mark.parametrize("first", [0, 2])
+@pytest.mark.parametrize("header", ["Mcp-Session-Id: ä", "Mcp-Session-Id: ab", "Content-Type: ä/json"])
+async def test_a_header_that_is_none_ends_the_session_and_holds_no_connection(first: int, header: str) -> None:
+    bad = says(json.loads(await body_of(WELCOME)) if first == 0 else TEXT, headers=(header,))
+    if header.startswith("Content-Type"):
+        bad = answer(b"{}", headers=(header,))
+    async with egress(max_connections=1) as outgoing, server(*[WELCOME, ACCEPTED][:first], bad) as made:
+        with pytest.raises(EgressFailed) as failed:
+            await call(url_of(made), outgoing=outgoing)
+        assert failed.value.failure == "protocol"
+        assert outgoing._slots._value == 1
+    assert len(made.requests) == first + 1
+
+
+async def test_an_answer_of_which_nothing_can_be_made_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ValueError("zebra")
+
+    async with egress(max_connections=1) as outgoing, server(WELCOME) as made:
+        monkeypatch.setattr(httpx, "Response", fail)
+        with pytest.raises(EgressFailed):
+            await call(url_of(made), outgoing=outgoing)
+        assert outgoing._slots._value == 1
+
+
+async def test_what_work_raises_when_nobody_waits_for_it_any_more_is_not_reported() -> None:
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("zebra")
+
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    async with egress() as outgoing:
+        session = McpSession(outgoing, McpEndpoint("http://127.0.0.1/", {}), seconds=0.05, idempotency_key="k")
+        with pytest.raises(EgressFailed):
+            await session._unless_broken(stubborn())
+    del session
+    gc.collect()
+    await asyncio.sleep(0)
+    assert reported == []
 
 
 async def test_a_number_that_json_does_not_have_comes_as_null() -> None:
