@@ -172,6 +172,47 @@ BEGIN
     END IF;
 END $$;
 
+-- The whole beginning of a run in one statement, as a transaction of its own: its row, its job, its audit row. Returns when
+-- that was. Null, and nothing is written, where it should not come alone: somebody wants to be told, or the version, which
+-- was not asked for by number, is not the current one any more. The same again does the same.
+CREATE FUNCTION run.begin(
+    p_tenant uuid, p_user uuid, p_workflow uuid, p_version integer, p_is_pinned boolean, p_run uuid, p_inputs bytea,
+    p_job uuid, p_queue text, p_kind text, p_class integer, p_priority integer, p_payload bytea, p_api_key uuid,
+    p_max_failures integer, p_traceparent text,
+    p_audit uuid, p_actor_type text, p_actor uuid, p_address text, p_details jsonb
+)
+RETURNS timestamptz
+LANGUAGE plpgsql AS $$
+DECLARE
+    v_at timestamptz;
+BEGIN
+    PERFORM set_config('app.tenant_id', p_tenant::text, true), set_config('app.user_id', p_user::text, true);
+    SELECT r.created_at INTO v_at FROM public.workflow_runs r WHERE r.tenant_id = p_tenant AND r.id = p_run;
+    IF FOUND OR turn.has_listeners(p_tenant, 'workflow.started') THEN
+        RETURN v_at;
+    END IF;
+    INSERT INTO public.workflow_runs (tenant_id, id, workflow_id, version, job_id, user_id, inputs_sealed)
+    SELECT p_tenant, p_run, w.id, p_version, p_job, p_user, p_inputs
+    FROM public.workflows w
+    WHERE w.tenant_id = p_tenant AND w.id = p_workflow AND w.deleted_at IS NULL
+        AND (p_is_pinned OR w.current_version = p_version)
+    RETURNING created_at INTO v_at;
+    IF FOUND THEN
+        INSERT INTO public.jobs (
+            tenant_id, id, queue, kind, class, priority, payload, run_after, user_id, api_key_id, max_failures, traceparent
+        ) VALUES (
+            p_tenant, p_job, p_queue, p_kind, p_class, p_priority, p_payload, clock_timestamp(), p_user, p_api_key,
+            p_max_failures, p_traceparent
+        );
+        INSERT INTO public.audit_log (
+            tenant_id, id, actor_type, actor_id, user_id, action, resource_type, resource_id, address, details
+        ) VALUES (
+            p_tenant, p_audit, p_actor_type, p_actor, p_user, 'run.started', 'run', p_run, p_address, p_details
+        );
+    END IF;
+    RETURN v_at;
+END $$;
+
 -- How far a run is; with a status that is an end, the run and its job end. False, and nothing is written, where an earlier
 -- claim's process asks. Null, and nothing is written, for an end that comes alone but should not: somebody listens, or a
 -- parent waits, and what tells them belongs into the same transaction. The same again does the same.

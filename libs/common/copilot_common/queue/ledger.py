@@ -16,8 +16,8 @@ from copilot_common.base.errors import Conflict, NotFound
 from copilot_common.base.ids import new_id
 from copilot_common.platform.sql import Queries
 from copilot_common.platform.trace import current_trace
-from copilot_common.queue.jobs import Job, JobLost, NewJob
-from copilot_common.tenancy import Transaction
+from copilot_common.queue.jobs import Job, JobLost, NewJob, Queue
+from copilot_common.tenancy import Principal, Transaction
 
 sql = Queries(__package__)
 _encode = msgspec.msgpack.Encoder(uuid_format="bytes").encode  # a payload may hold a hundred ids
@@ -53,10 +53,14 @@ class Ledger:
     def __init__(self, ring: Callable[[str], None]) -> None:
         self._ring = ring
 
+    def ring(self, queue: Queue) -> None:
+        """There is work, and it is committed."""
+        self._ring(queue)
+
     async def enqueue(self, tx: Transaction, new: NewJob[Any]) -> UUID | None:
         """Ask for a job, on behalf of the transaction's principal. None where the same one is pending already."""
         job_id = new_id()
-        if await tx.fetch_value(sql["insert_job"], _new_row(tx, new, job_id)) is None:
+        if await tx.fetch_value(sql["insert_job"], job_row(tx.principal, new, job_id)) is None:
             return None
         self._ring_after(tx, new)
         return job_id
@@ -64,7 +68,7 @@ class Ledger:
     async def enqueue_last(self, tx: Transaction, new: NewJob[Any], job_id: UUID) -> None:
         """As `enqueue`, of a job without `dedupe_key`, together with the COMMIT: this transaction does not see it."""
         assert new.dedupe_key is None  # noqa: S101 — whether the same one is pending is not known before the COMMIT
-        await tx.execute_last(sql["insert_job"], _new_row(tx, new, job_id))
+        await tx.execute_last(sql["insert_job"], job_row(tx.principal, new, job_id))
         self._ring_after(tx, new)
 
     async def signal(self, tx: Transaction, job_id: UUID, name: str) -> None:
@@ -172,18 +176,20 @@ class _Signal(msgspec.Struct):
     name: str
 
 
-def _new_row(tx: Transaction, new: NewJob[Any], job_id: UUID) -> dict[str, object]:
+def job_row(principal: Principal, new: NewJob[Any], job_id: UUID) -> dict[str, object]:
+    """The columns, for a statement that writes the row along with the rest. Once it is committed: `Ledger.ring`."""
     trace = current_trace.get()
     return {
-        **_key(tx, job_id),
+        "tenant_id": principal.tenant_id,
+        "id": job_id,
         "queue": new.type.queue,
         "kind": new.type.kind,
         "class": int(new.type.job_class),
         "priority": new.priority,
         "payload": _encode(new.payload),
         "delay_seconds": new.delay.total_seconds(),
-        "user_id": tx.principal.acting_user,
-        "api_key_id": tx.principal.api_key_id,
+        "user_id": principal.acting_user,
+        "api_key_id": principal.api_key_id,
         "dedupe_key": new.dedupe_key,
         "max_failures": new.type.max_failures,
         "traceparent": trace.traceparent if trace else None,

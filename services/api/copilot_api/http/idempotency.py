@@ -29,6 +29,11 @@ HttpRequest = Request[Any, Any, Any]
 _HEADER = "idempotency-key"
 
 
+def has_key(request: HttpRequest) -> bool:
+    """Whether the caller may repeat it."""
+    return _HEADER in request.headers
+
+
 async def answer_once(
     services: Services,
     request: HttpRequest,

@@ -1,6 +1,6 @@
 -- name: insert_run
--- A run that waits for its job; nothing where its version was not asked for by number and is not the current one. With
--- when it was made, and whether somebody wants to be told.
+-- A run that waits for its job; nothing where its workflow is deleted, or its version was not asked for by number and is not
+-- the current one. With when it was made, and whether somebody wants to be told.
 INSERT INTO workflow_runs (
     tenant_id, id, workflow_id, version, job_id, user_id, inputs_sealed, parent_run_id, depth, forked_from, facts_to_copy
 )
@@ -9,8 +9,21 @@ SELECT
     %(inputs_sealed)s::bytea, %(parent_run_id)s::uuid, %(depth)s::smallint, %(forked_from)s::uuid,
     %(facts_to_copy)s::integer
 FROM workflows w
-WHERE w.tenant_id = %(tenant_id)s AND w.id = %(workflow_id)s AND (%(is_pinned)s OR w.current_version = %(version)s)
+WHERE w.tenant_id = %(tenant_id)s AND w.id = %(workflow_id)s AND w.deleted_at IS NULL
+    AND (%(is_pinned)s OR w.current_version = %(version)s)
 RETURNING created_at, turn.has_listeners(%(tenant_id)s, 'workflow.started') AS has_listeners
+
+-- name: begin_run
+-- A run with its job and its audit row; null where it cannot be as simple as that.
+SELECT run.begin(
+    p_tenant => %(tenant_id)s, p_user => %(user_id)s, p_workflow => %(workflow_id)s, p_version => %(version)s,
+    p_is_pinned => %(is_pinned)s, p_run => %(run_id)s, p_inputs => %(inputs_sealed)s,
+    p_job => %(id)s, p_queue => %(queue)s, p_kind => %(kind)s, p_class => %(class)s, p_priority => %(priority)s,
+    p_payload => %(payload)s, p_api_key => %(api_key_id)s, p_max_failures => %(max_failures)s,
+    p_traceparent => %(traceparent)s,
+    p_audit => %(audit_id)s, p_actor_type => %(actor_type)s, p_actor => %(actor_id)s, p_address => %(address)s,
+    p_details => %(details)s
+)
 
 -- name: get_run
 -- One run.

@@ -26,7 +26,7 @@ from copilot_domain.workflows.runs.repository import (
     sql,
 )
 from copilot_domain.workflows.runs.retrying import set_aside
-from copilot_domain.workflows.runs.starting import start_run
+from copilot_domain.workflows.runs.starting import begin_alone, start_run
 from copilot_domain.workflows.runs.types import NewRun, Review, ReviewAnswer, Run, RunStatus, StepRun
 from copilot_domain.workflows.versions import Versions
 
@@ -42,6 +42,10 @@ class RunService:
         self._blobs = blobs
         self._ledger = ledger
         self._versions = versions
+
+    async def start_alone(self, principal: Principal, new: NewRun) -> Run | None:
+        """`start` as a transaction of its own, in one round trip. None where it cannot be: nothing is done then."""
+        return await begin_alone(self._db, self._ledger, self._versions, principal, new)
 
     async def start(self, tx: Transaction, new: NewRun) -> Run:
         """Raises NotFound, InvalidInput."""

@@ -9,7 +9,9 @@ from copilot_common.base.ids import new_id
 from copilot_common.encryption import Purpose
 from copilot_common.platform.json_schema import JsonSchema
 from copilot_common.queue import Ledger, NewJob
-from copilot_common.tenancy import Transaction
+from copilot_common.queue.ledger import job_row
+from copilot_common.tenancy import Principal, TenantDatabase, Transaction
+from copilot_common.tenancy.audit import audit_columns
 from copilot_domain.webhooks import EventData, publish
 from copilot_domain.workflows.definition import Json
 from copilot_domain.workflows.runs.jobs import ADVANCE_RUN, AdvanceRun
@@ -76,19 +78,40 @@ async def start_run(
     await ledger.enqueue_last(tx, job, job_id)
     if made.row.has_listeners:
         await publish(tx, ledger, "workflow.started", run_news(new.workflow_id, run_id, made.number))
-    return Run(
-        id=run_id,
-        workflow_id=new.workflow_id,
-        version=made.number,
-        status="pending",
-        current_step=None,
-        inputs=new.inputs,
-        outputs=None,
-        error=None,
-        started_at=None,
-        completed_at=None,
-        created_at=made.row.created_at,
-    )
+    return _pending(new, run_id, made.number, made.row.created_at)
+
+
+async def begin_alone(
+    db: TenantDatabase, ledger: Ledger, versions: Versions, principal: Principal, new: NewRun
+) -> Run | None:
+    """In one round trip, with its audit row, where nothing else is to be written or found out. None where it is: then
+    nothing has happened."""
+    number = new.version or versions.current(principal.tenant_id, new.workflow_id)
+    version = number and versions.known(principal.tenant_id, new.workflow_id, number)
+    if not number or not version:
+        return None
+    try:
+        inputs = checked_inputs(version.inputs, new.inputs)
+    except InvalidInput:
+        return None
+    run_id, job_id = new_id(), new_id()
+    job = NewJob(type=ADVANCE_RUN, payload=AdvanceRun(run_id), priority=version.definition.priority)
+    audit = audit_columns(principal, "run.started", run_id, details={"workflow_id": str(new.workflow_id)})
+    params = {
+        **audit,
+        **job_row(principal, job, job_id),
+        "audit_id": audit["id"],
+        "run_id": run_id,
+        "workflow_id": new.workflow_id,
+        "version": number,
+        "is_pinned": new.version is not None,
+        "inputs_sealed": (await db.cipher(principal)).seal(Purpose.RUN_INPUTS, run_id, inputs),
+    }
+    row = await db.call(sql["begin_run"], params)
+    if row is None or row[0] is None:
+        return None
+    ledger.ring(job.type.queue)
+    return _pending(new, run_id, number, row[0])
 
 
 async def _insert(tx: Transaction, versions: Versions, new: NewRun, run_id: UUID, columns: dict[str, object]) -> _Made:
@@ -123,6 +146,22 @@ async def _insert_of(
     }
     row = await tx.fetch_one(_MadeRow, sql["insert_run"], params)
     return None if row is None else _Made(version, number, row)
+
+
+def _pending(new: NewRun, run_id: UUID, version: int, created_at: datetime) -> Run:
+    return Run(
+        id=run_id,
+        workflow_id=new.workflow_id,
+        version=version,
+        status="pending",
+        current_step=None,
+        inputs=new.inputs,
+        outputs=None,
+        error=None,
+        started_at=None,
+        completed_at=None,
+        created_at=created_at,
+    )
 
 
 def run_news(workflow_id: UUID, run_id: UUID, version: int) -> EventData:

@@ -6,7 +6,8 @@ from litestar import Controller, Response, get, post
 from litestar.params import FromQuery, JSONBody
 
 from copilot_api.http.body import StrictBody
-from copilot_api.http.idempotency import HttpRequest, answer_once
+from copilot_api.http.idempotency import HttpRequest, answer_once, has_key
+from copilot_api.http.json import JsonResponse
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryText, WantedPage
 from copilot_api.http.sse import EventStream, LastEventId, event_number, event_stream
 from copilot_api.resources.runs.schemas import AnswerReview, ForkRun, StartRun
@@ -25,6 +26,8 @@ class RunController(Controller):
     ) -> Response[Run]:
         """202: the run has been accepted and will be led to its end."""
         new = data.to_new()
+        if not has_key(request) and (run := await services.runs.start_alone(principal, new)) is not None:
+            return JsonResponse(run, status_code=202)
         return await answer_once(services, request, principal, lambda tx: services.runs.start(tx, new), status=202)
 
     @get()
