@@ -7,6 +7,7 @@ from itertools import count
 
 from bench.peers.arq_runner import DEFAULTS, FAST_POLL, run_arq
 from bench.percentiles import summarise
+from bench.queueing.jobs import NOTHING
 from bench.queueing.processes import NothingWorker, running
 from bench.queueing.producer import Producer, forget_jobs, open_producer, until_ended
 from bench.queueing.rounds import Rounds
@@ -84,7 +85,7 @@ async def _play(rounds: Rounds) -> Latencies:
                         rounds.say("dispatch", name, number)
                         result = await asyncio.to_thread(run_arq, "idle", redis_url, flags, jobs=jobs)
                         latencies.setdefault(name, []).append(result.latencies_ms)
-            await until_ended(rounds.product, seconds=_END_SECONDS)
+            await until_ended(rounds.product, NOTHING.kind, seconds=_END_SECONDS)
     began = worker.started_at()
     latencies["product"] = [[(began[job] - moment) * 1000 for job, moment in one.items()] for one in committed]
     return latencies

@@ -19,6 +19,7 @@ from copilot_common.queue.requests import RequestClient
 from copilot_devstack.worker_server import ContextServiceServer
 from copilot_domain.context import ContextRepository, ContextService, NewItem, SearchRequest
 from copilot_domain.context.asking import SearchClient
+from copilot_domain.context.jobs import INGEST_ITEM
 from copilot_domain.context.searching import ContextSearch
 
 _LIMIT_MS = 6.0
@@ -110,7 +111,7 @@ async def _fill(rounds: Rounds, producer: Producer) -> None:
         content = " ".join(words.choices(_WORDS, k=_DOCUMENT_WORDS))
         async with producer.db.transaction(producer.principal) as tx:
             await service.create(tx, NewItem(name=f"document {number}", type="text", content=content))
-    await until_ended(rounds.product, seconds=_INGEST_SECONDS)
+    await until_ended(rounds.product, INGEST_ITEM.kind, seconds=_INGEST_SECONDS)
 
 
 def _questions(seed: int, count: int) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 from statistics import median
 
 from bench.peers.arq_runner import TUNED, run_arq
+from bench.queueing.jobs import NOTHING
 from bench.queueing.processes import NothingWorker, running
 from bench.queueing.producer import Producer, as_superuser, forget_jobs, open_producer, until_ended
 from bench.queueing.rounds import Rounds
@@ -50,10 +51,10 @@ async def _play(rounds: Rounds) -> dict[str, list[float]]:
         with running(NothingWorker, product):
             async with open_producer(product) as producer:
                 await _produce(producer, _WARM_UP)
-                await until_ended(product, seconds=_END_SECONDS)
+                await until_ended(product, NOTHING.kind, seconds=_END_SECONDS)
                 forget_jobs(product)
                 await _produce(producer, plan.jobs)
-                await until_ended(product, seconds=_END_SECONDS)
+                await until_ended(product, NOTHING.kind, seconds=_END_SECONDS)
         query = "SELECT count(*) / extract(epoch FROM max(ended_at) - min(created_at)) FROM jobs"
         rates["product"].append(float(str(as_superuser(product, query)[0][0])))
         forget_jobs(product)

@@ -61,10 +61,12 @@ async def open_producer(product: Product) -> AsyncIterator[Producer]:
         await database.close()
 
 
-async def until_ended(product: Product, *, seconds: float) -> None:
-    """Until every job is completed. Raises RuntimeError where that takes too long."""
+async def until_ended(product: Product, kind: str, *, seconds: float) -> None:
+    """Until every job of a kind is completed: what conversations have left behind (titles) nobody does here. Raises
+    RuntimeError where that takes too long."""
     deadline = monotonic() + seconds
-    while as_superuser(product, "SELECT count(*) FROM jobs WHERE status <> 'completed'")[0][0]:
+    query = "SELECT count(*) FROM jobs WHERE status <> 'completed' AND kind = %s"
+    while as_superuser(product, query, kind)[0][0]:
         if monotonic() > deadline:
             raise RuntimeError(f"the jobs have not ended within {seconds:.0f} s")
         await asyncio.sleep(_LOOK_SECONDS)
