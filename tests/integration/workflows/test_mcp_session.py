@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -110,7 +110,7 @@ async def body_of(given: Answer) -> bytes:
             self.written += data
 
     writer = Writer()
-    await given(Received("", "", {}, b""), writer)  # type: ignore[arg-type]
+    await given(Received("", "", {}, b""), cast(asyncio.StreamWriter, writer))
     return writer.written.partition(b"\r\n\r\n")[2]
 
 

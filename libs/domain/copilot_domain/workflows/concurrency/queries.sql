@@ -5,7 +5,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(
 
 -- name: own_place
 -- A run's place in its queue.
-SELECT workflow_id, key_hash, slot_limit, is_held FROM workflow_run_slots
+SELECT workflow_id, key_hash, is_held FROM workflow_run_slots
 WHERE tenant_id = %(tenant_id)s AND run_id = %(run_id)s
 
 -- name: lends_slot

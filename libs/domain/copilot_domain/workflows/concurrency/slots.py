@@ -34,7 +34,6 @@ class _Found:
 class _Place:
     workflow_id: UUID
     key_hash: bytes
-    slot_limit: int
     is_held: bool
 
 

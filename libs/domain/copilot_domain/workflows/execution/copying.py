@@ -13,7 +13,7 @@ import msgspec
 from copilot_common.base.errors import NotFound
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.queue import Job, hold
-from copilot_domain.workflows.execution.history import RETRIED, attempts_set_aside, facts
+from copilot_domain.workflows.execution.history import RETRIED, attempts_set_aside, facts, is_set_aside
 from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import Toolbox
 from copilot_domain.workflows.execution.patience import patiently
@@ -63,7 +63,7 @@ def plan_copy(
         for row in history
         if (row.path, row.attempt) in keys
         or (row.attempt == 1 and row.path in frames)
-        or (row.path in paths and _is_set_aside(row) and (row.ended_event or 0) <= last_event)
+        or (row.path in paths and is_set_aside(row) and (row.ended_event or 0) <= last_event)
     ]
     _number(planned, events_before + 1)
     return planned
@@ -72,10 +72,6 @@ def plan_copy(
 def _planned(row: HistoryRow, *, is_fact: bool, is_open: bool) -> Planned:
     has_end = not is_open and row.type != RETRIED  # that number is of the end which the retry took back
     return Planned(row.path, row.attempt, is_fact, is_open, row.started_event, row.ended_event if has_end else None)
-
-
-def _is_set_aside(row: HistoryRow) -> bool:
-    return row.fact is None and row.attempt > 0 and row.status in {"failed", "cancelled"}
 
 
 def _number(planned: Sequence[Planned], first: int) -> None:

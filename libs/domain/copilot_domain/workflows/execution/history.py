@@ -38,10 +38,15 @@ def attempts_set_aside(rows: Sequence[HistoryRow]) -> dict[Path, int]:
     """By path, the last attempt that a retry does anew."""
     made: dict[Path, int] = {}
     for row in rows:
-        is_frame = row.type in _FRAMES and not row.path.endswith("]")
-        if row.fact is None and row.status in {"failed", "cancelled"} and not is_frame:
+        if is_set_aside(row):
             made[row.path] = max(row.attempt, made.get(row.path, 0))
     return made
+
+
+def is_set_aside(row: HistoryRow) -> bool:
+    """An attempt that is no part of the history any more; the row of a `parallel` or `loop` is none."""
+    is_frame = row.type in _FRAMES and not row.path.endswith("]")
+    return row.fact is None and row.status in {"failed", "cancelled"} and not is_frame
 
 
 def begun_again_at(rows: Sequence[HistoryRow]) -> float | None:

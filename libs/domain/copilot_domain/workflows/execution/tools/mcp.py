@@ -62,7 +62,7 @@ async def _find(call: StepCall, server: str) -> McpEndpoint | None:
 
 
 def _load() -> "type[McpSession]":
-    from copilot_domain.workflows.execution.mcp.session import (  # noqa: PLC0415 — imports the library
+    from copilot_domain.workflows.execution.mcp.session import (  # noqa: PLC0415 — 26 MB that few engines ever need
         McpSession,
         silence_library,
     )
