@@ -20,7 +20,7 @@ from copilot_devstack.worker_server import ContextServiceServer
 from copilot_domain.context import ContextRepository, ContextService, NewItem, SearchRequest
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.jobs import INGEST_ITEM
-from copilot_domain.context.searching import ContextSearch
+from copilot_domain.context.search.searching import ContextSearch
 
 _LIMIT_MS = 6.0
 _WORDS = [f"{first}{second}" for first in ("ka", "lo", "mi", "ne", "pu", "ra", "so", "ti") for second in "bdfgklmnprst"]

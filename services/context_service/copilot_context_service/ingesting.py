@@ -1,6 +1,7 @@
 """The handler of `context.ingest`, and what becomes of items whose job has ended without them."""
 
 import asyncio
+from datetime import timedelta
 
 from loguru import logger
 
@@ -8,9 +9,10 @@ from copilot_common.base.errors import CopilotError
 from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
 from copilot_common.platform.tasks import end_tasks
-from copilot_common.queue import Job
-from copilot_domain.context.indexing import Ingestion
-from copilot_domain.context.jobs import INGEST_ITEM, IngestItem
+from copilot_common.queue import Job, JobFailed
+from copilot_domain.context.ingestion.pipeline import Ingestion
+from copilot_domain.context.jobs import INGEST_ITEM, IngestItem, MergeSegments
+from copilot_domain.context.segments.merging import LEASE_SECONDS, MergeBusy, Merger
 
 _sql = Queries(__package__)
 
@@ -32,6 +34,20 @@ class ItemIngester:
             if job.failures + 1 >= INGEST_ITEM.max_failures:
                 await self._ingestion.fail(job.principal, item_id, generation, error)
             raise
+
+
+class SegmentMerger:
+    """Called with the job. Where another merge of the tenant is at work, this one comes again later."""
+
+    def __init__(self, merger: Merger) -> None:
+        self._merger = merger
+
+    async def __call__(self, job: Job[MergeSegments]) -> None:
+        try:
+            await self._merger.merge_all(job.principal)
+        except MergeBusy:
+            text = "Another merge is at work."
+            raise JobFailed("MERGE_BUSY", text, pause=timedelta(seconds=LEASE_SECONDS)) from None
 
 
 class AbandonedItems:

@@ -5,7 +5,7 @@ import msgspec
 from copilot_common.base.errors import InvalidInput
 from copilot_common.queue.requests import Method
 from copilot_common.tenancy import Principal
-from copilot_domain.context.searching import ContextSearch
+from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.types import SearchRequest
 
 _decode = msgspec.msgpack.Decoder(SearchRequest).decode

@@ -10,12 +10,14 @@ from copilot_common.platform.settings import Settings
 from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
-from copilot_context_service.ingesting import AbandonedItems, ItemIngester
+from copilot_context_service.ingesting import AbandonedItems, ItemIngester, SegmentMerger
 from copilot_context_service.searching import answer_search
 from copilot_domain.context.asking import SEARCH_METHOD
-from copilot_domain.context.indexing import Ingestion
-from copilot_domain.context.jobs import INGEST_ITEM
-from copilot_domain.context.searching import ContextSearch
+from copilot_domain.context.ingestion.pipeline import Ingestion
+from copilot_domain.context.ingestion.reading import DocumentReader
+from copilot_domain.context.jobs import INGEST_ITEM, MERGE_SEGMENTS
+from copilot_domain.context.search.searching import ContextSearch
+from copilot_domain.context.segments.merging import Merger
 
 SERVICE = "context-service"
 PROBE_PORT = 8082
@@ -26,8 +28,12 @@ async def run(settings: Settings) -> None:
     backbone = build_backbone(SERVICE, settings, version=version("copilot-context-service"))
     db = backbone.tenants_db
     embedder = WordLlamaEmbedder()
-    ingestion = Ingestion(db, PostgresBlobStore(db), embedder, backbone.ledger)
-    handlers: Mapping[JobType[Any], Handler] = {INGEST_ITEM: ItemIngester(ingestion)}
+    blobs = PostgresBlobStore(db)
+    ingestion = Ingestion(db, blobs, embedder, backbone.ledger, DocumentReader(blobs))
+    handlers: Mapping[JobType[Any], Handler] = {
+        INGEST_ITEM: ItemIngester(ingestion),
+        MERGE_SEGMENTS: SegmentMerger(Merger(db)),
+    }
     methods = {SEARCH_METHOD: answer_search(ContextSearch(db, embedder))}
     await run_worker(
         backbone,

@@ -24,8 +24,9 @@ from copilot_domain.context import (
     SearchHit,
     SearchRequest,
 )
-from copilot_domain.context.indexing import Ingestion, Outcome
-from copilot_domain.context.searching import ContextSearch
+from copilot_domain.context.ingestion.pipeline import Ingestion, Outcome
+from copilot_domain.context.ingestion.reading import DocumentReader
+from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.types import SearchMode
 from support.api import ENCRYPTION_KEY, Site
 from support.clients import Credentials
@@ -108,7 +109,7 @@ async def open_context(site: Site, embedder: Embedder | None = None) -> AsyncIte
         site,
         db,
         ContextService(ContextRepository(), blobs, Ledger(lambda _: None)),
-        Ingestion(db, blobs, embedder, Ledger(lambda _: None)),
+        Ingestion(db, blobs, embedder, Ledger(lambda _: None), DocumentReader(blobs)),
         ContextSearch(db, embedder),
         owner_of(site.acme),
         owner_of(site.other),

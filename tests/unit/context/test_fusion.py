@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from copilot_domain.context.fusion import best, fuse
+from copilot_domain.context.search.fusion import best, fuse
 
 A, B, C, D = (UUID(int=number) for number in range(1, 5))
 

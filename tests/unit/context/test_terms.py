@@ -6,7 +6,7 @@ import pytest
 
 from copilot_common.base.ids import TenantId
 from copilot_common.encryption import HashPurpose, TenantCipher
-from copilot_domain.context.terms import TERM_BYTES, TermHasher, count_terms
+from copilot_domain.context.terms import TermHasher, count_terms
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def cipher(*keys: int) -> TenantCipher:
 def test_a_hash_is_short_and_the_same_each_time() -> None:
     hasher = TermHasher(cipher(1))
     assert hasher("ship") == hasher("ship") == TermHasher(cipher(1))("ship")
-    assert len(hasher("ship")) == TERM_BYTES
+    assert -(1 << 63) <= hasher("ship") < 1 << 63
     assert hasher("ship") != hasher("shop")
 
 

@@ -63,6 +63,8 @@ class Purpose(StrEnum):
     CONTEXT_NAME = "context.name"
     CONTEXT_HEADING = "context.heading"
     CONTEXT_TEXT = "context.text"
+    CONTEXT_URL = "context.url"
+    CONTEXT_VALIDATORS = "context.validators"
     WORKFLOW_NAME = "workflow.name"
     WORKFLOW_DESCRIPTION = "workflow.description"
     WORKFLOW_DEFINITION = "workflow.definition"
@@ -86,6 +88,7 @@ class HashPurpose(StrEnum):
 
     CONTEXT_CONTENT = "context.content"
     CONTEXT_TERM = "context.term"
+    CONTEXT_LABEL = "context.label"
     TRIGGER_CALL = "trigger.call"
     CONCURRENCY_KEY = "concurrency.key"
 

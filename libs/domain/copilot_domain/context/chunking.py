@@ -8,7 +8,8 @@ from typing import Final
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from copilot_common.llm.estimates import estimate_tokens
-from copilot_domain.context.types import Chunk, ItemType
+from copilot_domain.context.documents.types import Piece as Chunk
+from copilot_domain.context.types import ItemType
 
 MAX_CHUNK_TOKENS: Final = 300  # from 200 to 400 the same quality (docs/adr/0014); larger is cheaper
 # The splitter's time grows with the square of a text that has no structure (28 s for 600 000 Chinese characters): it is
@@ -36,7 +37,7 @@ def split_chunks(text: str, kind: ItemType) -> list[Chunk]:
         for offset, piece in splitter.chunk_indices(text[begin:end]):
             start = begin + offset
             path = headings.at(start) if headings else ()
-            chunks.append(Chunk(len(chunks) + 1, start, start + len(piece), piece, estimate_tokens(piece), path))
+            chunks.append(Chunk(start=start, end=start + len(piece), token_count=estimate_tokens(piece), heading=path))
     return chunks
 
 

@@ -1,8 +1,8 @@
-"""Background work of the context: ingesting an item."""
+"""Background work of the context: ingesting an item, and keeping its index in few large segments."""
 
 from uuid import UUID
 
-from copilot_common.queue import CONTEXT_QUEUE, JobPayload, JobType, Ledger, NewJob
+from copilot_common.queue import CONTEXT_QUEUE, JobClass, JobPayload, JobType, Ledger, NewJob
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.repository import ContextRepository, ItemRow
 
@@ -23,3 +23,10 @@ async def request_ingestion(tx: Transaction, ledger: Ledger, item: ItemRow) -> I
     job_id = await ledger.enqueue(tx, NewJob(type=INGEST_ITEM, payload=payload))
     await repository.note_job(tx, pending.id, job_id)
     return pending
+
+
+class MergeSegments(JobPayload, frozen=True):
+    """Of the job's tenant."""
+
+
+MERGE_SEGMENTS = JobType("context.merge", MergeSegments, CONTEXT_QUEUE, job_class=JobClass.DEFERRABLE, max_failures=20)

@@ -13,6 +13,7 @@ from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context.access import decode_acl, encode_acl, identities
+from copilot_domain.context.labels import label_hashes
 from copilot_domain.context.types import Item, ItemError, ItemFilter, ItemStatus, ItemType, NewItem
 
 sql = Queries(__package__)
@@ -34,7 +35,14 @@ class ItemRow:
     acl: list[str]
     content_id: UUID | None
     content_hash: bytes | None
+    source_id: UUID | None
+    staged_blob_ids: list[UUID]
+    media_type: str | None
+    size_bytes: int | None
+    url_sealed: bytes | None
+    validators_sealed: bytes | None
     generation: int
+    live_generation: int
     chunk_count: int
     token_count: int
     created_at: datetime
@@ -47,6 +55,9 @@ class ItemRow:
             type=self.type,
             status=self.status,
             user_id=self.user_id,
+            url=cipher.open_text(Purpose.CONTEXT_URL, self.id, self.url_sealed) if self.url_sealed else None,
+            media_type=self.media_type,
+            size_bytes=self.size_bytes,
             token_count=self.token_count,
             chunk_count=self.chunk_count,
             error=ItemError(self.error_code, self.error or "") if self.error_code else None,
@@ -57,19 +68,30 @@ class ItemRow:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Which blob holds an item's text, and its keyed hash."""
+    """Which blobs hold an item's text and what it was made of, and the keyed hash of what came in."""
 
-    id: UUID
-    hash: bytes
+    id: UUID | None = None
+    source_id: UUID | None = None
+    hash: bytes | None = None
+    media_type: str | None = None
+    size_bytes: int | None = None
 
 
 class ContextRepository:
     """Every method runs in the caller's transaction, as its principal."""
 
     async def insert(self, tx: Transaction, item_id: UUID, new: NewItem, content: Content) -> ItemRow:
-        columns: dict[str, object] = {"user_id": tx.principal.acting_user, "type": new.type}
+        cipher = await tx.cipher()
+        columns: dict[str, object] = {
+            "user_id": tx.principal.acting_user,
+            "type": new.type,
+            "source_id": content.source_id,
+            "media_type": content.media_type,
+            "size_bytes": content.size_bytes,
+            "url_sealed": new.url and cipher.seal_text(Purpose.CONTEXT_URL, item_id, new.url),
+        }
         return await self._write(tx, "insert_item", item_id, new, content, columns)
 
     async def update(self, tx: Transaction, item_id: UUID, new: NewItem, content: Content) -> ItemRow:
@@ -106,16 +128,19 @@ class ContextRepository:
     async def _write(
         self, tx: Transaction, query: str, item_id: UUID, new: NewItem, content: Content, more: dict[str, object]
     ) -> ItemRow:
+        cipher = await tx.cipher()
         columns = {
             "tenant_id": tx.principal.tenant_id,
             "id": item_id,
-            "name_sealed": (await tx.cipher()).seal_text(Purpose.CONTEXT_NAME, item_id, new.name),
+            "name_sealed": cipher.seal_text(Purpose.CONTEXT_NAME, item_id, new.name),
             "metadata": to_jsonb(new.metadata),
             "acl": encode_acl(new.acl),
             "content_id": content.id,
             "content_hash": content.hash,
         }
-        return _present(await tx.fetch_one(ItemRow, sql[query], columns | more))
+        row = _present(await tx.fetch_one(ItemRow, sql[query], columns | more))
+        await tx.execute(sql["set_labels"], {**columns, "labels": label_hashes(new.metadata, cipher)})
+        return row
 
 
 def seen_by(principal: Principal) -> dict[str, object]:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from copilot_common.base.errors import Conflict, Forbidden, InvalidInput
 from copilot_common.base.ids import new_id
-from copilot_common.blobs import BlobStore
+from copilot_common.blobs import BlobInfo, BlobStore
 from copilot_common.encryption import HashPurpose
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
@@ -35,8 +35,22 @@ class ContextService:
     async def create(self, tx: Transaction, new: NewItem) -> Item:
         """Stored and to be ingested. Raises InvalidInput."""
         _check(new)
+        content = Content() if new.content is None else await self._put_content(tx, new.content)
+        return await self._insert(tx, new, content)
+
+    async def create_file(self, tx: Transaction, new: NewItem, source: BlobInfo, media_type: str) -> Item:
+        """Its bytes are a blob already. Raises InvalidInput."""
+        _check(new)
+        content = Content(
+            source_id=source.blob_id,
+            hash=await _keyed_hash(tx, source.sha256),
+            media_type=media_type,
+            size_bytes=source.size_bytes,
+        )
+        return await self._insert(tx, new, content)
+
+    async def _insert(self, tx: Transaction, new: NewItem, content: Content) -> Item:
         item_id = new_id()
-        content = await self._put_content(tx, new.content)
         row = await self._repository.insert(tx, item_id, new, content)
         row = await request_ingestion(tx, self._ledger, row)
         await record_audit(tx, "context.created", item_id, details={"type": new.type})
@@ -73,7 +87,7 @@ class ContextService:
         new = NewItem(
             name=old.name if changes.name is None else changes.name,
             type=old.type,
-            content=changes.content or "",
+            content=changes.content,
             metadata=old.metadata if changes.metadata is None else changes.metadata,
             acl=tuple(old.acl) if changes.acl is None else changes.acl,
         )
@@ -88,8 +102,8 @@ class ContextService:
     async def delete(self, tx: Transaction, item_id: UUID) -> None:
         row = await self._changeable(tx, item_id)
         await self._repository.delete(tx, item_id)
-        if row.content_id is not None:
-            await self._blobs.delete(tx, row.content_id)
+        for blob_id in {row.content_id, row.source_id, *row.staged_blob_ids} - {None}:
+            await self._blobs.delete(tx, blob_id)
         await record_audit(tx, "context.deleted", item_id)
 
     async def reindex(self, tx: Transaction, item_id: UUID) -> Item:
@@ -105,20 +119,22 @@ class ContextService:
 
     async def _content(self, tx: Transaction, row: ItemRow, text: str | None) -> Content:
         """What the item has from now on: another text takes the place of the one before."""
-        if row.content_id is None or row.content_hash is None:
-            raise Conflict("This item has no content yet.")
-        if text is None or hmac.compare_digest(await _content_hash(tx, text.encode()), row.content_hash):
-            return Content(row.content_id, row.content_hash)
-        await self._blobs.delete(tx, row.content_id)
+        if text is not None and row.type in {"file", "url"}:
+            raise InvalidInput({"content": f"of a {row.type} is what was read from it"})
+        same = Content(id=row.content_id, hash=row.content_hash)
+        if text is None or hmac.compare_digest(await _keyed_hash(tx, text.encode()), row.content_hash or b""):
+            return same
+        if row.content_id is not None:
+            await self._blobs.delete(tx, row.content_id)
         return await self._put_content(tx, text)
 
     async def _put_content(self, tx: Transaction, text: str) -> Content:
         data, content_id = text.encode(), new_id()
         await self._blobs.put(tx, content_id, data)
-        return Content(content_id, await _content_hash(tx, data))
+        return Content(id=content_id, hash=await _keyed_hash(tx, data))
 
 
-async def _content_hash(tx: Transaction, data: bytes) -> bytes:
+async def _keyed_hash(tx: Transaction, data: bytes) -> bytes:
     return hmac.digest((await tx.cipher()).hash_key(HashPurpose.CONTEXT_CONTENT), data, "sha256")
 
 

@@ -47,10 +47,12 @@ class TermHasher:
 
     def __init__(self, cipher: TenantCipher) -> None:
         self._key = cipher.hash_key(HashPurpose.CONTEXT_TERM)
-        self._known: dict[str, bytes] = {}
+        self._known: dict[str, int] = {}
 
-    def __call__(self, term: str) -> bytes:
+    def __call__(self, term: str) -> int:
+        """As PostgreSQL's bigint keeps it."""
         known = self._known.get(term)
         if known is None:
-            known = self._known[term] = hmac.digest(self._key, term.encode(), "sha256")[:TERM_BYTES]
+            digest = hmac.digest(self._key, term.encode(), "sha256")
+            known = self._known[term] = int.from_bytes(digest[:TERM_BYTES], "big", signed=True)
         return known

@@ -1,6 +1,5 @@
 """What the context is made of, as the wire shows it."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
@@ -29,11 +28,16 @@ class ItemError(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """`url`, `media_type` and `size_bytes` are those of what a file or URL came as."""
+
     id: UUID
     name: str
     type: ItemType
     status: ItemStatus
     user_id: UUID
+    url: str | None
+    media_type: str | None
+    size_bytes: int | None
     token_count: int
     chunk_count: int
     error: ItemError | None
@@ -44,9 +48,12 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewItem(msgspec.Struct, frozen=True, kw_only=True):
+    """`content` of a text, code or document; `url` of a url. A file's bytes are a blob before it is an item."""
+
     name: str
     type: ItemType
-    content: str
+    content: str | None = None
+    url: str | None = None
     metadata: dict[str, object] = {}
     acl: tuple[AclEntry, ...] = ()
 
@@ -87,7 +94,7 @@ class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
-    """`start` and `end` are character offsets into the item's text: `content[start:end] == text`.
+    """`start` and `end` are character offsets into the item's text: `content[start:end] == text`. `page` counts from 1.
 
     `score` compares hits of one search only: from 0 to 1 for hybrid, the cosine for vector, BM25 for text.
     """
@@ -99,6 +106,7 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     start: int
     end: int
+    page: int | None
     heading: list[str]
     metadata: dict[str, object]
 
@@ -108,15 +116,3 @@ class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
 
     results: list[SearchHit]
     degraded: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """`text == content[start:end]`; `heading` is the path of headings it stands under, outermost first."""
-
-    number: int
-    start: int
-    end: int
-    text: str
-    token_count: int
-    heading: tuple[str, ...] = ()

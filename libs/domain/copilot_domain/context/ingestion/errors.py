@@ -1,0 +1,24 @@
+"""Why an item can't be ingested, as the user is told."""
+
+from copilot_common.base.errors import CopilotError, ProviderError
+
+
+class IngestionError(CopilotError):
+    """The item can't be ingested as it is: trying again would fail again. `reason` and the message go to the user."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def describe(error: BaseException) -> tuple[str, str]:
+    """Code and sentence for the item; a foreign exception's words are never passed on."""
+    match error:
+        case IngestionError():
+            return error.reason, error.message
+        case ProviderError():
+            return "EMBEDDING_FAILED", "The embedding provider failed."
+        case CopilotError():
+            return error.code, error.message
+        case _:
+            return "INTERNAL_ERROR", "Something went wrong here."

@@ -1,0 +1,105 @@
+-- name: begin_ingestion
+-- The item, if that generation of it is still to be ingested. Whoever began an attempt at it before is overtaken.
+UPDATE context_items
+SET status = 'processing', error_code = NULL, error = NULL, attempt_id = %(attempt_id)s, progress_done = 0,
+    progress_total = 0, updated_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND generation = %(generation)s AND status <> 'ready'
+RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, live_generation,
+    chunk_count, token_count, created_at, updated_at
+
+-- name: hold_attempt
+-- Nobody else changes the item until the transaction ends; no row where it has moved on.
+SELECT chunk_count FROM context_items
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND attempt_id = %(attempt_id)s AND status = 'processing'
+    AND generation = %(generation)s
+FOR UPDATE
+
+-- name: fail_ingestion
+-- That generation came to nothing; the chunks of the one before stay findable.
+UPDATE context_items
+SET status = 'failed', error_code = %(error_code)s, error = %(error)s, updated_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND generation = %(generation)s AND status <> 'ready'
+
+-- name: stage_blob
+-- A blob that is about to be written for the item: what becomes of it is settled by this attempt, or by the next.
+UPDATE context_items SET staged_blob_ids = staged_blob_ids || %(blob_id)s::uuid
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND attempt_id = %(attempt_id)s AND status = 'processing'
+
+-- name: unstage_blobs
+-- What an attempt that died has left is deleted in this transaction.
+UPDATE context_items SET staged_blob_ids = '{}' WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: note_source
+-- What was fetched takes the place of what was there.
+UPDATE context_items
+SET source_id = %(source_id)s, staged_blob_ids = array_remove(staged_blob_ids, %(source_id)s::uuid),
+    media_type = %(media_type)s, size_bytes = %(size_bytes)s, content_hash = %(content_hash)s,
+    validators_sealed = %(validators_sealed)s, fetched_at = now(), updated_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND attempt_id = %(attempt_id)s AND status = 'processing'
+
+-- name: note_fetch
+-- It was asked for and is as it was.
+UPDATE context_items SET fetched_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND attempt_id = %(attempt_id)s AND status = 'processing'
+
+-- name: note_progress
+-- How many chunks of how many are embedded.
+UPDATE context_items SET progress_done = %(done)s, progress_total = %(total)s, updated_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: find_vectors
+-- Vectors of chunks with the same text, whatever their item.
+SELECT DISTINCT ON (c.text_hash) c.text_hash, e.embedding
+FROM context_chunks c
+JOIN context_embeddings e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND e.model = %(model)s
+WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)s::bytea[])
+
+-- name: find_wide_vectors
+-- The same for vectors of other dimensions.
+SELECT DISTINCT ON (c.text_hash) c.text_hash, e.embedding
+FROM context_chunks c
+JOIN context_embeddings_wide e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND e.model = %(model)s
+WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)s::bytea[])
+
+-- name: insert_chunks
+-- Many chunks at once; their texts and headings are sealed.
+INSERT INTO context_chunks (
+    tenant_id, item_id, generation, id, number, start_offset, end_offset, token_count, page, text_hash, heading_sealed,
+    text_sealed
+)
+SELECT %(tenant_id)s, %(id)s, %(generation)s, c.*
+FROM unnest(
+    %(ids)s::uuid[], %(numbers)s::integer[], %(starts)s::integer[], %(ends)s::integer[], %(token_counts)s::integer[],
+    %(pages)s::integer[], %(hashes)s::bytea[], %(headings)s::bytea[], %(texts)s::bytea[]
+) AS c
+
+-- name: insert_embedding
+-- One chunk's vector.
+INSERT INTO context_embeddings (tenant_id, chunk_id, model, embedding)
+VALUES (%(tenant_id)s, %(chunk_id)s, %(model)s, %(embedding)s::vector)
+
+-- name: insert_wide_embedding
+-- The same, of other dimensions.
+INSERT INTO context_embeddings_wide (tenant_id, chunk_id, model, embedding)
+VALUES (%(tenant_id)s, %(chunk_id)s, %(model)s, %(embedding)s::vector)
+
+-- name: finish_ingestion
+-- From now on its chunks are those of this generation.
+UPDATE context_items
+SET status = 'ready', live_generation = generation, content_id = %(content_id)s, staged_blob_ids = '{}',
+    chunk_count = %(chunk_count)s, token_count = %(token_count)s, progress_done = %(chunk_count)s,
+    progress_total = %(chunk_count)s, updated_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: purge_chunks
+-- Some chunks that are not live, with their embeddings: of generations that were replaced, or of an attempt that died.
+DELETE FROM context_chunks c
+USING (
+    SELECT c.id FROM context_chunks c
+    JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = c.item_id
+    WHERE c.tenant_id = %(tenant_id)s AND c.item_id = %(id)s AND c.generation <> i.live_generation
+        AND (i.status <> 'processing' OR i.attempt_id = %(attempt_id)s)
+    LIMIT %(limit)s
+) AS gone
+WHERE c.tenant_id = %(tenant_id)s AND c.id = gone.id

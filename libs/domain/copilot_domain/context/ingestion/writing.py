@@ -1,0 +1,113 @@
+"""The rows of a batch of chunks, and the moment they take the place of those before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+from pgvector import Vector
+from pgvector.psycopg.vector import VectorBinaryDumper
+
+from copilot_common.platform.sql import Queries
+from copilot_common.tenancy import Transaction
+from copilot_domain.context.ingestion.preparing import Batch, ItemVersion
+from copilot_domain.context.segments.store import add_fresh
+from copilot_domain.context.segments.store import sql as segments_sql
+from copilot_domain.context.segments.types import Numbers
+
+sql = Queries(__package__)
+
+GUIDE_DIMENSIONS: Final = 256
+"""Of context_embeddings, the deployment guide's table; vectors of others are in context_embeddings_wide."""
+
+_PURGED_AT_ONCE: Final = 1_000  # chunks with their embeddings: some 50 ms
+
+
+@dataclass(frozen=True, slots=True)
+class _KnownVector:
+    text_hash: bytes
+    embedding: bytes
+
+
+def version_key(tx: Transaction, version: ItemVersion) -> dict[str, object]:
+    return {
+        "tenant_id": tx.principal.tenant_id,
+        "id": version.item_id,
+        "generation": version.generation,
+        "attempt_id": version.attempt_id,
+    }
+
+
+async def hold(tx: Transaction, version: ItemVersion) -> int | None:
+    """How many chunks of the item are live; None where the item has moved on, or another attempt has."""
+    return await tx.fetch_value(sql["hold_attempt"], version_key(tx, version))  # type: ignore[return-value]  # integer
+
+
+async def find_vectors(tx: Transaction, hashes: Sequence[bytes], model: str, dimensions: int) -> dict[bytes, Numbers]:
+    """Those of texts that are embedded already."""
+    query = sql["find_vectors"] if dimensions == GUIDE_DIMENSIONS else sql["find_wide_vectors"]
+    params = {"tenant_id": tx.principal.tenant_id, "hashes": list(hashes), "model": model}
+    rows = await tx.fetch_all(_KnownVector, query, params)
+    return {row.text_hash: decode_vector(row.embedding) for row in rows}
+
+
+async def write_batch(
+    tx: Transaction, version: ItemVersion, batch: Batch, vectors: Numbers, *, first_number: int, model: str
+) -> None:
+    """After `hold`. `vectors`: a row per chunk, zeros for one without a direction."""
+    key = version_key(tx, version)
+    columns = {
+        "ids": batch.ids,
+        "numbers": list(range(first_number, first_number + len(batch.ids))),
+        "starts": [piece.start for piece in batch.pieces],
+        "ends": [piece.end for piece in batch.pieces],
+        "token_counts": [piece.token_count for piece in batch.pieces],
+        "pages": [piece.page for piece in batch.pieces],
+        "hashes": batch.hashes,
+        "headings": batch.headings,
+        "texts": batch.texts,
+    }
+    await tx.execute(sql["insert_chunks"], {**key, **columns})
+    await _write_vectors(tx, batch.ids, vectors, model)
+    await tx.execute(segments_sql["begin_index"], {**key, "model": model})
+    await add_fresh(tx, batch.terms, {model: vectors})
+
+
+async def finish(
+    tx: Transaction, version: ItemVersion, content_id: UUID, *, chunk_count: int, token_count: int, replaced: int
+) -> None:
+    """After `hold`, in the transaction of the last batch. `replaced`: how many chunks were live before."""
+    key = version_key(tx, version)
+    counts = {"chunk_count": chunk_count, "token_count": token_count}
+    await tx.execute(sql["finish_ingestion"], {**key, **counts, "content_id": content_id})
+    if replaced:
+        await tx.execute(segments_sql["count_dead"], {**key, "count": replaced})
+
+
+async def purge(tx: Transaction, version: ItemVersion) -> bool:
+    """Delete some chunks that are not live; True where there may be more."""
+    params = {**version_key(tx, version), "limit": _PURGED_AT_ONCE}
+    return await tx.execute(sql["purge_chunks"], params) == _PURGED_AT_ONCE
+
+
+async def _write_vectors(tx: Transaction, ids: Sequence[UUID], vectors: Numbers, model: str) -> None:
+    accept_vectors(tx)
+    query = sql["insert_embedding"] if vectors.shape[1] == GUIDE_DIMENSIONS else sql["insert_wide_embedding"]
+    has_direction = [bool(any_) for any_ in np.any(vectors, axis=1)]
+    rows = [
+        {"tenant_id": tx.principal.tenant_id, "chunk_id": chunk_id, "model": model, "embedding": Vector(vector)}
+        for chunk_id, vector, is_found in zip(ids, vectors, has_direction, strict=True)
+        if is_found  # else it is found by its words alone
+    ]
+    await tx.execute_many(query, rows)
+
+
+def accept_vectors(tx: Transaction) -> None:
+    """Let the connection send pgvector's `Vector` in binary. The statements cast it, so its type needs no look-up."""
+    tx.connection.adapters.register_dumper(Vector, VectorBinaryDumper)
+
+
+def decode_vector(data: bytes) -> Numbers:
+    """As pgvector sends it: two numbers of two bytes, then the components, big-endian."""
+    return np.frombuffer(data, ">f4", offset=4).astype(np.float32)

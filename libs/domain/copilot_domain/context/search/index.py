@@ -1,0 +1,95 @@
+"""A tenant's segments as one search sees them: all chunks in one row, each at its place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+
+from copilot_common.tenancy import Transaction
+from copilot_domain.context.segments.bm25 import bm25_scores
+from copilot_domain.context.segments.cache import SegmentCache
+from copilot_domain.context.segments.codes import nearest
+from copilot_domain.context.segments.store import find_postings, list_segments
+from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings, to_uuid
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIndex:
+    """`starts`: the place of each segment's first chunk, and their number at the end."""
+
+    ids: Sequence[UUID]
+    layouts: Sequence[Layout]
+    fresh: Sequence[PostingLists | None]
+    term_total: int
+    starts: Numbers
+
+    @property
+    def size(self) -> int:
+        return int(self.starts[-1])
+
+    async def text_scores(self, tx: Transaction, terms: Sequence[int]) -> Numbers:
+        """BM25 by place."""
+        stored = [one for one, fresh in zip(self.ids, self.fresh, strict=True) if fresh is None]
+        found = await find_postings(tx, stored, terms) if stored and terms else {}
+        lists = [
+            found.get(one, {}) if fresh is None else _from_fresh(fresh, terms)
+            for one, fresh in zip(self.ids, self.fresh, strict=True)
+        ]
+        return _joined(bm25_scores(self.layouts, lists, self.term_total), np.float32)
+
+    async def near(
+        self, tx: Transaction, cache: SegmentCache, model: str, vector: Numbers, limit: int, allowed: Numbers | None
+    ) -> Numbers:
+        """The places of some chunks that are most likely nearest, `limit` or all."""
+        sizes = {one: layout.size for one, layout in zip(self.ids, self.layouts, strict=True)}
+        codes = await cache.codes(tx, sizes, model)
+        known = [number for number, one in enumerate(self.ids) if one in codes]
+        if not known:
+            return np.empty(0, np.int64)
+        return nearest([codes[self.ids[number]] for number in known], self.starts[known], vector, limit, allowed)
+
+    def chunks(self, places: Numbers) -> tuple[list[UUID], list[UUID], list[int]]:
+        """Ids of chunks, ids of their items, and generations."""
+        segments = np.searchsorted(self.starts, places, side="right") - 1
+        chunk_ids: list[UUID] = []
+        item_ids: list[UUID] = []
+        generations: list[int] = []
+        for segment, ordinal in zip(segments.tolist(), (places - self.starts[segments]).tolist(), strict=True):
+            layout = self.layouts[segment]
+            item = layout.item_numbers[ordinal]
+            chunk_ids.append(to_uuid(layout.chunk_ids[ordinal]))
+            item_ids.append(to_uuid(layout.item_ids[item]))
+            generations.append(int(layout.generations[item]))
+        return chunk_ids, item_ids, generations
+
+    def places_of(self, items: Mapping[bytes, int]) -> Numbers:
+        """Where chunks of these items (by the bytes of their ids) in these generations are."""
+        masks = []
+        for layout in self.layouts:
+            pairs = zip(layout.item_ids.tolist(), layout.generations.tolist(), strict=True)
+            is_wanted = np.fromiter((items.get(one) == generation for one, generation in pairs), bool)
+            masks.append(is_wanted[layout.item_numbers])
+        return np.flatnonzero(_joined(masks, bool))
+
+
+async def open_index(tx: Transaction, cache: SegmentCache) -> OpenIndex:
+    rows = await list_segments(tx)
+    known = await cache.segments(tx, [row.id for row in rows])
+    rows = [row for row in rows if row.id in known]
+    return OpenIndex(
+        [row.id for row in rows],
+        [known[row.id][0] for row in rows],
+        [known[row.id][1] for row in rows],
+        sum(row.term_total for row in rows),
+        np.cumsum([0, *(row.chunk_count for row in rows)]),
+    )
+
+
+def _from_fresh(lists: PostingLists, terms: Sequence[int]) -> dict[int, Postings]:
+    found = ((term, lists.find(term)) for term in terms)
+    return {term: postings for term, postings in found if postings is not None}
+
+
+def _joined(parts: Sequence[Numbers], kind: type) -> Numbers:
+    return np.concatenate(parts) if parts else np.empty(0, kind)

@@ -1,0 +1,260 @@
+"""Few large segments of many small ones, without what is dead in them.
+
+A merge writes its segment unseen, in transactions of a bounded size; the last one shows it and takes away those it was
+made of. A process that dies on the way has changed nothing that searches see: the next merge removes what it left.
+A tenant's merges take turns by a lease in its row of context_indexes, which each transaction prolongs.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, LiteralString
+from uuid import UUID
+
+import numpy as np
+
+from copilot_common.base.ids import new_id
+from copilot_common.tenancy import Principal, TenantDatabase, Transaction
+from copilot_domain.context.segments.store import (
+    FoundPostings,
+    SegmentRow,
+    add_codes,
+    add_postings,
+    add_segment,
+    list_segments,
+    load_codes,
+    load_segments,
+    sql,
+)
+from copilot_domain.context.segments.types import MAX_CHUNKS, Layout, Numbers, PostingLists, Postings, to_uuid
+
+MERGE_AT: Final = 8
+"""So many segments of one level make one of the next."""
+
+MAX_FRESH_CHUNKS: Final = 2_048
+"""A search reads fresh segments' postings whole, some 1 KB a chunk."""
+
+DEAD_SHARE: Final = 0.25
+"""Of all chunks: beyond it every segment is rewritten."""
+
+LEASE_SECONDS: Final = 30.0
+"""Longer than any of a merge's transactions takes."""
+
+_TERMS_AT_ONCE: Final = 1 << 18  # postings that are sorted together: some 4 MB and 50 ms
+
+
+class MergeBusy(Exception):
+    """Another merge of the tenant's is at work, or has taken this one's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class _LiveItem:
+    id: UUID
+    live_generation: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A segment that goes into a merge: `ordinals` are what its chunks have in the new one, -1 for the dead."""
+
+    id: UUID
+    layout: Layout
+    fresh: PostingLists | None
+    ordinals: Numbers
+
+
+def choose(segments: Sequence[SegmentRow], dead_count: int) -> list[SegmentRow]:
+    """What should be merged next, the lowest level first; nothing where all is well."""
+    total = sum(segment.chunk_count for segment in segments)
+    if dead_count > DEAD_SHARE * max(total, 1) and dead_count > MERGE_AT:
+        return _that_fit(segments)
+    for level in sorted({segment.level for segment in segments}):
+        same = [segment for segment in segments if segment.level == level]
+        size = sum(segment.chunk_count for segment in same)
+        if len(same) >= MERGE_AT or (level == 0 and size > MAX_FRESH_CHUNKS):
+            chosen = _that_fit(same)
+            if len(chosen) > 1 or level == 0:
+                return chosen
+    return []
+
+
+def _that_fit(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
+    chosen: list[SegmentRow] = []
+    size = 0
+    for segment in sorted(segments, key=lambda one: one.chunk_count):
+        size += segment.chunk_count
+        if size > MAX_CHUNKS and chosen:
+            break
+        chosen.append(segment)
+    return chosen
+
+
+async def is_merge_due(tx: Transaction) -> bool:
+    return bool(choose(await list_segments(tx), await _dead_count(tx)))
+
+
+class Merger:
+    """The merger of a process."""
+
+    def __init__(self, db: TenantDatabase) -> None:
+        self._db = db
+
+    async def merge_all(self, principal: Principal) -> int:
+        """Merges until `choose` finds nothing more; returns how many there were. Raises MergeBusy."""
+        lease = _Lease(self._db, principal, new_id())
+        async with lease.transaction("claim_merge"):
+            pass
+        count = 0
+        while await self._merge_next(lease):
+            count += 1
+        async with lease.transaction("end_merge"):
+            return count
+
+    async def _merge_next(self, lease: "_Lease") -> bool:
+        async with lease.transaction() as tx:
+            chosen = choose(await list_segments(tx), await _dead_count(tx))
+            await tx.execute(sql["drop_unfinished"], {"tenant_id": tx.principal.tenant_id})
+            sources = await _sources(tx, [segment.id for segment in chosen])
+        if not sources:
+            return False
+        is_rewrite = len(chosen) == 1 and chosen[0].level > 0
+        await _merge(lease, sources, level=max(segment.level for segment in chosen) + (not is_rewrite))
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    db: TenantDatabase
+    principal: Principal
+    id: UUID
+
+    @asynccontextmanager
+    async def transaction(self, hold: LiteralString = "hold_merge") -> AsyncIterator[Transaction]:
+        """One that holds the lease. Raises MergeBusy where it is another's."""
+        async with self.db.transaction(self.principal) as tx:
+            params = {"tenant_id": self.principal.tenant_id, "merge_id": self.id, "seconds": LEASE_SECONDS}
+            if not await tx.execute(sql[hold], params):
+                raise MergeBusy
+            yield tx
+
+
+async def _merge(lease: _Lease, sources: Sequence[_Source], *, level: int) -> None:
+    merged = _merged_layout(sources)
+    new: UUID | None = None
+    if merged.size:
+        async with lease.transaction() as tx:
+            new = await add_segment(tx, merged, level=level, is_visible=False)
+            await _copy_codes(tx, sources, new)
+        for low, high in _term_ranges(sources):
+            async with lease.transaction() as tx:
+                await add_postings(tx, new, await _gather(tx, sources, low, high))
+    async with lease.transaction() as tx:
+        await _switch(tx, sources, new, dead=sum(source.layout.size for source in sources) - merged.size)
+
+
+async def _sources(tx: Transaction, ids: Sequence[UUID]) -> list[_Source]:
+    loaded = await load_segments(tx, ids)
+    item_ids = {to_uuid(item) for layout, _ in loaded.values() for item in layout.item_ids}
+    params = {"tenant_id": tx.principal.tenant_id, "ids": list(item_ids)}
+    live = {item.id: item for item in await tx.fetch_all(_LiveItem, sql["find_generations"], params)}
+    sources: list[_Source] = []
+    first = 0
+    for one in ids:
+        if one not in loaded:
+            continue
+        layout, fresh = loaded[one]
+        is_alive = _living(layout, live)
+        ordinals = np.where(is_alive, first + np.cumsum(is_alive) - 1, -1)
+        first += int(is_alive.sum())
+        sources.append(_Source(one, layout, fresh, ordinals))
+    return sources
+
+
+def _living(layout: Layout, live: dict[UUID, _LiveItem]) -> Numbers:
+    """By ordinal. What is on its way in stays as well."""
+    of_items = np.zeros(len(layout.item_ids), bool)
+    for number, (item_id, generation) in enumerate(zip(layout.item_ids, layout.generations.tolist(), strict=True)):
+        item = live.get(to_uuid(item_id))
+        of_items[number] = item is not None and generation in (item.live_generation, item.generation)
+    living: Numbers = of_items[layout.item_numbers]
+    return living
+
+
+def _merged_layout(sources: Sequence[_Source]) -> Layout:
+    masks = [source.ordinals >= 0 for source in sources]
+    firsts = np.cumsum([0, *(len(source.layout.item_ids) for source in sources)])
+    numbers = np.concatenate(
+        [
+            source.layout.item_numbers[mask].astype(np.int64) + first
+            for source, mask, first in zip(sources, masks, firsts, strict=False)
+        ]
+    )
+    kept, numbers = np.unique(numbers, return_inverse=True)
+    return Layout(
+        np.concatenate([source.layout.chunk_ids[mask] for source, mask in zip(sources, masks, strict=True)]),
+        np.concatenate([source.layout.lengths[mask] for source, mask in zip(sources, masks, strict=True)]),
+        numbers.astype("<u4"),
+        np.concatenate([source.layout.item_ids for source in sources])[kept],
+        np.concatenate([source.layout.generations for source in sources])[kept],
+    )
+
+
+async def _copy_codes(tx: Transaction, sources: Sequence[_Source], new: UUID) -> None:
+    """Of each model that all of them have."""
+    models = await tx.fetch_value(
+        sql["find_models"], {"tenant_id": tx.principal.tenant_id, "ids": [source.id for source in sources]}
+    )
+    for model in models if isinstance(models, list) else []:
+        codes = await load_codes(tx, [source.id for source in sources], model)
+        matrices = [
+            np.frombuffer(codes[source.id], np.uint8).reshape(source.layout.size, -1)[source.ordinals >= 0]
+            for source in sources
+        ]
+        await add_codes(tx, new, model, np.concatenate(matrices))
+
+
+def _term_ranges(sources: Sequence[_Source]) -> list[tuple[int, int]]:
+    """Terms are hashes: equal ranges of them hold about equally many postings."""
+    postings = sum(int(source.layout.lengths.sum(dtype=np.int64)) for source in sources)
+    count = postings // _TERMS_AT_ONCE + 1
+    bounds = [-(1 << 63) + (1 << 64) * number // count for number in range(count + 1)]
+    return [(low, high - 1) for low, high in pairwise(bounds)]
+
+
+async def _gather(tx: Transaction, sources: Sequence[_Source], low: int, high: int) -> PostingLists:
+    parts = [_fresh_part(source, low, high) for source in sources if source.fresh]
+    stored = {source.id: source for source in sources if not source.fresh}
+    if stored:
+        params = {"tenant_id": tx.principal.tenant_id, "ids": list(stored), "low": low, "high": high}
+        for row in await tx.fetch_all(FoundPostings, sql["scan_postings"], params):
+            postings = Postings.decode(row.postings)
+            ordinals = stored[row.segment_id].ordinals[postings.ordinals]
+            parts.append((np.full(len(ordinals), row.term, "<i8"), ordinals, postings.counts))
+    if not parts:
+        return PostingLists.gather(np.empty(0, "<i8"), np.empty(0, "<i8"), np.empty(0, "u1"))
+    terms, ordinals, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    living = ordinals >= 0
+    return PostingLists.gather(terms[living], ordinals[living], counts[living])
+
+
+def _fresh_part(source: _Source, low: int, high: int) -> tuple[Numbers, Numbers, Numbers]:
+    if source.fresh is None:
+        raise RuntimeError("only a fresh segment carries its postings")
+    terms = source.fresh.flat_terms()
+    part = slice(int(np.searchsorted(terms, low)), int(np.searchsorted(terms, high, side="right")))
+    return terms[part], source.ordinals[source.fresh.ordinals[part]], source.fresh.counts[part]
+
+
+async def _switch(tx: Transaction, sources: Sequence[_Source], new: UUID | None, *, dead: int) -> None:
+    key = {"tenant_id": tx.principal.tenant_id, "ids": [source.id for source in sources]}
+    if new is not None:
+        await tx.execute(sql["show_segment"], {**key, "id": new})
+    await tx.execute(sql["delete_segments"], key)
+    if dead:
+        await tx.execute(sql["count_dead"], {**key, "count": -dead})
+
+
+async def _dead_count(tx: Transaction) -> int:
+    return int(str(await tx.fetch_value(sql["find_dead_count"], {"tenant_id": tx.principal.tenant_id}) or 0))

@@ -1,0 +1,102 @@
+-- name: insert_segment
+-- A segment and, where it is fresh, its posting lists.
+INSERT INTO context_segments (
+    tenant_id, id, level, chunk_count, term_total, layout, fresh_postings, is_visible
+) VALUES (
+    %(tenant_id)s, %(id)s, %(level)s, %(chunk_count)s, %(term_total)s, %(layout)s, %(fresh_postings)s, %(is_visible)s
+)
+
+-- name: insert_codes
+-- The signs of its vectors under one model.
+INSERT INTO context_segment_codes (tenant_id, segment_id, model, codes)
+VALUES (%(tenant_id)s, %(id)s, %(model)s, %(codes)s)
+ON CONFLICT (tenant_id, segment_id, model) DO UPDATE SET codes = excluded.codes
+
+-- name: insert_postings
+-- Many terms' posting lists of one segment.
+INSERT INTO context_postings (tenant_id, segment_id, term, postings)
+SELECT %(tenant_id)s, %(id)s, p.term, p.postings
+FROM unnest(%(terms)s::bigint[], %(postings)s::bytea[]) AS p (term, postings)
+
+-- name: list_segments
+-- What a search reads, the oldest first.
+SELECT id, level, chunk_count, term_total FROM context_segments
+WHERE tenant_id = %(tenant_id)s AND is_visible
+ORDER BY id
+
+-- name: load_segments
+-- What of them is kept in memory.
+SELECT id, layout, fresh_postings FROM context_segments
+WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)s::uuid[])
+
+-- name: load_codes
+-- The same, of one model.
+SELECT segment_id AS id, codes FROM context_segment_codes
+WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)s::uuid[]) AND model = %(model)s
+
+-- name: find_postings
+-- The posting lists of a query's terms.
+SELECT segment_id, term, postings FROM context_postings
+WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)s::uuid[]) AND term = ANY (%(terms)s::bigint[])
+
+-- name: scan_postings
+-- All posting lists of some segments within a range of terms.
+SELECT segment_id, term, postings FROM context_postings
+WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)s::uuid[]) AND term BETWEEN %(low)s AND %(high)s
+
+-- name: find_generations
+-- Which generations of items are live, and which are on their way in.
+SELECT id, live_generation, generation FROM context_items
+WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)s::uuid[])
+
+-- name: drop_unfinished
+-- What a merge that died has left.
+DELETE FROM context_segments WHERE tenant_id = %(tenant_id)s AND NOT is_visible
+
+-- name: show_segment
+-- The merged one takes the place of those it was made of, which go in the same transaction.
+UPDATE context_segments SET is_visible = true WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: delete_segments
+-- With their codes and postings.
+DELETE FROM context_segments WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)s::uuid[])
+
+-- name: find_models
+-- Of which models all of these segments have codes.
+SELECT coalesce(array_agg(model), '{}') FROM (
+    SELECT model FROM context_segment_codes
+    WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)s::uuid[])
+    GROUP BY model
+    HAVING count(*) = cardinality(%(ids)s::uuid[])
+) AS complete
+
+-- name: find_dead_count
+-- How many chunks of its segments are no more.
+SELECT dead_count FROM context_indexes WHERE tenant_id = %(tenant_id)s
+
+-- name: find_model
+-- Which model's vectors a tenant's searches use.
+SELECT model FROM context_indexes WHERE tenant_id = %(tenant_id)s
+
+-- name: begin_index
+-- A tenant's first item.
+INSERT INTO context_indexes (tenant_id, model) VALUES (%(tenant_id)s, %(model)s) ON CONFLICT DO NOTHING
+
+-- name: count_dead
+-- Chunks that are in segments and no more, or (negative) have left with a merge.
+UPDATE context_indexes SET dead_count = greatest(0, dead_count + %(count)s) WHERE tenant_id = %(tenant_id)s
+
+-- name: claim_merge
+-- Merges of a tenant take turns.
+UPDATE context_indexes SET merge_id = %(merge_id)s, merge_until = now() + make_interval(secs => %(seconds)s)
+WHERE tenant_id = %(tenant_id)s AND (merge_until IS NULL OR merge_until < now())
+
+-- name: hold_merge
+-- First in every transaction of a merge; no row where another one has taken its place.
+UPDATE context_indexes SET merge_until = now() + make_interval(secs => %(seconds)s)
+WHERE tenant_id = %(tenant_id)s AND merge_id = %(merge_id)s
+
+-- name: end_merge
+-- The next one need not wait for the lease to lapse.
+UPDATE context_indexes SET merge_until = NULL
+WHERE tenant_id = %(tenant_id)s AND merge_id = %(merge_id)s

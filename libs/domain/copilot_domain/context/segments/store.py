@@ -1,0 +1,130 @@
+"""Segments as rows. Every function runs in the caller's transaction, as its principal's tenant."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from copilot_common.base.ids import new_id
+from copilot_common.platform.sql import Queries
+from copilot_common.tenancy import Transaction
+from copilot_domain.context.segments.codes import sign_codes
+from copilot_domain.context.segments.types import (
+    ChunkTerms,
+    Layout,
+    Numbers,
+    PostingLists,
+    Postings,
+    lay_out,
+)
+
+sql = Queries(__package__)
+
+_LISTS_AT_ONCE: Final = 5_000  # some 50 ms a statement
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    id: UUID
+    level: int
+    chunk_count: int
+    term_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    id: UUID
+    layout: bytes
+    fresh_postings: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedCodes:
+    id: UUID
+    codes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPostings:
+    segment_id: UUID
+    term: int
+    postings: bytes
+
+
+async def add_fresh(tx: Transaction, chunks: Sequence[ChunkTerms], vectors: Mapping[str, Numbers]) -> UUID:
+    """A fresh segment; `vectors` by model, a row per chunk. Searches see it when the transaction is committed and the
+    chunks' generation is live."""
+    layout, lists = lay_out(chunks)
+    segment_id = await add_segment(tx, layout, level=0, fresh=lists)
+    for model, matrix in vectors.items():
+        await add_codes(tx, segment_id, model, sign_codes(matrix))
+    return segment_id
+
+
+async def add_segment(
+    tx: Transaction, layout: Layout, *, level: int, fresh: PostingLists | None = None, is_visible: bool = True
+) -> UUID:
+    segment_id = new_id()
+    params = {
+        "tenant_id": tx.principal.tenant_id,
+        "id": segment_id,
+        "level": level,
+        "chunk_count": layout.size,
+        "term_total": int(layout.lengths.sum(dtype=np.int64)),
+        "layout": layout.encode(),
+        "fresh_postings": fresh.encode() if fresh else None,
+        "is_visible": is_visible,
+    }
+    await tx.execute(sql["insert_segment"], params)
+    return segment_id
+
+
+async def add_codes(tx: Transaction, segment_id: UUID, model: str, codes: Numbers) -> None:
+    params = {"tenant_id": tx.principal.tenant_id, "id": segment_id, "model": model, "codes": codes.tobytes()}
+    await tx.execute(sql["insert_codes"], params)
+
+
+async def add_postings(tx: Transaction, segment_id: UUID, lists: PostingLists) -> None:
+    for first, last in _ranges(len(lists.terms)):
+        params = {
+            "tenant_id": tx.principal.tenant_id,
+            "id": segment_id,
+            "terms": lists.terms[first:last].tolist(),
+            "postings": [lists.at(place).encode() for place in range(first, last)],
+        }
+        await tx.execute(sql["insert_postings"], params)
+
+
+async def list_segments(tx: Transaction) -> list[SegmentRow]:
+    return await tx.fetch_all(SegmentRow, sql["list_segments"], {"tenant_id": tx.principal.tenant_id})
+
+
+async def load_segments(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, tuple[Layout, PostingLists | None]]:
+    """Those that are still there; the second is a fresh one's."""
+    params = {"tenant_id": tx.principal.tenant_id, "ids": list(ids)}
+    rows = await tx.fetch_all(Loaded, sql["load_segments"], params)
+    return {
+        row.id: (Layout.decode(row.layout), PostingLists.decode(row.fresh_postings) if row.fresh_postings else None)
+        for row in rows
+    }
+
+
+async def load_codes(tx: Transaction, ids: Sequence[UUID], model: str) -> dict[UUID, bytes]:
+    params = {"tenant_id": tx.principal.tenant_id, "ids": list(ids), "model": model}
+    return {row.id: row.codes for row in await tx.fetch_all(LoadedCodes, sql["load_codes"], params)}
+
+
+async def find_postings(tx: Transaction, ids: Sequence[UUID], terms: Sequence[int]) -> dict[UUID, dict[int, Postings]]:
+    """Of segments that are not fresh."""
+    params = {"tenant_id": tx.principal.tenant_id, "ids": list(ids), "terms": list(terms)}
+    found: dict[UUID, dict[int, Postings]] = {}
+    for row in await tx.fetch_all(FoundPostings, sql["find_postings"], params):
+        found.setdefault(row.segment_id, {})[row.term] = Postings.decode(row.postings)
+    return found
+
+
+def _ranges(size: int) -> Iterator[tuple[int, int]]:
+    for first in range(0, size, _LISTS_AT_ONCE):
+        yield first, min(first + _LISTS_AT_ONCE, size)

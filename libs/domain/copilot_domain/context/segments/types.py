@@ -1,0 +1,155 @@
+"""Segments in memory, and the bytes they are stored as. All numbers are little-endian."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_CHUNKS: Final = 65_536
+"""Of a segment: a posting's chunk is a number of two bytes."""
+
+_ID: Final = np.dtype("V16")
+_MAX_TF: Final = 255
+_MAX_LENGTH: Final = 65_535
+
+Numbers: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTerms:
+    """What the index must know of one chunk. `terms`: how often it has each, by the term's hash."""
+
+    chunk_id: UUID
+    item_id: UUID
+    generation: int
+    terms: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which chunks, by ordinal: their ids, their lengths in terms, the number of their item; and the items."""
+
+    chunk_ids: Numbers
+    lengths: Numbers
+    item_numbers: Numbers
+    item_ids: Numbers
+    generations: Numbers
+
+    @property
+    def size(self) -> int:
+        return len(self.chunk_ids)
+
+    @property
+    def memory_bytes(self) -> int:
+        return sum(part.nbytes for part in self._parts())
+
+    def _parts(self) -> Sequence[Numbers]:
+        return self.chunk_ids, self.lengths, self.item_numbers, self.item_ids, self.generations
+
+    def encode(self) -> bytes:
+        return _encode_arrays(*self._parts())
+
+    @staticmethod
+    def decode(data: bytes) -> "Layout":
+        return Layout(*_decode_arrays(data, _ID, "<u2", "<u4", _ID, "<i4"))
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """Which chunks have a term: their ordinals, rising, and how often (255 at most)."""
+
+    ordinals: Numbers
+    counts: Numbers
+
+    def encode(self) -> bytes:
+        return self.ordinals.astype("<u2").tobytes() + self.counts.astype("u1").tobytes()
+
+    @staticmethod
+    def decode(data: bytes) -> "Postings":
+        size = len(data) // 3
+        return Postings(np.frombuffer(data, "<u2", size), np.frombuffer(data, "u1", size, offset=2 * size))
+
+
+@dataclass(frozen=True, slots=True)
+class PostingLists:
+    """Many terms' postings: those of `terms[i]` are from `starts[i]` to `starts[i + 1]`. Terms rise."""
+
+    terms: Numbers
+    starts: Numbers
+    ordinals: Numbers
+    counts: Numbers
+
+    @property
+    def memory_bytes(self) -> int:
+        return sum(part.nbytes for part in (self.terms, self.starts, self.ordinals, self.counts))
+
+    def find(self, term: int) -> Postings | None:
+        place = int(np.searchsorted(self.terms, term))
+        if place == len(self.terms) or self.terms[place] != term:
+            return None
+        return self.at(place)
+
+    def at(self, place: int) -> Postings:
+        part = slice(int(self.starts[place]), int(self.starts[place + 1]))
+        return Postings(self.ordinals[part], self.counts[part])
+
+    def flat_terms(self) -> Numbers:
+        """The term of each posting."""
+        return np.repeat(self.terms, np.diff(self.starts))
+
+    def encode(self) -> bytes:
+        return _encode_arrays(self.terms, self.starts, self.ordinals, self.counts)
+
+    @staticmethod
+    def decode(data: bytes) -> "PostingLists":
+        return PostingLists(*_decode_arrays(data, "<i8", "<u4", "<u2", "u1"))
+
+    @staticmethod
+    def gather(terms: Numbers, ordinals: Numbers, counts: Numbers) -> "PostingLists":
+        """From postings in any order."""
+        order = np.lexsort((ordinals, terms))
+        terms = terms[order]
+        firsts = np.flatnonzero(np.concatenate(([True], terms[1:] != terms[:-1]))) if len(terms) else np.empty(0, "i8")
+        starts = np.append(firsts, len(terms)).astype("<u4")
+        return PostingLists(
+            terms[firsts].astype("<i8"), starts, ordinals[order].astype("<u2"), counts[order].astype("u1")
+        )
+
+
+def lay_out(chunks: Sequence[ChunkTerms]) -> tuple[Layout, PostingLists]:
+    """At most MAX_CHUNKS."""
+    items = list(dict.fromkeys((chunk.item_id, chunk.generation) for chunk in chunks))
+    numbers = {item: number for number, item in enumerate(items)}
+    lengths = [min(sum(chunk.terms.values()), _MAX_LENGTH) for chunk in chunks]
+    layout = Layout(
+        ids_array([chunk.chunk_id for chunk in chunks]),
+        np.array(lengths, "<u2"),
+        np.array([numbers[chunk.item_id, chunk.generation] for chunk in chunks], "<u4"),
+        ids_array([item_id for item_id, _ in items]),
+        np.array([generation for _, generation in items], "<i4"),
+    )
+    sizes = [len(chunk.terms) for chunk in chunks]
+    terms = np.fromiter((term for chunk in chunks for term in chunk.terms), "<i8", sum(sizes))
+    counts = np.fromiter((min(times, _MAX_TF) for chunk in chunks for times in chunk.terms.values()), "u1", sum(sizes))
+    return layout, PostingLists.gather(terms, np.repeat(np.arange(len(chunks)), sizes), counts)
+
+
+def ids_array(ids: Sequence[UUID]) -> Numbers:
+    return np.frombuffer(b"".join(one.bytes for one in ids), _ID)
+
+
+def _encode_arrays(*arrays: Numbers) -> bytes:
+    return msgspec.msgpack.encode([array.tobytes() for array in arrays])
+
+
+def _decode_arrays(data: bytes, *kinds: Any) -> list[Numbers]:
+    parts = msgspec.msgpack.decode(data, type=list[bytes])
+    return [np.frombuffer(part, dtype=kind) for part, kind in zip(parts, kinds, strict=True)]
+
+
+def to_uuid(value: Any) -> UUID:
+    return UUID(bytes=bytes(value))
