@@ -1,33 +1,47 @@
 """Two rankings made one."""
 
-from uuid import UUID
-
+import numpy as np
 import pytest
 
-from copilot_domain.context.search.fusion import best, fuse
+from copilot_domain.context.search.fusion import fuse, rank_hybrid
 
-A, B, C, D = (UUID(int=number) for number in range(1, 5))
+X, Y, NOWHERE = np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]), np.zeros(3)
 
 
 def test_each_ranking_is_stretched_before_they_are_weighed() -> None:
-    fused = fuse({A: 0.9, B: 0.8, C: 0.5}, {A: 12.0, D: 7.0, C: 2.0}, vector_weight=0.4)
-    assert fused == pytest.approx({A: 1.0, B: 0.4 * 0.75, C: 0.0, D: 0.6 * 0.5})
+    fused = fuse(np.array([0.9, 0.8, 0.5]), np.array([12.0, 2.0, 7.0]), vector_weight=0.4)
+    assert fused == pytest.approx([1.0, 0.4 * 0.75, 0.6 * 0.5])
 
 
-def test_what_both_find_is_before_what_one_finds() -> None:
-    fused = fuse({A: 0.9, B: 0.9, C: 0.1}, {A: 5.0, D: 5.0, C: 1.0})
-    assert best(fused, 1)[0][0] == A
+def test_a_ranking_whose_scores_are_all_equal_prefers_nobody() -> None:
+    fused = fuse(np.array([0.5, 0.5]), np.array([3.0, 1.0]), vector_weight=0.5)
+    assert fused == pytest.approx([1.0, 0.5])
+    assert fuse(np.array([0.5, 0.25]), np.zeros(2), vector_weight=0.5) == pytest.approx([0.5, 0.0])
 
 
-@pytest.mark.parametrize(("vectors", "text"), [({A: 0.5}, {}), ({}, {A: 3.0}), ({A: 0.5}, {A: 3.0})])
-def test_a_lone_hit_counts_as_the_best(vectors: dict[UUID, float], text: dict[UUID, float]) -> None:
-    fused = fuse(vectors, text, vector_weight=0.5)
-    assert fused[A] == (0.5 if not vectors or not text else 1.0)
+def test_a_lone_candidate_counts_as_the_best() -> None:
+    assert rank_hybrid(X, np.array([X]), np.array([2.0])) == pytest.approx([1.0])
 
 
-def test_nothing_found_is_nothing() -> None:
-    assert fuse({}, {}) == {}
+def test_what_the_best_mean_draws_in_what_the_query_did_not_say() -> None:
+    """Only the first has the word; the second means the same, the third is as near to the query itself."""
+    other = np.array([0.0, 0.0, 1.0])
+    vectors = np.array([Y, Y, other, X, NOWHERE])
+    scores = rank_hybrid(X, vectors, np.array([9.0, 0.0, 0.0, 0.0, 0.0]))
+    assert scores[1] > scores[2]
 
 
-def test_equals_are_in_the_same_order_each_time() -> None:
-    assert [chunk for chunk, _ in best({C: 1.0, A: 1.0, B: 2.0, D: 0.5}, 3)] == [B, A, C]
+def test_an_exact_word_that_one_passage_alone_has_stays_first() -> None:
+    rng = np.random.default_rng(1)
+    vectors = rng.normal(size=(200, 64))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    by_text = np.zeros(200)
+    by_text[17] = 8.0
+    assert int(np.argmax(rank_hybrid(vectors[3], vectors, by_text))) == 17
+
+
+def test_a_score_is_from_0_to_1() -> None:
+    rng = np.random.default_rng(2)
+    scores = rank_hybrid(rng.normal(size=8), rng.normal(size=(50, 8)), rng.random(50))
+    assert scores.min() >= 0
+    assert scores.max() <= 1

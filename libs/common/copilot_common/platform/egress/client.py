@@ -92,21 +92,34 @@ class Egress:
         content: bytes = b"",
         max_bytes: int = _DEFAULT_MAX_BYTES,
         timeout_seconds: float = 30.0,
+        redirects: int = 0,
     ) -> AsyncIterator[EgressStream]:
-        """As `request`, but the body is read as it comes, and no redirect is followed. What the block itself raises
-        comes out as it is; what is left of the body when it ends is not read."""
+        """As `request`, but the body is read as it comes. What the block itself raises comes out as it is; what is left
+        of the body when it ends is not read."""
         call = prepare_call(method, self.rules.admit(url), headers or {}, content)
         deadline = _Deadline(timeout_seconds)
         async with AsyncExitStack() as stack:
             async with deadline.watch():
                 await stack.enter_async_context(self._slots)
-                answer = await stack.enter_async_context(self._answer(call))
+                answer = await self._last_answer(stack, call, redirects)
             pieces = await stack.enter_async_context(aclosing(_read_until(deadline, _pieces(answer, max_bytes))))
             yield EgressStream(answer.status, answer.headers, pieces)
 
     async def aclose(self) -> None:
         if isinstance(self._lookup, SystemLookup):
             self._lookup.close()
+
+    async def _last_answer(self, stack: AsyncExitStack, call: Call, redirects: int) -> aiohttp.ClientResponse:
+        """Of those that redirects lead to; it is open until the stack ends, those before are closed."""
+        for left in range(redirects, -1, -1):
+            async with AsyncExitStack() as exchange:
+                answer = await exchange.enter_async_context(self._answer(call))
+                following = left and redirect_call(call, answer.status, answer.headers.get("Location"), self.rules)
+                if not following:
+                    stack.push_async_exit(exchange.pop_all())
+                    return answer
+            call = following
+        raise RuntimeError("a last answer is always returned")
 
     async def _follow(self, call: Call, max_bytes: int, redirects: int) -> EgressResponse:
         response = await self._exchange(call, max_bytes)

@@ -11,10 +11,20 @@ class IngestionError(CopilotError):
         self.reason = reason
 
 
+class FetchFailed(CopilotError):
+    """What a URL has could not be had: another try may do it. `reason` and the message are shown where none does."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 def describe(error: BaseException) -> tuple[str, str]:
     """Code and sentence for the item; a foreign exception's words are never passed on."""
     match error:
         case IngestionError():
+            return error.reason, error.message
+        case FetchFailed():
             return error.reason, error.message
         case ProviderError():
             return "EMBEDDING_FAILED", "The embedding provider failed."

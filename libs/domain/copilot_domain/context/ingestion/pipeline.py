@@ -26,7 +26,16 @@ from copilot_domain.context.documents.types import Piece
 from copilot_domain.context.ingestion.errors import IngestionError, describe
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion, prepare
 from copilot_domain.context.ingestion.texts import cut_texts
-from copilot_domain.context.ingestion.writing import find_vectors, finish, hold, purge, sql, version_key, write_batch
+from copilot_domain.context.ingestion.writing import (
+    Overtaken,
+    find_vectors,
+    finish,
+    hold,
+    purge,
+    sql,
+    version_key,
+    write_batch,
+)
 from copilot_domain.context.jobs import MERGE_SEGMENTS, MergeSegments
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.context.segments.merging import is_merge_due
@@ -49,8 +58,8 @@ class ReadDocument:
 
 
 class Reader(Protocol):
-    async def read(self, principal: Principal, item: ItemRow) -> ReadDocument:
-        """Raises IngestionError for what will never be read, other errors for what another try may mend."""
+    async def read(self, principal: Principal, item: ItemRow, version: ItemVersion) -> ReadDocument:
+        """Raises IngestionError for what will never be read, Overtaken, and what another try may mend."""
         ...
 
 
@@ -80,10 +89,12 @@ class Ingestion:
         if row is None:
             return "stale"
         try:
-            document = await self._reader.read(principal, row)
+            document = await self._reader.read(principal, row, version)
             if not document.pieces:
                 raise IngestionError("EMPTY", "There is no text in it.")
             is_ready = await self._index(principal, version, row, document, on_progress)
+        except Overtaken:
+            return "stale"
         except IngestionError as error:
             await self.fail(principal, item_id, generation, error)
             return "failed"
@@ -101,7 +112,13 @@ class Ingestion:
 
     async def _begin(self, principal: Principal, version: ItemVersion) -> ItemRow | None:
         async with self._db.transaction(principal) as tx:
-            return await tx.fetch_one(ItemRow, sql["begin_ingestion"], version_key(tx, version))
+            key = version_key(tx, version)
+            row = await tx.fetch_one(ItemRow, sql["begin_ingestion"], key)
+            if row is not None and row.staged_blob_ids:
+                for blob_id in row.staged_blob_ids:
+                    await self._blobs.delete(tx, blob_id)
+                await tx.execute(sql["unstage_blobs"], key)
+            return row
 
     async def _purge(self, principal: Principal, version: ItemVersion) -> None:
         """What was replaced, or left by an attempt that died."""

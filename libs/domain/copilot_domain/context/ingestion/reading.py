@@ -14,7 +14,7 @@ class DocumentReader:
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
 
-    async def read(self, principal: Principal, item: ItemRow) -> ReadDocument:
+    async def read(self, principal: Principal, item: ItemRow, version: object) -> ReadDocument:
         if item.content_id is None:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.")
         try:

@@ -24,6 +24,10 @@ GUIDE_DIMENSIONS: Final = 256
 _PURGED_AT_ONCE: Final = 1_000  # chunks with their embeddings: some 50 ms
 
 
+class Overtaken(Exception):
+    """The item has moved on, or another attempt has: this one has nothing more to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class _KnownVector:
     text_hash: bytes
@@ -42,6 +46,12 @@ def version_key(tx: Transaction, version: ItemVersion) -> dict[str, object]:
 async def hold(tx: Transaction, version: ItemVersion) -> int | None:
     """How many chunks of the item are live; None where the item has moved on, or another attempt has."""
     return await tx.fetch_value(sql["hold_attempt"], version_key(tx, version))  # type: ignore[return-value]  # integer
+
+
+async def stage_blob(tx: Transaction, version: ItemVersion, blob_id: UUID) -> None:
+    """Before it is written. Raises Overtaken where the item has moved on: nobody would ever delete it."""
+    if not await tx.execute(sql["stage_blob"], {**version_key(tx, version), "blob_id": blob_id}):
+        raise Overtaken
 
 
 async def find_vectors(tx: Transaction, hashes: Sequence[bytes], model: str, dimensions: int) -> dict[bytes, Numbers]:

@@ -20,7 +20,7 @@ from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.ingestion.writing import GUIDE_DIMENSIONS, decode_vector
 from copilot_domain.context.labels import label_hashes
 from copilot_domain.context.repository import seen_by, wanted_metadata
-from copilot_domain.context.search.fusion import best, fuse
+from copilot_domain.context.search.fusion import fuse, rank_hybrid
 from copilot_domain.context.search.index import OpenIndex, open_index
 from copilot_domain.context.search.passages import Found, assemble
 from copilot_domain.context.segments.cache import SegmentCache
@@ -81,8 +81,7 @@ class ContextSearch:
         async with self._db.transaction(principal) as tx:
             question = _Question(request, vector, await _terms(tx, request))
             weighed = await self._weigh(tx, question)
-            ranked = best(_scores(question, weighed), _SHOWN_SHARE * request.limit)
-            hits = await _show(tx, ranked, request)
+            hits = await _show(tx, _rank(question, weighed), request)
         return SearchResult(results=hits, degraded=degraded)
 
     async def _embed(self, request: SearchRequest) -> tuple[Numbers | None, bool]:
@@ -173,13 +172,21 @@ def _best_places(scores: Numbers, limit: int, allowed: Numbers | None) -> Number
     return places[np.argpartition(-scores[places], limit)[:limit]]
 
 
-def _scores(question: _Question, weighed: Sequence[_Weighed]) -> dict[UUID, float]:
-    by_text = {one.chunk_id: one.text_score for one in weighed if one.text_score > 0}
-    query = question.vector
+def _rank(question: _Question, weighed: Sequence[_Weighed]) -> list[tuple[UUID, float]]:
+    """The best first; by id among equals, so that a repeat gives the same."""
+    mode, query = question.request.mode, question.vector
+    if not weighed:
+        return []
+    by_text = np.array([one.text_score for one in weighed])
     if query is None:
-        return by_text
-    by_vector = {one.chunk_id: float(one.vector @ query) for one in weighed if one.vector is not None}
-    return by_vector if question.request.mode == "vector" else fuse(by_vector, by_text)
+        scores = by_text if mode == "text" else fuse(np.zeros_like(by_text), by_text)
+        is_found = by_text > 0
+    else:
+        vectors = np.stack([np.zeros_like(query) if one.vector is None else one.vector for one in weighed])
+        scores = vectors @ query if mode == "vector" else rank_hybrid(query, vectors, by_text)
+        is_found = np.any(vectors, axis=1) | ((by_text > 0) & (mode == "hybrid"))
+    found = [(one.chunk_id, float(scores[number])) for number, one in enumerate(weighed) if is_found[number]]
+    return sorted(found, key=lambda pair: (-pair[1], pair[0]))[: _SHOWN_SHARE * question.request.limit]
 
 
 async def _show(tx: Transaction, ranked: Sequence[tuple[UUID, float]], request: SearchRequest) -> list[SearchHit]:

@@ -30,10 +30,13 @@ from copilot_domain.context.segments.store import (
 from copilot_domain.context.segments.types import MAX_CHUNKS, Layout, Numbers, PostingLists, Postings, to_uuid
 
 MERGE_AT: Final = 8
-"""So many segments of one level make one of the next."""
+"""So many merged segments of one level make one of the next."""
 
-MAX_FRESH_CHUNKS: Final = 2_048
-"""A search reads fresh segments' postings whole, some 1 KB a chunk."""
+MERGE_FRESH: Final = 32
+"""So many fresh ones make one: each costs a search some 10 µs."""
+
+MAX_FRESH_CHUNKS: Final = 1_024
+"""Or as many as have so many chunks: their postings are in memory, some 1 KB a chunk."""
 
 DEAD_SHARE: Final = 0.25
 """Of all chunks: beyond it every segment is rewritten."""
@@ -72,11 +75,12 @@ def choose(segments: Sequence[SegmentRow], dead_count: int) -> list[SegmentRow]:
         return _that_fit(segments)
     for level in sorted({segment.level for segment in segments}):
         same = [segment for segment in segments if segment.level == level]
-        size = sum(segment.chunk_count for segment in same)
-        if len(same) >= MERGE_AT or (level == 0 and size > MAX_FRESH_CHUNKS):
-            chosen = _that_fit(same)
-            if len(chosen) > 1 or level == 0:
-                return chosen
+        if level == 0:
+            is_due = len(same) >= MERGE_FRESH or sum(segment.chunk_count for segment in same) > MAX_FRESH_CHUNKS
+        else:
+            is_due = len(same) >= MERGE_AT and len(_that_fit(same)) > 1
+        if is_due:
+            return _that_fit(same)
     return []
 
 

@@ -1,0 +1,140 @@
+"""What a URL item is made of: fetched through the one guarded way out, into a blob."""
+
+import hmac
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, NoReturn
+from uuid import UUID
+
+import msgspec
+
+from copilot_common.base.errors import EgressFailed, EgressRefused, TooLarge
+from copilot_common.base.ids import new_id
+from copilot_common.blobs import BlobInfo, BlobStore
+from copilot_common.encryption import HashPurpose, Purpose
+from copilot_common.platform.egress.client import Egress, EgressStream
+from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_domain.context.ingestion.errors import FetchFailed, IngestionError
+from copilot_domain.context.ingestion.preparing import ItemVersion
+from copilot_domain.context.ingestion.writing import sql, stage_blob, version_key
+from copilot_domain.context.repository import ItemRow
+
+FETCH_SECONDS: Final = 60.0
+"""For all of one try: name, hops, body."""
+
+_REDIRECTS: Final = 5
+_ACCEPT: Final = "text/html,application/xhtml+xml,application/pdf,text/*;q=0.9,*/*;q=0.5"
+_MAX_VALIDATOR_CHARS: Final = 500
+_GONE: Final = frozenset({404, 410})
+_NOT_NOW: Final = frozenset({408, 425, 429})
+_NEVER_TEXT: Final = ("image/", "video/", "audio/", "font/")
+
+
+class Validators(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the server wants to be asked with, when it is asked again (RFC 9110, 13.1)."""
+
+    etag: str = ""
+    last_modified: str = ""
+
+    def as_headers(self) -> dict[str, str]:
+        wanted = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in wanted.items() if value}
+
+
+class Fetcher:
+    """The fetcher of a process."""
+
+    def __init__(self, db: TenantDatabase, blobs: BlobStore, egress: Egress, *, max_bytes: int) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._egress = egress
+        self._max_bytes = max_bytes
+
+    async def fetch(self, principal: Principal, item: ItemRow, version: ItemVersion) -> tuple[UUID, str]:
+        """The blob of what the URL has now, and its media type. Raises IngestionError; FetchFailed for another try."""
+        cipher = await self._db.cipher(principal)
+        url = cipher.open_text(Purpose.CONTEXT_URL, item.id, item.url_sealed or b"")
+        sealed = item.validators_sealed
+        known = cipher.open(Purpose.CONTEXT_VALIDATORS, item.id, sealed) if sealed and item.source_id else b"{}"
+        headers = {"Accept": _ACCEPT, **msgspec.json.decode(known, type=Validators).as_headers()}
+        try:
+            async with self._egress.stream(
+                "GET",
+                url,
+                headers=headers,
+                max_bytes=self._max_bytes,
+                timeout_seconds=FETCH_SECONDS,
+                redirects=_REDIRECTS,
+            ) as answer:
+                return await self._take(principal, item, version, answer)
+        except EgressRefused as refused:
+            raise IngestionError("FETCH_BLOCKED", refused.message) from None
+        except EgressFailed as failed:
+            _explain(failed)
+        except TooLarge:
+            raise IngestionError("TOO_LARGE", f"What the URL has is larger than {self._max_bytes} bytes.") from None
+
+    async def _take(
+        self, principal: Principal, item: ItemRow, version: ItemVersion, answer: EgressStream
+    ) -> tuple[UUID, str]:
+        if answer.status == 304 and item.source_id is not None:
+            async with self._db.transaction(principal) as tx:
+                await tx.execute(sql["note_fetch"], version_key(tx, version))
+            return item.source_id, item.media_type or ""
+        _check_status(answer.status)
+        media_type = answer.headers.get("Content-Type", "")[:200]
+        if media_type.lower().startswith(_NEVER_TEXT):
+            raise IngestionError("UNSUPPORTED_TYPE", "What the URL has is no document.")
+        source_id = new_id()
+        async with self._db.transaction(principal) as tx:
+            await stage_blob(tx, version, source_id)
+        blob = await self._blobs.write(principal, source_id, _pieces(answer), max_bytes=self._max_bytes)
+        await self._note(principal, item, version, blob, media_type, answer.headers)
+        return source_id, media_type
+
+    async def _note(
+        self,
+        principal: Principal,
+        item: ItemRow,
+        version: ItemVersion,
+        blob: BlobInfo,
+        media_type: str,
+        headers: Mapping[str, str],
+    ) -> None:
+        validators = Validators(
+            headers.get("ETag", "")[:_MAX_VALIDATOR_CHARS], headers.get("Last-Modified", "")[:_MAX_VALIDATOR_CHARS]
+        )
+        async with self._db.transaction(principal) as tx:
+            cipher = await tx.cipher()
+            columns = {
+                "source_id": blob.blob_id,
+                "media_type": media_type,
+                "size_bytes": blob.size_bytes,
+                "content_hash": hmac.digest(cipher.hash_key(HashPurpose.CONTEXT_CONTENT), blob.sha256, "sha256"),
+                "validators_sealed": cipher.seal(Purpose.CONTEXT_VALIDATORS, item.id, msgspec.json.encode(validators)),
+            }
+            if await tx.execute(sql["note_source"], {**version_key(tx, version), **columns}) and item.source_id:
+                await self._blobs.delete(tx, item.source_id)
+
+
+async def _pieces(answer: EgressStream) -> AsyncIterator[bytes]:
+    async for piece in answer.pieces:
+        yield piece
+
+
+def _check_status(status: int) -> None:
+    if status in _GONE:
+        raise IngestionError("FETCH_FAILED", f"The URL has nothing any more (status {status}).")
+    if status in _NOT_NOW or status >= 500:
+        raise FetchFailed("FETCH_FAILED", f"The server cannot answer now (status {status}).")
+    if not 200 <= status < 300:
+        raise IngestionError("FETCH_FAILED", f"The server answered with status {status}.")
+
+
+def _explain(failed: EgressFailed) -> NoReturn:
+    match failed.failure:
+        case "too_large":
+            raise IngestionError("TOO_LARGE", failed.message) from None
+        case "timeout":
+            raise FetchFailed("FETCH_TIMEOUT", failed.message) from None
+        case _:
+            raise FetchFailed("FETCH_FAILED", failed.message) from None
