@@ -9,6 +9,7 @@ import pytest
 
 from copilot_api.composition import build_services
 from copilot_common.base.errors import SettingsError
+from copilot_common.embedding import build_embedder
 from copilot_common.platform.settings import load_settings
 from support.api import Site
 
@@ -47,6 +48,30 @@ BAD = [
     ("DEFAULT_MODEL", "no-such-model-17"),
     ("MODELS_FILE", "/nowhere/models-17.toml"),
 ]
+# Variables of which one is wrong, and its name.
+BAD_EMBEDDERS: list[tuple[str, dict[str, str]]] = [
+    ("EMBEDDING_MODEL", {"EMBEDDING_MODEL": "no-such-model-17"}),
+    ("EMBEDDING_MODEL", {"EMBEDDING_MODEL": "google/../../v1/files"}),
+    ("EMBEDDING_DIMENSIONS", {"EMBEDDING_DIMENSIONS": "many-17"}),
+    ("EMBEDDING_DIMENSIONS", {"EMBEDDING_MODEL": "openai/unlisted-17", "OPENAI_API_KEY": "k"}),
+    (
+        "EMBEDDING_DIMENSIONS",
+        {"EMBEDDING_MODEL": "google/gemini-embedding-001", "GOOGLE_API_KEY": "k", "EMBEDDING_DIMENSIONS": "3073"},
+    ),
+    ("OPENAI_API_KEY", {"EMBEDDING_MODEL": "openai/text-embedding-3-small"}),
+    ("GOOGLE_API_KEY", {"EMBEDDING_MODEL": "google/gemini-embedding-001"}),
+    ("EMBEDDING_BASE_URL", {"EMBEDDING_MODEL": "compatible/BAAI/bge-m3"}),
+    ("EMBEDDING_BASE_URL", {"EMBEDDING_MODEL": "compatible/BAAI/bge-m3", "EMBEDDING_BASE_URL": "ollama-17:11434"}),
+    (
+        "EMBEDDING_BASE_URL",
+        {"EMBEDDING_MODEL": "compatible/BAAI/bge-m3", "EMBEDDING_BASE_URL": "http://me:secret-17@ollama/v1"},
+    ),
+    ("EMBEDDING_MODEL_PATH", {"EMBEDDING_MODEL": "minilm-384"}),
+    ("EMBEDDING_MODEL_PATH", {"EMBEDDING_MODEL": "minilm-384", "EMBEDDING_MODEL_PATH": "/nowhere/17"}),
+    ("EMBEDDING_CONCURRENCY", {"EMBEDDING_CONCURRENCY": "0"}),
+    ("EMBEDDING_REQUESTS_PER_MINUTE", {"EMBEDDING_REQUESTS_PER_MINUTE": "-17"}),
+    ("EMBEDDING_TOKENS_PER_MINUTE", {"EMBEDDING_TOKENS_PER_MINUTE": "lots-17"}),
+]
 
 
 def run(environ: Mapping[str, str], *, seconds: float = 20) -> "subprocess.CompletedProcess[str]":
@@ -81,9 +106,20 @@ def test_a_missing_weak_or_example_setting_is_refused_by_name(name: str, value: 
     assert "the-database-password" not in message
 
 
+@pytest.mark.parametrize(("name", "variables"), BAD_EMBEDDERS)
+def test_an_embedder_that_cannot_be_is_refused_by_its_variable(name: str, variables: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        build_embedder(load_settings(GOOD | variables))
+    message = refused.value.message
+    assert message.split()[0].partition("=")[0] == name
+    assert "\n" not in message
+    assert "17" not in message
+
+
 def test_good_settings_are_taken() -> None:
     """Without this one the refusals above would prove nothing."""
     build_services(load_settings(GOOD))
+    build_embedder(load_settings(GOOD))
 
 
 @pytest.mark.parametrize(

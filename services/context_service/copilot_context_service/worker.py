@@ -5,7 +5,9 @@ from importlib.metadata import version
 from typing import Any
 
 from copilot_common.blobs import PostgresBlobStore
-from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
+from copilot_common.embedding import Embedder, EmbeddingMetrics, build_embedder
+from copilot_common.platform.egress.client import Egress
+from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.settings import Settings
 from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
@@ -13,23 +15,30 @@ from copilot_common.queue.requests import RequestServer
 from copilot_context_service.ingesting import AbandonedItems, ItemIngester, SegmentMerger
 from copilot_context_service.searching import answer_search
 from copilot_domain.context.asking import SEARCH_METHOD
+from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import Ingestion
-from copilot_domain.context.ingestion.reading import DocumentReader
+from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
 from copilot_domain.context.jobs import INGEST_ITEM, MERGE_SEGMENTS
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments.merging import Merger
 
 SERVICE = "context-service"
 PROBE_PORT = 8082
+_DOCUMENT_PROCESSES = 2
+_MAX_FETCHED_BYTES = 50_000_000  # as an upload may have
 
 
 async def run(settings: Settings) -> None:
     """The whole life of the process. Raises SettingsError where it must not work."""
     backbone = build_backbone(SERVICE, settings, version=version("copilot-context-service"))
     db = backbone.tenants_db
-    embedder = WordLlamaEmbedder()
+    embedder = build_embedder(settings, metrics=EmbeddingMetrics(backbone.registry))
     blobs = PostgresBlobStore(db)
-    ingestion = Ingestion(db, blobs, embedder, backbone.ledger, DocumentReader(blobs))
+    egress = Egress(EgressRules(settings.egress_exemptions))
+    sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
+    fetcher = Fetcher(db, blobs, egress, max_bytes=_MAX_FETCHED_BYTES)
+    reader = DocumentReader(db, blobs, sandbox, fetcher, embedder.spec)
+    ingestion = Ingestion(db, blobs, embedder, backbone.ledger, reader)
     handlers: Mapping[JobType[Any], Handler] = {
         INGEST_ITEM: ItemIngester(ingestion),
         MERGE_SEGMENTS: SegmentMerger(Merger(db)),
@@ -40,19 +49,32 @@ async def run(settings: Settings) -> None:
         CONTEXT_QUEUE,
         handlers,
         probe_port=PROBE_PORT,
-        companions=[_Model(embedder), AbandonedItems(backbone.database)],
+        companions=[_Model(embedder), sandbox, _Way(egress), AbandonedItems(backbone.database)],
         on_request=RequestServer(backbone.line, db, methods),
     )
+
+
+class _Way:
+    """Out, to the URLs of items."""
+
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
+
+    async def start(self) -> None:
+        """Nothing is held before a call."""
+
+    async def stop(self) -> None:
+        await self._egress.aclose()
 
 
 class _Model:
     """Loaded before the first job, not by it."""
 
-    def __init__(self, embedder: WordLlamaEmbedder) -> None:
+    def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
     async def start(self) -> None:
         await self._embedder.load()
 
     async def stop(self) -> None:
-        """Goes with the process."""
+        await self._embedder.aclose()

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from copilot_common.base.errors import ProviderError
+from copilot_common.embedding import Embedded, Purpose
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_domain.context.ingestion.errors import IngestionError
 from integration.context.ground import ContextGround, open_context
@@ -72,11 +73,11 @@ class MeanwhileEmbedder(WordLlamaEmbedder):
 
     meanwhile: Any = None
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
         if self.meanwhile is not None:
             happens, self.meanwhile = self.meanwhile, None
             await happens()
-        return await super().embed(texts)
+        return await super().embed(texts, purpose=purpose)
 
 
 async def test_an_ingestion_overtaken_by_an_edit_changes_nothing(site: Site) -> None:
@@ -180,10 +181,10 @@ async def test_an_item_whose_content_is_gone_or_damaged_fails_with_a_reason(cont
 class FailingEmbedder(WordLlamaEmbedder):
     is_away = True
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+    async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
         if self.is_away:
             raise ProviderError("secret words of the provider", provider="test", retryable=True)
-        return await super().embed(texts)
+        return await super().embed(texts, purpose=purpose)
 
 
 async def test_an_embedder_that_is_away_leaves_the_item_for_another_try_or_to_be_given_up(site: Site) -> None:
@@ -213,7 +214,8 @@ async def test_progress_is_told_after_each_batch(context: ContextGround) -> None
 
     assert await context.ingestion.ingest(context.acme, item.id, 1, on_progress=tell) == "ready"
     total = context.count("context_chunks")
-    assert [done for done, _ in told] == [256, total]
+    size = WordLlamaEmbedder.spec.max_batch
+    assert [done for done, _ in told] == [*range(size, total, size), total]
     assert {of for _, of in told} == {total}
 
 

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from copilot_common.base.errors import InvalidInput, ProviderError
+from copilot_common.embedding import Embedded
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_domain.context import AclEntry
 from copilot_domain.context.types import SearchMode
@@ -99,7 +100,7 @@ async def test_a_query_that_cannot_be_is_refused(context: ContextGround) -> None
 
 
 class BrokenEmbedder(WordLlamaEmbedder):
-    async def embed(self, texts: object) -> list[list[float]]:
+    async def embed(self, texts: object, *, purpose: object = None) -> Embedded:
         raise ProviderError("away", provider="test", retryable=True)
 
 

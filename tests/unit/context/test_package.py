@@ -5,7 +5,15 @@ import copilot_domain.context
 
 
 def test_the_public_names_are_these() -> None:
-    assert copilot_common.embedding.__all__ == ["Embedder"]
+    assert copilot_common.embedding.__all__ == [
+        "Embedded",
+        "Embedder",
+        "EmbedderSpec",
+        "EmbeddingMetrics",
+        "Purpose",
+        "Vectors",
+        "build_embedder",
+    ]
     assert copilot_domain.context.__all__ == [
         "AclEntry",
         "ContextRepository",

@@ -1,40 +1,24 @@
-"""WordLlama as an Embedder: offline, with unit vectors, off the event loop."""
+"""WordLlama loads once, off the event loop. What it has in common with the others: integration/embedding."""
 
 import asyncio
-import math
 import threading
 
 import pytest
 
-from copilot_common.embedding import Embedder
 from copilot_common.embedding import wordllama_adapter as adapter
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 
 
-async def test_each_text_has_a_vector_of_length_one() -> None:
-    embedder: Embedder = WordLlamaEmbedder()
-    vectors = await embedder.embed(["cats", "a longer text about ships", "漢字"])
-    assert [len(vector) for vector in vectors] == [embedder.dimensions] * 3
-    for vector in vectors:
-        assert math.hypot(*vector) == pytest.approx(1, abs=1e-5)
-
-
-async def test_a_text_that_says_nothing_has_no_direction() -> None:
-    vectors = await WordLlamaEmbedder().embed(["", "cats"])
-    assert not any(vectors[0])
-    assert any(vectors[1])
-
-
-async def test_a_text_is_the_same_vector_alone_and_in_a_batch() -> None:
-    embedder = WordLlamaEmbedder()
-    alone = (await embedder.embed(["cats"]))[0]
-    assert (await embedder.embed(["a much longer text " * 40, "cats"]))[1] == pytest.approx(alone, abs=1e-6)
-
-
 async def test_what_means_the_same_is_nearer() -> None:
-    cat, kitten, tax = await WordLlamaEmbedder().embed(["a cat", "a kitten", "value added tax"])
-    near = sum(map(float.__mul__, cat, kitten))
-    assert near > sum(map(float.__mul__, cat, tax))
+    cat, kitten, tax = (await WordLlamaEmbedder().embed(["a cat", "a kitten", "value added tax"])).vectors
+    assert cat @ kitten > cat @ tax
+
+
+async def test_a_long_text_beside_short_ones_does_not_change_them() -> None:
+    embedder = WordLlamaEmbedder()
+    alone = (await embedder.embed(["cats"])).vectors[0]
+    beside = (await embedder.embed(["a much longer text " * 40, "cats"])).vectors[1]
+    assert beside == pytest.approx(alone, abs=1e-6)
 
 
 async def test_the_model_is_loaded_once_and_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,10 @@
-"""From texts to vectors, through one interface. An adapter is imported where it is wired, by who has its library."""
+"""From texts to vectors, through one interface: adapters, wrappers, the list of models.
 
-from copilot_common.embedding.protocol import Embedder
+Importing this package imports neither numpy nor a model; `build_embedder` does.
+"""
 
-__all__ = ["Embedder"]
+from copilot_common.embedding.factory import build_embedder
+from copilot_common.embedding.metering import EmbeddingMetrics
+from copilot_common.embedding.protocol import Embedded, Embedder, EmbedderSpec, Purpose, Vectors
+
+__all__ = ["Embedded", "Embedder", "EmbedderSpec", "EmbeddingMetrics", "Purpose", "Vectors", "build_embedder"]

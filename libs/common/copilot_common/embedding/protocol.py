@@ -1,23 +1,63 @@
 """What every embedder does, whoever computes it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+import msgspec
+
+from copilot_common.llm import Prices
+
+if TYPE_CHECKING:  # numpy is only in processes that embed
+    import numpy
+    from numpy.typing import NDArray
+
+Purpose = Literal["query", "document"]
+"""What a text is embedded for: many models place a question near its answers only when told which of the two it is."""
+
+TokenCounter = Literal["wordllama", "estimate"]
+
+Vectors: TypeAlias = "NDArray[numpy.float32]"
+"""n × d, a row per text: of length 1, or all zeros for a text without meaning to the model."""
+
+
+class EmbedderSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Vectors of two texts can be compared only where `name` is the same: it is stored with each of them, and names
+    provider, model and dimensions. Longer texts than `max_input_tokens` are cut there. `tokenizer` counts for whoever
+    cuts chunks. `prices` is None where nothing is paid, or nothing known.
+    """
+
+    name: str
+    dimensions: int
+    max_batch: int
+    max_batch_tokens: int
+    max_input_tokens: int
+    tokenizer: TokenCounter = "estimate"
+    prices: Prices | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """`input_tokens` are those the provider counted (or we estimated for it), and 0 where nobody is to be paid."""
+
+    vectors: Vectors
+    input_tokens: int = 0
+    estimated: bool = False
 
 
 class Embedder(Protocol):
-    """Vectors of two texts can be compared only where `name` is the same: it is stored with each of them."""
+    """The one interface every adapter and every wrapper around it has."""
 
     @property
-    def name(self) -> str: ...
+    def spec(self) -> EmbedderSpec: ...
 
-    @property
-    def dimensions(self) -> int: ...
-
-    @property
-    def max_batch(self) -> int:
-        """How many texts `embed` takes at once."""
+    async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
+        """One row per text, in order. An adapter takes up to `spec.max_batch` texts, what `build_embedder` returns any
+        number of them. Raises ProviderError."""
         ...
 
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector per text, of length 1; all zeros for a text without meaning to the model. Raises ProviderError."""
+    async def load(self) -> None:
+        """Whatever takes time before the first text, now."""
         ...
+
+    async def aclose(self) -> None: ...

@@ -9,13 +9,11 @@ from contextlib import aclosing
 import msgspec
 
 from copilot_common.base.errors import ProviderError, ProviderTimeout
+from copilot_common.llm.attempts import Attempts
 from copilot_common.llm.collecting import collect
 from copilot_common.llm.patience import Patience
 from copilot_common.llm.protocol import ChatModel
 from copilot_common.llm.types import ChatEvents, ChatRequest, Completion
-
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 8.0
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -70,28 +68,21 @@ class Retrying:
         self, request: ChatRequest, patience: Patience
     ) -> tuple[ChatEvents | None, AsyncGenerator[ChatEvents, None]]:
         """The first events of the first attempt that has some, and the rest of that attempt."""
-        deadline = self._clock() + self._policy.timeout_seconds
-        failures = 0
+        attempts = Attempts(
+            self._policy.max_retries,
+            self._policy.timeout_seconds,
+            clock=self._clock,
+            sleep=self._sleep,
+            jitter=self._jitter,
+        )
         while True:
             batches = self._model.stream(request)
             try:
-                return await patience.next(batches, max(0.0, deadline - self._clock())), batches
+                return await patience.next(batches, attempts.seconds_left), batches
             except ProviderError as error:
-                await self._pause(error, failures, deadline)
-                failures += 1
+                await attempts.pause(error)
             except TimeoutError:
                 raise self._timeout("sent nothing", self._policy.timeout_seconds) from None
-
-    async def _pause(self, error: ProviderError, failures: int, deadline: float) -> None:
-        """Wait before the next attempt, or raise `error` where there is to be none."""
-        if not error.retryable or failures >= self._policy.max_retries:
-            raise error
-        delay = error.retry_after_seconds
-        if delay is None:
-            delay = self._jitter(0.0, min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**failures))
-        if self._clock() + delay >= deadline:
-            raise error
-        await self._sleep(delay)
 
     async def _next(self, batches: AsyncGenerator[ChatEvents, None], patience: Patience) -> ChatEvents | None:
         try:

@@ -51,6 +51,15 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     timeout_ms: Annotated[Positive, _doc("to the first token of an LLM answer, retries included")] = 30_000
     stall_timeout_ms: Annotated[Positive, _doc("longest silence between two tokens")] = 30_000
 
+    embedding_model: Annotated[str, _doc("wordllama-256, minilm-384, or provider/model")] = "wordllama-256"
+    embedding_dimensions: Annotated[Positive | None, _doc("of EMBEDDING_MODEL's vectors")] = None
+    embedding_base_url: Annotated[str | None, _doc("of a server with OpenAI's /embeddings, for compatible/…")] = None
+    embedding_api_key: Annotated[str | None, _doc("that server's, if it wants one")] = None
+    embedding_model_path: Annotated[str | None, _doc("folder with minilm-384's tokenizer.json and model.onnx")] = None
+    embedding_concurrency: Annotated[Positive, _doc("requests to an embedding provider at once, per process")] = 4
+    embedding_requests_per_minute: Annotated[Positive | None, _doc("to an embedding provider, per process")] = None
+    embedding_tokens_per_minute: Annotated[Positive | None, _doc("to an embedding provider, per process")] = None
+
     node_env: str = "production"
     host: str = "0.0.0.0"  # noqa: S104 — a pod listens on all its addresses
     port: Port = 8080

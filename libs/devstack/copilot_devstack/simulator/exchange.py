@@ -7,8 +7,8 @@ import msgspec
 
 from copilot_devstack.simulator.http import STREAM_END, STREAM_HEAD, Request, chunk, plain_answer
 from copilot_devstack.simulator.recording import State
-from copilot_devstack.simulator.script import Script
-from copilot_devstack.simulator.wire import Ask, Frames, WireFormat
+from copilot_devstack.simulator.script import Fault, Script
+from copilot_devstack.simulator.wire import Ask, Frames, StreamFormat, WireFormat
 
 _CREDENTIALS = ("authorization", "x-api-key", "x-goog-api-key")
 
@@ -33,7 +33,9 @@ class Exchange:
             wait = {} if script.retry_after is None else {"retry-after": f"{script.retry_after:g}"}
             return self._refuse(script.status, wait)
         broken = faulty and script.fault != "none"
-        return await (self._stream(broken=broken) if self._ask.stream else self._document(broken=broken))
+        if self._ask.stream and isinstance(self._wire, StreamFormat):
+            return await self._stream(self._wire, broken=broken)
+        return await self._document(broken=broken)
 
     def _refuse(self, status: int, headers: dict[str, str] | None = None) -> State:
         self._writer.write(plain_answer(status, self._wire.error(status), headers))
@@ -41,25 +43,33 @@ class Exchange:
 
     async def _document(self, *, broken: bool) -> State:
         script = self._script
-        answer = _document(self._wire, script, self._ask)
+        answer = self._render(spoilt=script.fault if broken else "none")
         if script.first_ms or script.pace_ms:
             await asyncio.sleep((script.first_ms + script.pace_ms * script.tokens) / 1000)
-        if broken:
+        if broken and script.fault not in {"short", "infinite"}:
             return await self._break(cut=answer[:-20], malformed=plain_answer(200, b'{"broken'))
         self._writer.write(answer)
         return "finished"
 
-    async def _stream(self, *, broken: bool) -> State:
+    def _render(self, *, spoilt: Fault) -> bytes:
+        asked = self._ask.embedding
+        if asked is None:
+            return _document(self._wire, self._script, self._ask)
+        # Megabytes, and never the same again: not kept.
+        ask = msgspec.structs.replace(self._ask, embedding=msgspec.structs.replace(asked, spoilt=spoilt))
+        return plain_answer(200, self._wire.document(self._script, ask))
+
+    async def _stream(self, wire: StreamFormat, *, broken: bool) -> State:
         script = self._script
         if not (broken or script.pace_ms or script.first_ms):
-            self._writer.write(_instant_stream(self._wire, script, self._ask))
+            self._writer.write(_instant_stream(wire, script, self._ask))
             return "finished"
-        frames = _frames(self._wire, script, self._ask)
+        frames = _frames(wire, script, self._ask)
         self._writer.write(STREAM_HEAD + chunk(frames.head))
         if not await self._pace(frames.words[: script.after] if broken else frames.words):
             return "disconnected"
         if broken:
-            event = self._wire.error_event if script.fault == "error_event" else self._wire.malformed
+            event = wire.error_event if script.fault == "error_event" else wire.malformed
             return await self._break(cut=b"7f\r\ndata: ", malformed=chunk(event) + STREAM_END)
         self._writer.write(chunk(frames.tail) + STREAM_END)
         return "finished"
@@ -92,12 +102,12 @@ class Exchange:
 
 # A benchmark asks for the same thing again and again: its answer is rendered once.
 @lru_cache(maxsize=256)
-def _frames(wire: WireFormat, script: Script, ask: Ask) -> Frames:
+def _frames(wire: StreamFormat, script: Script, ask: Ask) -> Frames:
     return wire.frames(script, ask)
 
 
 @lru_cache(maxsize=256)
-def _instant_stream(wire: WireFormat, script: Script, ask: Ask) -> bytes:
+def _instant_stream(wire: StreamFormat, script: Script, ask: Ask) -> bytes:
     frames = _frames(wire, script, ask)
     parts = [frames.head, *frames.words, frames.tail]
     return STREAM_HEAD + b"".join(chunk(part) for part in parts) + STREAM_END

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=0, le=100_000)]
 Milliseconds = Annotated[float, Meta(ge=0, le=600_000)]
-Fault = Literal["none", "status", "stall", "cut", "malformed", "error_event"]
+Fault = Literal["none", "status", "stall", "cut", "malformed", "error_event", "short", "infinite"]
 Finish = Literal["stop", "length", "content_filter"]
 
 
@@ -21,9 +21,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cite         end the answer with `[cite]`
     finish       why the answer ends
     fault        status: answer with `status` (and `retry_after` seconds); stall, cut, malformed, error_event: after
-                 `after` words say nothing more, break the connection, send broken JSON, send the format's error event
+                 `after` words say nothing more, break the connection, send broken JSON, send the format's error event;
+                 of embeddings: short leaves the last vector out, infinite has a number in it that is none
     times        only the first so many requests with this model id meet the fault; 0 is all of them
     refuse       answer 400 to a body that has this field
+    dimensions   of an embedding, where the request leaves them to the model
     input, cached, reasoning     token counts to report; usage=0 reports none
     key          makes the model id, and so its requests in /_sim/requests, unique
     """
@@ -40,6 +42,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     after: Count = 0
     times: Count = 0
     refuse: str = ""
+    dimensions: Annotated[int, Meta(ge=1, le=4_000)] = 64
     input: Count = 10
     cached: Count = 0
     reasoning: Count = 0

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from copilot_devstack.simulator.anthropic_format import AnthropicFormat
+from copilot_devstack.simulator.embedding_formats import GoogleEmbeddings, OpenAIEmbeddings
 from copilot_devstack.simulator.exchange import Exchange
 from copilot_devstack.simulator.google_format import GoogleFormat
 from copilot_devstack.simulator.http import Request, plain_answer, read_request
@@ -23,6 +24,7 @@ class Simulator:
 
     def __init__(self) -> None:
         self._openai, self._anthropic, self._google = OpenAIFormat(), AnthropicFormat(), GoogleFormat()
+        self._openai_embeddings, self._google_embeddings = OpenAIEmbeddings(), GoogleEmbeddings()
         self._recorder = Recorder()
         self._numbers = itertools.count(1)
         self._connections = 0
@@ -64,6 +66,10 @@ class Simulator:
             return None
         if request.path.endswith("/chat/completions"):
             return self._openai
+        if request.path.endswith("/embeddings"):
+            return self._openai_embeddings
+        if request.path.endswith(":batchEmbedContents"):
+            return self._google_embeddings
         if request.path.endswith("/v1/messages"):
             return self._anthropic
         return self._google if "/models/" in request.path else None

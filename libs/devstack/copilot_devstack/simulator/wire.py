@@ -1,11 +1,11 @@
 """What the three wire formats have in common for the simulator."""
 
 from collections.abc import Hashable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from copilot_devstack.simulator.script import Script
+from copilot_devstack.simulator.script import Fault, Script
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -15,6 +15,16 @@ class Ask(msgspec.Struct, frozen=True):
     stream: bool
     tool_input: str | None
     wants_usage: bool = True
+    embedding: "EmbeddingAsk | None" = None
+
+
+class EmbeddingAsk(msgspec.Struct, frozen=True):
+    """`dimensions` is None where the request leaves them to the model; `spoilt` is what is wrong with the answer."""
+
+    texts: tuple[str, ...]
+    dimensions: int | None
+    base64: bool = False
+    spoilt: Fault = "none"
 
 
 class Frames(msgspec.Struct, frozen=True):
@@ -31,6 +41,19 @@ class WireFormat(Hashable, Protocol):
     @property
     def name(self) -> str: ...
 
+    def read(self, path: str, body: bytes) -> Ask:
+        """Raises msgspec.DecodeError (a ValidationError for a wrong shape)."""
+        ...
+
+    def document(self, script: Script, ask: Ask) -> bytes: ...
+
+    def error(self, status: int) -> bytes: ...
+
+
+@runtime_checkable
+class StreamFormat(WireFormat, Protocol):
+    """A format whose answers can also be streamed."""
+
     @property
     def malformed(self) -> bytes:
         """An event whose JSON is broken."""
@@ -41,15 +64,7 @@ class WireFormat(Hashable, Protocol):
         """How this provider reports a failure within a stream."""
         ...
 
-    def read(self, path: str, body: bytes) -> Ask:
-        """Raises msgspec.DecodeError (a ValidationError for a wrong shape)."""
-        ...
-
     def frames(self, script: Script, ask: Ask) -> Frames: ...
-
-    def document(self, script: Script, ask: Ask) -> bytes: ...
-
-    def error(self, status: int) -> bytes: ...
 
 
 def data_event(value: object) -> bytes:

@@ -147,7 +147,7 @@ class Ingestion:
                     live = await hold(tx, version)
                     if live is None:
                         return False
-                    await write_batch(tx, version, batch, vectors, first_number=done + 1, model=self._embedder.name)
+                    await write_batch(tx, version, batch, vectors, first_number=done + 1, model=self._embedder.spec.name)
                     done += len(pieces)
                     await self._note(tx, version, done, total)
                     if done == total:
@@ -178,18 +178,13 @@ class Ingestion:
     async def _embed(self, principal: Principal, batch: Batch) -> Numbers:
         """A row per chunk. What the tenant has embedded before is not embedded again."""
         async with self._db.transaction(principal) as tx:
-            known = await find_vectors(tx, batch.hashes, self._embedder.name, self._embedder.dimensions)
+            known = await find_vectors(tx, batch.hashes, self._embedder.spec)
         missing = {
             text_hash: text for text_hash, text in zip(batch.hashes, batch.shown, strict=True) if text_hash not in known
         }
-        size = self._embedder.max_batch
-        texts = list(missing.values())
-        vectors = [
-            np.asarray(await self._embedder.embed(texts[first : first + size]), np.float32)
-            for first in range(0, len(texts), size)
-        ]
-        if vectors:
-            known.update(zip(missing, np.concatenate(vectors), strict=True))
+        if missing:
+            embedded = await self._embedder.embed(list(missing.values()))
+            known.update(zip(missing, embedded.vectors, strict=True))
         return np.stack([known[text_hash] for text_hash in batch.hashes])
 
 

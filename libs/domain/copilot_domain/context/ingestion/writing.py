@@ -9,6 +9,7 @@ import numpy as np
 from pgvector import Vector
 from pgvector.psycopg.vector import VectorBinaryDumper
 
+from copilot_common.embedding import EmbedderSpec
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion
@@ -54,10 +55,10 @@ async def stage_blob(tx: Transaction, version: ItemVersion, blob_id: UUID) -> No
         raise Overtaken
 
 
-async def find_vectors(tx: Transaction, hashes: Sequence[bytes], model: str, dimensions: int) -> dict[bytes, Numbers]:
+async def find_vectors(tx: Transaction, hashes: Sequence[bytes], embedder: EmbedderSpec) -> dict[bytes, Numbers]:
     """Those of texts that are embedded already."""
-    query = sql["find_vectors"] if dimensions == GUIDE_DIMENSIONS else sql["find_wide_vectors"]
-    params = {"tenant_id": tx.principal.tenant_id, "hashes": list(hashes), "model": model}
+    query = sql["find_vectors"] if embedder.dimensions == GUIDE_DIMENSIONS else sql["find_wide_vectors"]
+    params = {"tenant_id": tx.principal.tenant_id, "hashes": list(hashes), "model": embedder.name}
     rows = await tx.fetch_all(_KnownVector, query, params)
     return {row.text_hash: decode_vector(row.embedding) for row in rows}
 

@@ -88,7 +88,7 @@ class ContextSearch:
         if request.mode == "text":
             return None, False
         try:
-            vector = np.asarray((await self._embedder.embed([request.query]))[0], np.float32)
+            vector: Numbers = (await self._embedder.embed([request.query], purpose="query")).vectors[0]
         except ProviderError:
             if request.mode == "vector":
                 raise
@@ -114,7 +114,7 @@ class ContextSearch:
     ) -> Numbers:
         found = [_best_places(text_scores, max(_TEXT_CANDIDATES, question.request.limit), allowed)]
         if question.vector is not None:
-            model, limit = self._embedder.name, max(_NEAR_CANDIDATES, question.request.limit)
+            model, limit = self._embedder.spec.name, max(_NEAR_CANDIDATES, question.request.limit)
             found.append(await index.near(tx, self._cache, model, question.vector, limit, allowed))
         return np.unique(np.concatenate(found))
 
@@ -126,10 +126,10 @@ class ContextSearch:
             "chunk_ids": chunk_ids,
             "item_ids": item_ids,
             "generations": generations,
-            "model": self._embedder.name,
+            "model": self._embedder.spec.name,
             **seen_by(tx.principal),
         }
-        is_guides = self._embedder.dimensions == GUIDE_DIMENSIONS
+        is_guides = self._embedder.spec.dimensions == GUIDE_DIMENSIONS
         query = _sql["check_candidates"] if is_guides else _sql["check_wide_candidates"]
         return [
             _Weighed(

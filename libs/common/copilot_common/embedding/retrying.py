@@ -1,0 +1,42 @@
+"""Try a batch again, within one deadline."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from copilot_common.base.errors import ProviderError, ProviderTimeout
+from copilot_common.embedding.protocol import Embedded, Embedder, EmbedderSpec, Purpose
+from copilot_common.llm.attempts import Attempts
+
+
+class Retrying:
+    """An Embedder that retries another one by the rules of chat models. `begin` starts a call's attempts, and with them
+    its deadline: `timeout_seconds` from now."""
+
+    def __init__(
+        self, embedder: Embedder, provider: str, *, timeout_seconds: float, begin: Callable[[], Attempts]
+    ) -> None:
+        self._embedder, self._provider = embedder, provider
+        self._timeout_seconds = timeout_seconds
+        self._begin = begin
+
+    @property
+    def spec(self) -> EmbedderSpec:
+        return self._embedder.spec
+
+    async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
+        attempts = self._begin()
+        while True:
+            try:
+                async with asyncio.timeout(attempts.seconds_left):
+                    return await self._embedder.embed(texts, purpose=purpose)
+            except ProviderError as error:
+                await attempts.pause(error)
+            except TimeoutError:
+                message = f"{self._provider} sent nothing for {self._timeout_seconds:g} s."
+                raise ProviderTimeout(message, provider=self._provider, retryable=True) from None
+
+    async def load(self) -> None:
+        await self._embedder.load()
+
+    async def aclose(self) -> None:
+        await self._embedder.aclose()
