@@ -1,7 +1,8 @@
 """One suite for every embedder as it is wired: the remote ones over real sockets against the simulator."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from copilot_common.base.errors import ProviderError, ProviderTimeout
-from copilot_common.embedding import Embedder, build_embedder
+from copilot_common.embedding import Embedder, build_embedder, wordllama_adapter
 from copilot_common.platform.settings import Settings
 from support.minilm import write_model
 from support.simulator import SimulatorHandle, scripted
@@ -28,6 +29,14 @@ remote = pytest.mark.parametrize("kind", REMOTE)
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("minilm"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_wordllama() -> Iterator[None]:
+    """Loaded once for all tests, not for each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wordllama_adapter, "_load", cache(wordllama_adapter._load))
+        yield
 
 
 @pytest_asyncio.fixture
@@ -108,6 +117,12 @@ async def test_no_texts_have_no_rows(connect: Connect) -> None:
 @every
 async def test_a_very_long_text_is_embedded_too(connect: Connect) -> None:
     assert (await connect()[0].embed(["the cat sat " * 50_000])).vectors.any()
+
+
+@every
+async def test_a_text_as_long_as_a_chunk_counts_to_its_end(connect: Connect) -> None:
+    vectors = (await connect()[0].embed(["harbour " * 149 + word for word in ("cat", "tax")])).vectors
+    assert vectors[0] @ vectors[1] < 0.99999
 
 
 @every

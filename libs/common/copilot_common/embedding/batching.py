@@ -8,19 +8,20 @@ import numpy
 from copilot_common.embedding.protocol import Embedded, Embedder, EmbedderSpec, Purpose
 from copilot_common.llm import estimate_tokens
 
-# No tokeniser makes more tokens of ordinary text; a text of nothing but rare signs may still be too long for its model.
-_BYTES_PER_TOKEN_AT_LEAST = 2
+# English has four to five, code and numbers some three. A text that is denser still may be refused by its provider.
+_BYTES_PER_TOKEN = 3
 
 
 class Batching:
     """An Embedder that splits its texts for another one, by count and by tokens, and puts the rows together again.
 
     Up to `concurrency` batches of documents are under way at once, whoever asks; a query never waits behind them. A
-    text is cut at `spec.max_input_tokens`, counted as two bytes each; one that is blank is not sent, and zeros.
+    blank text is not sent, and zeros. `cuts` is for a model that refuses texts longer than `spec.max_input_tokens`:
+    they are cut there, counted as three bytes each. Local models cut by themselves, exactly.
     """
 
-    def __init__(self, embedder: Embedder, *, concurrency: int) -> None:
-        self._embedder = embedder
+    def __init__(self, embedder: Embedder, *, concurrency: int, cuts: bool) -> None:
+        self._embedder, self._cuts = embedder, cuts
         self._places = asyncio.Semaphore(concurrency)
 
     @property
@@ -61,8 +62,8 @@ class Batching:
             return await self._embedder.embed(batch, purpose=purpose)
 
     def _cut(self, text: str) -> str:
-        limit = self.spec.max_input_tokens * _BYTES_PER_TOKEN_AT_LEAST
-        data = text[:limit].encode("utf-8", "replace")  # a lone surrogate has no UTF-8, and no provider takes it
+        limit = self.spec.max_input_tokens * _BYTES_PER_TOKEN if self._cuts else None
+        data = text[:limit].encode("utf-8", "replace")  # a lone surrogate has no UTF-8, and nobody takes it
         return data[:limit].decode("utf-8", "ignore")
 
     def _split(self, texts: list[str]) -> Iterator[list[str]]:

@@ -52,7 +52,7 @@ def build_embedder(settings: Settings, name: str | None = None, *, metrics: Embe
 
 def _local(embedder: Embedder, metrics: EmbeddingMetrics) -> Embedder:
     metered = Metered(embedder, metrics, provider="local", model=embedder.spec.name)
-    return _batching(metered, concurrency=_LOCAL_CONCURRENCY)
+    return _batching(metered, concurrency=_LOCAL_CONCURRENCY, cuts=False)
 
 
 def _remote(settings: Settings, name: ModelName, metrics: EmbeddingMetrics) -> Embedder:
@@ -73,13 +73,13 @@ def _remote(settings: Settings, name: ModelName, metrics: EmbeddingMetrics) -> E
         begin=partial(Attempts, settings.max_retries, timeout_seconds),
     )
     rates = (Rate(settings.embedding_requests_per_minute), Rate(settings.embedding_tokens_per_minute))
-    return _batching(Paced(retrying, *rates), concurrency=settings.embedding_concurrency)
+    return _batching(Paced(retrying, *rates), concurrency=settings.embedding_concurrency, cuts=True)
 
 
-def _batching(embedder: Embedder, *, concurrency: int) -> Embedder:
+def _batching(embedder: Embedder, *, concurrency: int, cuts: bool) -> Embedder:
     from copilot_common.embedding.batching import Batching  # noqa: PLC0415 — numpy
 
-    return Batching(embedder, concurrency=concurrency)
+    return Batching(embedder, concurrency=concurrency, cuts=cuts)
 
 
 def _adapter(settings: Settings, model: EmbeddingModel, spec: EmbedderSpec) -> Embedder:

@@ -19,7 +19,8 @@ from copilot_common.embedding.protocol import Embedded, EmbedderSpec, Purpose, V
 from copilot_common.embedding.vectors import unit_length
 
 _DIMENSIONS: Final = 384
-_MAX_TOKENS: Final = 256  # what the model was trained with, and its own configuration says
+_MAX_TOKENS: Final = 256  # what its own configuration says
+_MAX_CHARACTERS: Final = 16_384  # longer than any such text: what is cut off anyway need not be read
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _embed(model: _Model, texts: list[str]) -> Vectors:
 
 def _mean(model: _Model, text: str) -> Vectors:
     """One text at a time: in a batch all are padded to the longest, and measured that is slower per text."""
-    ids = numpy.array([model.tokenizer.encode(text).ids], dtype=numpy.int64)
+    ids = numpy.array([model.tokenizer.encode(text[:_MAX_CHARACTERS]).ids], dtype=numpy.int64)
     given = {"input_ids": ids, "attention_mask": numpy.ones_like(ids), "token_type_ids": numpy.zeros_like(ids)}
     (states,) = model.session.run(["last_hidden_state"], {name: given[name] for name in model.inputs})
     mean: Vectors = states[0].mean(axis=0)
