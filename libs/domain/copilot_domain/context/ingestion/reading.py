@@ -1,27 +1,157 @@
-"""Interim."""
+"""From an item to its text and the places of its chunks, by way of a capped child process.
 
-from copilot_common.base.errors import NotFound
+Memory follows the pieces of a blob and the number of chunks, not the document: its bytes go to the child as they are
+read, its text comes back and is written in the same way.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Final, cast
+from uuid import UUID
+
+from copilot_common.base.errors import NotFound, TooLarge
+from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
-from copilot_common.encryption import DecryptionError
-from copilot_common.tenancy import Principal
-from copilot_domain.context.chunking import split_chunks
+from copilot_common.embedding import EmbedderSpec
+from copilot_common.encryption import DecryptionError, Purpose
+from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
+from copilot_common.platform.sandbox.limits import Limits
+from copilot_common.platform.sandbox.pool import Sandbox
+from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_domain.context.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
+from copilot_domain.context.documents.types import Piece, Source
 from copilot_domain.context.ingestion.errors import IngestionError
+from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import ReadDocument
+from copilot_domain.context.ingestion.preparing import ItemVersion
+from copilot_domain.context.ingestion.writing import stage_blob
 from copilot_domain.context.repository import ItemRow
+
+MAX_TEXT_BYTES: Final = 64_000_000
+"""Of an extracted text in UTF-8: 16 million characters, as the extraction bounds them."""
+
+_LIMITS: Final = Limits(
+    memory_bytes=768 * 1024 * 1024,  # 50 MB of PDF or XLSX, unpacked
+    wall_seconds=120.0,
+    cpu_seconds=100,
+    open_files=16,
+    output_bytes=MAX_TEXT_BYTES + 16_000_000,  # and the places of some 100 000 chunks
+)
+_WAIT_SECONDS: Final = 300.0  # for a child: a job has time
+
+_KILLED: Final[dict[KillReason, tuple[str, str]]] = {
+    "time": ("EXTRACTION_FAILED", "Reading it takes longer than allowed. Split it into smaller documents."),
+    "memory": ("TOO_LARGE", "Reading it takes more memory than allowed. Split it into smaller documents."),
+    "output": ("TOO_LARGE", "It has more text than allowed. Split it into smaller documents."),
+    "died": ("EXTRACTION_FAILED", "It could not be read. Save it anew, or in another format."),
+}
+
+
+def document_sandbox(*, size: int) -> Sandbox:
+    """The children that read documents: `size` at once, each some 100 MB."""
+    entry = "copilot_domain.context.documents.child:read_document"
+    return Sandbox(entry, size=size, limits=_LIMITS, wait_seconds=_WAIT_SECONDS)
 
 
 class DocumentReader:
-    def __init__(self, blobs: BlobStore) -> None:
-        self._blobs = blobs
+    """The reader of a process. Raises as `Reader` says."""
 
-    async def read(self, principal: Principal, item: ItemRow, version: object) -> ReadDocument:
-        if item.content_id is None:
+    def __init__(
+        self, db: TenantDatabase, blobs: BlobStore, sandbox: Sandbox, fetcher: Fetcher, embedder: EmbedderSpec
+    ) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._sandbox = sandbox
+        self._fetcher = fetcher
+        self._embedder = embedder
+
+    async def read(self, principal: Principal, item: ItemRow, version: ItemVersion) -> ReadDocument:
+        blob_id, media_type = await self._find(principal, item, version)
+        if blob_id is None:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.")
+        cipher = await self._db.cipher(principal)
+        request = ReadRequest(
+            source=Source(
+                name=cipher.open_text(Purpose.CONTEXT_NAME, item.id, item.name_sealed), media_type=media_type
+            ),
+            form=cast(Form, "file" if item.type in {"file", "url"} else item.type),
+            tokenizer=self._embedder.tokenizer,
+        )
         try:
-            data = await self._blobs.read_all(principal, item.content_id, max_bytes=4_000_000)
-            text = data.decode()
+            return await self._read(principal, version, request, blob_id)
         except NotFound:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.") from None
-        except (DecryptionError, UnicodeDecodeError):
-            raise IngestionError("CONTENT_UNREADABLE", "Its content cannot be read as text.") from None
-        return ReadDocument(item.content_id, split_chunks(text, item.type))
+        except DecryptionError:
+            raise IngestionError("CONTENT_UNREADABLE", "What is stored of its content is damaged.") from None
+        except SandboxKilled as killed:
+            raise IngestionError(*_KILLED[killed.reason]) from None
+        except TooLarge:
+            raise IngestionError(*_KILLED["output"]) from None
+
+    async def _find(self, principal: Principal, item: ItemRow, version: ItemVersion) -> tuple[UUID | None, str]:
+        """The blob of what is to be read, and what is said of its type."""
+        match item.type:
+            case "url":
+                return await self._fetcher.fetch(principal, item, version)
+            case "file":
+                return item.source_id, item.media_type or ""
+        return item.content_id, ""
+
+    async def _read(
+        self, principal: Principal, version: ItemVersion, request: ReadRequest, blob_id: UUID
+    ) -> ReadDocument:
+        size_bytes = (await self._blobs.find(principal, blob_id)).size_bytes
+        content = self._blobs.read(principal, blob_id)
+        async with aclosing(self._sandbox.stream(encode(request), content, size_bytes)) as parts:
+            answer = _Answer(parts)
+            content_id = blob_id
+            if request.form == "file":
+                content_id = await self._write_text(principal, version, answer)
+            return ReadDocument(content_id, [piece async for piece in answer.pieces()])
+
+    async def _write_text(self, principal: Principal, version: ItemVersion, answer: "_Answer") -> UUID:
+        content_id = new_id()
+        async with self._db.transaction(principal) as tx:
+            await stage_blob(tx, version, content_id)
+        await self._blobs.write(principal, content_id, answer.text(), max_bytes=MAX_TEXT_BYTES)
+        return content_id
+
+
+class _Answer:
+    """A child's parts, its text first: whatever comes out of a child is checked for being what it should be."""
+
+    def __init__(self, parts: AsyncGenerator[bytes, None]) -> None:
+        self._parts = parts
+        self._next: tuple[Part, bytes] | None = None
+
+    async def text(self) -> AsyncIterator[bytes]:
+        while (payload := await self._take(Part.TEXT)) is not None:
+            yield payload
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        while (payload := await self._take(Part.PIECES)) is not None:
+            for piece in decode_pieces(payload):
+                yield piece
+        if await self._take(Part.DONE) is None:
+            raise SandboxKilled("died")
+
+    async def _take(self, wanted: Part) -> bytes | None:
+        """The next part if it is of that kind; else it is the next one's."""
+        if self._next is None:
+            part = await anext(self._parts, b"")
+            self._next = _known(part)
+        kind, payload = self._next
+        if kind is Part.FAULT:
+            fault = decode_fault(payload)
+            raise IngestionError(fault.code, fault.message)
+        if kind is not wanted:
+            return None
+        self._next = None
+        return payload
+
+
+def _known(part: bytes) -> tuple[Part, bytes]:
+    try:
+        return Part(part[0]), part[1:]
+    except (IndexError, ValueError):
+        raise SandboxKilled("died") from None
