@@ -31,6 +31,7 @@ _LAYOUT: Final = frozenset((*_HEADINGS, "table", "ul", "ol", "pre", "form"))
 _HIDDEN_STYLE: Final = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.IGNORECASE)
 _HIDDEN_ROLES: Final = frozenset(("navigation", "search", "menu", "menubar"))
 _LANGUAGE: Final = re.compile(r"\blang(?:uage)?-([\w+#.-]{1,30})")
+_ITEM: Final = re.compile(r"- |\d+\. |  ")
 _MAX_COLSPAN: Final = 50  # a cell that claims more is a trick
 
 
@@ -130,13 +131,15 @@ class _Walk:
 
 def joined(parts: Iterator[str]) -> Iterator[str]:
     """Blocks with what separates them: items of a list follow each other, other blocks have an empty line between."""
-    was_item: bool | None = None
+    before: str | None = None
     for part in parts:
-        is_item = re.match(r" *(- |\d+\. |  )", part) is not None
-        if was_item is not None:
-            yield "\n" if is_item and was_item else "\n\n"
+        item = _ITEM.match(part)
+        marker = "" if item is None else "1" if item[0][0].isdigit() else item[0][0]
+        if before is not None:
+            # Lists of two kinds, one after the other, are two blocks.
+            yield "\n" if marker and before and (" " in (marker, before) or marker == before) else "\n\n"
         yield part
-        was_item = is_item
+        before = marker
 
 
 def _whole(element: etree._Element) -> str | None:

@@ -20,7 +20,7 @@ def inspect(archive: Archive, look: Look | None = None) -> None:
     """Inflates every XML part once, measured, and refuses document types. `look` is shown each part's name and its
     bytes, in steps that overlap a little. Pictures and the like are not inflated: nothing reads them."""
     for info in archive.members():
-        if not info.filename.lower().endswith((".xml", ".rels", ".bin", ".vml")):
+        if not info.filename.lower().endswith((".xml", ".rels")):
             continue
         tail = b""
         for chunk in archive.stream(info):

@@ -146,12 +146,13 @@ def _by_bytes(source: Source, data: bytes) -> Format | None:
 
 
 def _of_zip(data: bytes) -> Format:
-    names = Archive(data, Draft()).names()
+    archive = Archive(data, Draft())
+    names = archive.names()
     if "[Content_Types].xml" in names:
         for folder, office in _OFFICE_FOLDERS:
             if any(name.startswith(folder) for name in names):
                 return office
-    if names[:1] == ["mimetype"] and b"application/vnd.oasis" in data[:200]:
+    if names[:1] == ["mimetype"] and archive.read("mimetype").startswith(b"application/vnd.oasis"):
         raise DocumentError("UNSUPPORTED_TYPE", f"It is an OpenDocument file. {_SAVE_AS}")
     return _ZIP
 
