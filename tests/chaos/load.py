@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import httpx
 
-from copilot_domain.context.chunking import split_chunks
+from copilot_domain.context.documents.chunking import ChunkRules, cut
+from copilot_domain.context.documents.types import Document, Section
 from support.clients import Client, Event, check_whole
 from support.simulator import scripted
 
@@ -85,7 +86,7 @@ class Load:
                 f"Paragraph {part} tells of {word}. " + "It goes on. " * 60 for part in range(1 + number % 6)
             )
             item = await self._post("/context", {"name": "note", "type": "text", "content": text})
-            self.items.append(AcceptedItem(item["id"], word, len(list(split_chunks(text, "text")))))
+            self.items.append(AcceptedItem(item["id"], word, _chunk_count(text)))
             await asyncio.sleep(0.4)
 
     async def _search(self) -> None:
@@ -109,3 +110,9 @@ class Load:
                 assert answer.status_code in {409, 503}, answer.text  # 409: our own repeat is still under way
                 self.refused[str(answer.status_code)] += 1
             await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _chunk_count(text: str) -> int:
+    section = Section(start=0, end=len(text), kind="text")
+    document = Document(text=text, sections=(section,), media_type="text/plain")
+    return len(list(cut(document, ChunkRules(tokenizer="wordllama"))))

@@ -12,6 +12,9 @@ from copilot_common.embedding import Embedder
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_common.encryption import KeyRing
 from copilot_common.platform.db import Database
+from copilot_common.platform.egress.client import Egress
+from copilot_common.platform.egress.exemptions import parse_exemptions
+from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Role, TenantDatabase
 from copilot_domain.context import (
@@ -24,12 +27,16 @@ from copilot_domain.context import (
     SearchHit,
     SearchRequest,
 )
+from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import Ingestion, Outcome
-from copilot_domain.context.ingestion.reading import DocumentReader
+from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.types import SearchMode
 from support.api import ENCRYPTION_KEY, Site
 from support.clients import Credentials
+
+MAX_FETCHED = 1_000_000
+"""Bytes of what a URL has."""
 
 
 @dataclass
@@ -105,13 +112,19 @@ async def open_context(site: Site, embedder: Embedder | None = None) -> AsyncIte
     db = TenantDatabase(database, KeyRing(bytes.fromhex(ENCRYPTION_KEY)))
     blobs = PostgresBlobStore(db)
     embedder = embedder or WordLlamaEmbedder()
+    egress = Egress(EgressRules(parse_exemptions("127.0.0.1")))
+    sandbox = document_sandbox(size=1)
+    await sandbox.start()
+    reader = DocumentReader(db, blobs, sandbox, Fetcher(db, blobs, egress, max_bytes=MAX_FETCHED), embedder.spec)
     yield ContextGround(
         site,
         db,
         ContextService(ContextRepository(), blobs, Ledger(lambda _: None)),
-        Ingestion(db, blobs, embedder, Ledger(lambda _: None), DocumentReader(blobs)),
+        Ingestion(db, blobs, embedder, Ledger(lambda _: None), reader),
         ContextSearch(db, embedder),
         owner_of(site.acme),
         owner_of(site.other),
     )
+    await sandbox.stop()
+    await egress.aclose()
     await database.close()

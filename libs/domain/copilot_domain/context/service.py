@@ -102,8 +102,9 @@ class ContextService:
     async def delete(self, tx: Transaction, item_id: UUID) -> None:
         row = await self._changeable(tx, item_id)
         await self._repository.delete(tx, item_id)
-        for blob_id in {row.content_id, row.source_id, *row.staged_blob_ids} - {None}:
-            await self._blobs.delete(tx, blob_id)
+        for blob_id in {row.content_id, row.source_id, *row.staged_blob_ids}:
+            if blob_id is not None:
+                await self._blobs.delete(tx, blob_id)
         await record_audit(tx, "context.deleted", item_id)
 
     async def reindex(self, tx: Transaction, item_id: UUID) -> Item:

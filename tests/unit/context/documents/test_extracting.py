@@ -111,7 +111,8 @@ def test_a_page_of_html_is_what_a_reader_sees() -> None:
     <ul><li>one<ul><li>deeper</li></ul></li><li>two</li></ul><ol><li>first</li><li>second</li></ol>
     <table><tr><th colspan="2">Port</th><th>Ships|day</th></tr><tr><td>Ulm</td><td>old<br>new</td><td>7</td></tr></table>
     <pre><code class="language-python">def f():\n    return 1</code></pre><p># no heading</p>
-    <table><tr><td><h3>Laid out</h3><p>left</p></td><td>right</td></tr></table><footer>Imprint</footer></body></html>"""
+    <table><tr><td><h3>Laid out</h3><p>left</p></td><td>right</td></tr></table>
+    <footer>Imprint</footer></body></html>"""
     document = read("page", page.encode("cp1252"), "text/html")
     assert document.text == (
         "# Ports\n\n## Signals\n\n"

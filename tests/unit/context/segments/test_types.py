@@ -1,6 +1,6 @@
 """Segments and the bytes they are stored as."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID, uuid4
 
 from hypothesis import given
@@ -25,7 +25,7 @@ def chunks(counts: list[dict[int, int]]) -> list[ChunkTerms]:
     return [ChunkTerms(uuid4(), items[number % 3], 1 + number % 2, terms) for number, terms in enumerate(counts)]
 
 
-def as_read(lists: PostingLists, size: int) -> list[Mapping[int, int]]:
+def as_read(lists: PostingLists, size: int) -> Sequence[Mapping[int, int]]:
     read: list[dict[int, int]] = [{} for _ in range(size)]
     for place, term in enumerate(lists.terms.tolist()):
         postings = Postings.decode(lists.at(place).encode())

@@ -52,7 +52,7 @@ def _as_sent(source: Source, form: Form, data: bytes) -> Document:
         text = data.decode()
     except UnicodeDecodeError:
         raise DocumentError("EXTRACTION_FAILED", "It is not valid UTF-8.") from None
-    language = language_of(source.name, text) if form == "code" else ""
+    language = language_of(source.name, data) if form == "code" else ""
     section = Section(start=0, end=len(text), kind=_KINDS[form], language=language)
     return Document(text=text, sections=(section,), media_type="text/plain")
 

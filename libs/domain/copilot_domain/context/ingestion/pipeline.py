@@ -147,7 +147,9 @@ class Ingestion:
                     live = await hold(tx, version)
                     if live is None:
                         return False
-                    await write_batch(tx, version, batch, vectors, first_number=done + 1, model=self._embedder.spec.name)
+                    await write_batch(
+                        tx, version, batch, vectors, first_number=done + 1, model=self._embedder.spec.name
+                    )
                     done += len(pieces)
                     await self._note(tx, version, done, total)
                     if done == total:
