@@ -1,12 +1,20 @@
 """What the sandbox's tests have a child do. Imported by children, with little."""
 
+import ctypes
+import errno
 import json
 import os
 import resource
+import signal
 import socket
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
 
 _kept: list[bytes] = []
+_MISSING = "/nowhere/at-all"  # a child that is not locked down finds nothing there to spoil
 
 
 def run(request: bytes) -> bytes:
@@ -65,12 +73,86 @@ def _open(path: bytes) -> bytes:
         return str(error.errno).encode()
 
 
-def _socket(_: bytes) -> bytes:
+def _try(name: bytes) -> bytes:
+    """ "done", or the number of the error."""
     try:
-        socket.socket().close()
+        _TRIES[name]()
     except OSError as error:
         return str(error.errno).encode()
-    return b"open"
+    except RuntimeError:  # what Python makes of a thread that does not start
+        return str(errno.EPERM).encode()
+    return b"done"
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def _open_and_close(path: str, flags: int) -> None:
+    os.close(os.open(path, flags))
+
+
+def _libraries() -> str:
+    return next(path for path in sys.path if path.endswith("site-packages"))
+
+
+def _thread() -> None:
+    thread = threading.Thread(target=_pid, args=(b"",))
+    thread.start()
+    thread.join()
+
+
+def _call_of_another_architecture() -> None:
+    """getpid of 32-bit programs: `mov eax, 20; int 0x80; ret`, on x86_64 only."""
+    code = b"\xb8\x14\x00\x00\x00\xcd\x80\xc3"
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    page = libc.mmap(None, 4096, 7, 0x22, -1, 0)
+    ctypes.memmove(page, code, len(code))
+    ctypes.CFUNCTYPE(ctypes.c_int)(page)()
+
+
+def _raw(number: int, *arguments: int) -> None:
+    if ctypes.CDLL(None, use_errno=True).syscall(number, *arguments) < 0:
+        raise OSError(ctypes.get_errno(), "")
+
+
+_TRIES: dict[bytes, Callable[[], object]] = {
+    b"socket": lambda: socket.socket().close(),
+    b"unix socket": lambda: socket.socket(socket.AF_UNIX).close(),
+    b"socketpair": socket.socketpair,
+    b"fork": _fork,
+    b"exec": lambda: os.execv("/bin/true", ["true"]),
+    b"spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    b"signal to parent": lambda: os.kill(os.getppid(), 0),
+    b"signal to all": lambda: os.kill(-1, 0),
+    b"signal to itself": lambda: os.kill(os.getpid(), 0),
+    b"limits of parent": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE),
+    b"limits of itself": lambda: resource.getrlimit(resource.RLIMIT_CORE),
+    b"write": lambda: _open_and_close(os.devnull, os.O_WRONLY),
+    b"write own package": lambda: _open_and_close(__file__, os.O_WRONLY),  # opened, not written
+    b"append": lambda: _open_and_close(os.devnull, os.O_RDWR | os.O_APPEND),
+    b"create": lambda: _open_and_close(_MISSING, os.O_RDONLY | os.O_CREAT),
+    b"truncate": lambda: os.truncate(_MISSING, 0),
+    b"chmod": lambda: os.chmod(_MISSING, 0o600),
+    b"touch": lambda: os.utime(_MISSING),
+    b"mkdir": lambda: os.mkdir(_MISSING),
+    b"unlink": lambda: os.unlink(_MISSING),
+    b"rename": lambda: os.rename(_MISSING, _MISSING),
+    b"read own package": lambda: _open_and_close(__file__, os.O_RDONLY),
+    b"read standard library": lambda: _open_and_close(os.__file__, os.O_RDONLY),
+    b"read libraries": lambda: _open_and_close(_libraries(), os.O_RDONLY),
+    b"read settings": lambda: _open_and_close("/etc/passwd", os.O_RDONLY),
+    b"read parent": lambda: _open_and_close(f"/proc/{os.getppid()}/environ", os.O_RDONLY),
+    b"read itself": lambda: _open_and_close("/proc/self/environ", os.O_RDONLY),
+    b"read beside a package": lambda: _open_and_close(os.path.dirname(os.path.dirname(__file__)), os.O_RDONLY),
+    b"thread": _thread,
+    b"io_uring": lambda: _raw(425, 1, 0),  # the same numbers everywhere
+    b"pidfd": lambda: _raw(434, os.getppid(), 0),
+    b"too new": lambda: _raw(4_000_000),
+    b"another architecture": _call_of_another_architecture,
+}
 
 
 def _print(text: bytes) -> bytes:
@@ -102,7 +184,61 @@ _COMMANDS = {
     b"pid": _pid,
     b"facts": _facts,
     b"open": _open,
-    b"socket": _socket,
+    b"try": _try,
     b"print": _print,
     b"lie": _lie,
+}
+
+
+def stream(header: bytes, body: BytesIO) -> Iterator[bytes]:
+    """The entry of streams: `header` is the command."""
+    command, _, rest = header.partition(b" ")
+    return _STREAMS[command](rest, body)
+
+
+def _size_of_body(_: bytes, body: BytesIO) -> Iterator[bytes]:
+    yield b"%d %d" % (body.seek(0, os.SEEK_END), sum(body.getvalue()[::4096]))
+
+
+def _echo(size: bytes, body: BytesIO) -> Iterator[bytes]:
+    while part := body.read(int(size)):
+        yield part
+
+
+def _count(number: bytes, _: BytesIO) -> Iterator[bytes]:
+    for index in range(int(number)):
+        yield b"%d" % index
+
+
+def _then(command: bytes, _: BytesIO) -> Iterator[bytes]:
+    """One part, then what `run` does, then another part."""
+    yield b"%d" % os.getpid()
+    yield b""  # is no part
+    yield run(command) or b"nothing"
+
+
+def _sleep(_: bytes, __: BytesIO) -> Iterator[bytes]:
+    while True:
+        yield b"awake"
+        time.sleep(0.02)
+
+
+def _endless(size: bytes, _: BytesIO) -> Iterator[bytes]:
+    while True:
+        yield b"x" * int(size)
+
+
+def _freeze(_: bytes, __: BytesIO) -> Iterator[bytes]:
+    yield b"%d" % os.getpid()
+    signal.pause()
+
+
+_STREAMS = {
+    b"size": _size_of_body,
+    b"echo": _echo,
+    b"count": _count,
+    b"then": _then,
+    b"sleep": _sleep,
+    b"endless": _endless,
+    b"freeze": _freeze,
 }

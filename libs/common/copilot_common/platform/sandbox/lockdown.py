@@ -5,14 +5,18 @@ import math
 import os
 import resource
 import signal
+import sys
 import time
+from collections.abc import Iterator
 from typing import Final
 
-from copilot_common.platform.sandbox.limits import Limits
+from copilot_common.platform.sandbox import landlock, seccomp
+from copilot_common.platform.sandbox.limits import Limits, Lockdown
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SPENT_SHARE: Final = 4  # a child that keeps a quarter of what a call may need is replaced
+_LIBRARIES: Final = ("site-packages", "dist-packages")
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -22,16 +26,29 @@ def die_with_parent(parent_pid: int) -> None:
         os._exit(1)
 
 
-def give_up_rights(limits: Limits) -> None:
+def give_up_rights(limits: Limits) -> Lockdown:
     """After all imports: from here on no file can be opened if `open_files` is 0."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    landlock_abi = landlock.restrict(_imported_from() if limits.open_files else ())
     # The lowest free descriptor is the first that would be given out.
     free = os.dup(0)
     os.close(free)
     _limit(resource.RLIMIT_NOFILE, free + limits.open_files)
-    _limit(resource.RLIMIT_NPROC, 0)
+    if not limits.threads:
+        _limit(resource.RLIMIT_NPROC, 0)  # does not bind root
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
+    return Lockdown(seccomp=seccomp.restrict(threads=limits.threads), landlock_abi=landlock_abi)
+
+
+def _imported_from() -> Iterator[str]:
+    """The standard library, the installed ones, and the packages that were imported from elsewhere: not all of
+    `sys.path`, beside which an installation may keep its settings."""
+    yield os.path.dirname(os.__file__)
+    yield from (path for path in sys.path if os.path.basename(path) in _LIBRARIES)
+    for name, module in sys.modules.copy().items():
+        if "." not in name:
+            yield from getattr(module, "__path__", ())
 
 
 class Meter:

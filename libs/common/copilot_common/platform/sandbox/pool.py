@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine
+from dataclasses import asdict
 from typing import Final
 
 from loguru import logger
@@ -10,16 +11,19 @@ from loguru import logger
 from copilot_common.base.errors import Unavailable
 from copilot_common.platform.sandbox.backoff import Backoff
 from copilot_common.platform.sandbox.errors import SandboxKilled
-from copilot_common.platform.sandbox.limits import Limits
+from copilot_common.platform.sandbox.limits import Limits, Lockdown
 from copilot_common.platform.sandbox.process import Child, EntryRaised, Reply, StartFailed
+from copilot_common.platform.sandbox.streaming import Clock, Exchange
 
 # Python and the entry's imports take 0.2 s; a machine that is busy starting other things may take many times that.
 _START_SECONDS: Final = 20.0
 
 
 class Sandbox:
-    """`entry` is "package.module:function"; the function takes and returns bytes, and runs in the children only. What
-    its module defines as `warm_up()` is called once before rights are given up.
+    """`entry` is "package.module:function", which runs in the children only. For `call` it takes and returns bytes; for
+    `stream` it takes the header and the body, a BytesIO whose `getvalue()` copies nothing, and yields the parts. What
+    its module defines as `warm_up()` is called once before rights are given up: it has loaded what libraries load late
+    from elsewhere than Python's own directories, such as shared libraries of the system.
 
     A child is started when it is first needed, at most `size` of them, and stays. One that was killed is replaced at
     once. At most `max_waiting` calls wait for a child, for at most `wait_seconds`.
@@ -40,6 +44,12 @@ class Sandbox:
         self._background: set[asyncio.Task[None]] = set()
         self._backoff = Backoff()
         self._is_open = False
+        self._lockdown: Lockdown | None = None
+
+    @property
+    def lockdown(self) -> Lockdown | None:
+        """What is in force in the children; None before the first."""
+        return self._lockdown
 
     async def start(self) -> None:
         """Opens the pool. No child yet: the first call pays for that."""
@@ -49,11 +59,13 @@ class Sandbox:
         """Kills all children, also in a call, which then raises Unavailable; returns when they are gone."""
         self._is_open = False
         idle, self._idle = self._idle, []
-        for child in (*idle, *self._busy):
+        for child in tuple(self._busy):
+            self._give_back(child, is_good=False)  # not by their callers: a stream's may be busy for long
+        for child in idle:
             child.kill()
         for child in idle:
             await child.ended()
-        # A slot comes back when its call, or the replacement of its child, is over.
+        # A slot comes back when its child has ended.
         for _ in range(self._size):
             await self._slots.acquire()
         for _ in range(self._size):
@@ -65,9 +77,7 @@ class Sandbox:
 
         Raises SandboxKilled, and Unavailable where no child is free in time or can be started, or the pool is stopped.
         """
-        seconds = min(
-            self._limits.wall_seconds, wall_seconds if wall_seconds is not None else self._limits.wall_seconds
-        )
+        seconds = self._at_most(wall_seconds)
         child = await self._take()
         reply: Reply | None = None
         try:
@@ -81,6 +91,44 @@ class Sandbox:
             # Also where this call was cancelled: its child is in the middle of something.
             self._give_back(child, is_good=reply is not None and not reply.is_last)
         return reply.payload
+
+    async def stream(
+        self,
+        header: bytes,
+        body: AsyncIterable[bytes],
+        body_bytes: int,
+        *,
+        wall_seconds: float | None = None,
+        total_seconds: float = 600.0,
+    ) -> AsyncGenerator[bytes, None]:
+        """The parts of the entry's answer, as they come; each is at most MAX_PART_BYTES, none is empty. Of the body one
+        piece is held at a time. It is read to its end before the first part, and is the caller's to close.
+
+        The wall clock is the child's: it stands still while the body or whoever takes the parts is waited for.
+        `total_seconds` is for all of it. When it has run out the child is gone, and its slot free, whatever the caller
+        does. To stop early, close the generator (`contextlib.aclosing`): that kills the child.
+
+        Raises what `call` does, what the body raises, and ValueError where that is not of `body_bytes`.
+        """
+        child = await self._take()
+        clock = Clock(self._at_most(wall_seconds), total_seconds)
+        expiry = asyncio.get_running_loop().call_later(total_seconds, self._expire, child)
+        exchange = Exchange(child, clock, self._limits.output_bytes)
+        is_good = False
+        try:
+            await exchange.send(header, body, body_bytes)
+            while (part := await exchange.next_part()) is not None:
+                yield part
+            is_good = not exchange.is_last
+        except SandboxKilled as killed:
+            # It is not busy any more where it was taken away.
+            raise self._killed(killed if child in self._busy else SandboxKilled("time")) from None
+        finally:
+            expiry.cancel()
+            self._give_back(child, is_good=is_good)
+
+    def _at_most(self, wall_seconds: float | None) -> float:
+        return self._limits.wall_seconds if wall_seconds is None else min(wall_seconds, self._limits.wall_seconds)
 
     def _killed(self, killed: SandboxKilled) -> SandboxKilled | Unavailable:
         if not self._is_open:
@@ -138,10 +186,18 @@ class Sandbox:
             logger.bind(entry=self._entry, error_type=name).error("Sandbox child not started")
             raise _no_child() from None
         self._backoff.succeeded()
+        if self._lockdown is None:
+            logger.bind(entry=self._entry, **asdict(child.lockdown)).info("Sandbox children locked down")
+        self._lockdown = child.lockdown
         return child
 
+    def _expire(self, child: Child) -> None:
+        self._give_back(child, is_good=False)
+
     def _give_back(self, child: Child, *, is_good: bool) -> None:
-        self._busy.discard(child)
+        if child not in self._busy:
+            return  # taken away: the pool stops, or its time ran out while its caller was busy
+        self._busy.remove(child)
         if is_good and self._is_open:
             self._idle.append(child)
             self._slots.release()

@@ -1,6 +1,7 @@
 """The parent's side of one child."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -10,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Final, Self
 
 from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
-from copilot_common.platform.sandbox.frames import LENGTH_BYTES, Status, frame
-from copilot_common.platform.sandbox.limits import Limits
+from copilot_common.platform.sandbox.frames import LENGTH_BYTES, Status, call_frame
+from copilot_common.platform.sandbox.limits import Limits, Lockdown
 
 # The import path is the parent's, in its order, however that came about: an editable install, a wheel, PYTHONPATH.
 _BOOT: Final = (
@@ -22,6 +23,9 @@ _ENDED: Final[dict[int, KillReason]] = {
     -signal.SIGXCPU: "time",
     -signal.SIGABRT: "memory",  # what native allocators do when the cap refuses them
 }
+_REST_BYTES: Final = 2**16  # a pipe holds that much
+_REST_SECONDS: Final = 5.0  # its end is there at once, but where root's child has left a process behind
+_MAX_READY_BYTES: Final = 1_000  # a class name, or a Lockdown
 _REFUSED: Final[dict[Status, KillReason]] = {Status.MEMORY: "memory", Status.OUTPUT: "output"}
 
 
@@ -50,14 +54,17 @@ class Reply:
 class Child:
     """One call at a time. After anything but a reply that is not its last, `kill` it."""
 
+    lockdown: Lockdown  # once it is ready
+
     def __init__(self, process: Process, output_bytes: int) -> None:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("A child has two pipes.")
         self._process = process
         self._requests = process.stdin
         self._replies = process.stdout
-        self._max_frame_bytes = output_bytes + 1  # the status
+        self._output_bytes = output_bytes
         self._is_killed = False
+        self._reading = asyncio.Lock()  # whoever waits for the end of a child may be another than who reads
 
     @classmethod
     async def start(cls, entry: str, limits: Limits) -> Self:
@@ -91,17 +98,39 @@ class Child:
 
     async def exchange(self, request: bytes) -> Reply:
         """Raises SandboxKilled, but not for time: set a time limit around it."""
-        try:
-            self._requests.write(frame(request))
-            await self._requests.drain()
-        except ConnectionError:
-            pass  # it may have said why before it ended
-        status, payload = await self._read()
+        await self.send(call_frame(request))
+        status, payload = await self.receive(self._output_bytes)
         if status in (Status.DONE, Status.DONE_AND_SPENT):
             return Reply(payload, is_last=status is Status.DONE_AND_SPENT)
-        if status in _REFUSED:
-            raise SandboxKilled(_REFUSED[status])
-        raise EntryRaised(_name(payload))
+        raise refusal(status, payload)
+
+    async def send(self, data: bytes) -> bool:
+        """Returns when the pipe has taken nearly all of it, and whether the child still listens: one that does not may
+        have said why before it ended."""
+        try:
+            self._requests.write(data)
+            await self._requests.drain()
+        except ConnectionError:
+            return False
+        return True
+
+    async def receive(self, max_bytes: int) -> tuple[Status, bytes]:
+        """One frame, of at most that much payload. Raises SandboxKilled, but not for time."""
+        try:
+            async with self._reading:
+                reply = await self._read_frame(max_bytes + 1)  # the status
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise SandboxKilled(_ENDED.get(await self._process.wait(), "died")) from None
+        try:
+            return Status(reply[0]), reply[1:]
+        except (IndexError, ValueError):
+            raise SandboxKilled("died") from None
+
+    async def _read_frame(self, max_bytes: int) -> bytes:
+        size = int.from_bytes(await self._replies.readexactly(LENGTH_BYTES), "big")
+        if size > max_bytes:
+            raise SandboxKilled("output")
+        return await self._replies.readexactly(size)
 
     def kill(self) -> None:
         if self._process.returncode is None and not self._is_killed:
@@ -111,28 +140,28 @@ class Child:
     async def ended(self) -> None:
         """Returns when the process is gone and its pipes are closed. Only after `kill`."""
         self._requests.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REST_SECONDS), self._reading:
+                # A full pipe that nobody reads does not see its end, for which asyncio's wait waits.
+                while await self._replies.read(_REST_BYTES):
+                    pass
         await self._process.wait()
 
     async def _until_ready(self) -> None:
         try:
-            status, payload = await self._read()
+            status, payload = await self.receive(_MAX_READY_BYTES)
         except SandboxKilled:
             raise StartFailed("") from None
         if status is not Status.READY:
             raise StartFailed(_name(payload))
+        self.lockdown = Lockdown(**json.loads(payload))
 
-    async def _read(self) -> tuple[Status, bytes]:
-        try:
-            size = int.from_bytes(await self._replies.readexactly(LENGTH_BYTES), "big")
-            if size > self._max_frame_bytes:
-                raise SandboxKilled("output")
-            reply = await self._replies.readexactly(size)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            raise SandboxKilled(_ENDED.get(await self._process.wait(), "died")) from None
-        try:
-            return Status(reply[0]), reply[1:]
-        except (IndexError, ValueError):
-            raise SandboxKilled("died") from None
+
+def refusal(status: Status, payload: bytes) -> SandboxKilled:
+    """What a frame means that is no answer."""
+    if status in _REFUSED:
+        return SandboxKilled(_REFUSED[status])
+    return EntryRaised(_name(payload))
 
 
 def _name(payload: bytes) -> str:
