@@ -27,8 +27,15 @@ def check(cli: Cli, name: str, *, code: int = 0, **environ: str) -> tuple[str, s
 def test_a_good_installation_that_is_not_started_is_well_but_for_the_missing_provider(cli: Cli) -> None:
     report = cli.json("doctor")
     assert report["ok"] is True
-    assert {one["name"] for one in report["checks"] if one["status"] != "ok"} == {"providers", "services"}
-    assert len(report["checks"]) == 12
+    assert {one["name"] for one in report["checks"] if one["status"] != "ok"} - {"sandbox"} == {"providers", "services"}
+    assert len(report["checks"]) == 13
+
+
+def test_what_the_sandbox_stands_on_is_shown_and_its_lack_is_warned_of(cli: Cli) -> None:
+    status, text = check(cli, "sandbox")
+    assert "seccomp" in text
+    assert "Landlock" in text
+    assert status == ("warn" if "no seccomp" in text or "no Landlock" in text else "ok")
 
 
 def test_a_service_without_a_living_process_is_named_with_what_it_takes_along(cli: Cli, database: Database) -> None:

@@ -6,6 +6,7 @@ from copilot_cli.checks.database import check_database, check_owner
 from copilot_cli.checks.providers import check_providers
 from copilot_cli.checks.redis import check_redis
 from copilot_cli.checks.report import Check, warn
+from copilot_cli.checks.sandbox import check_sandbox
 from copilot_cli.checks.settings import Examined, examine_settings
 from copilot_cli.places import Places
 
@@ -14,7 +15,8 @@ async def run_checks(places: Places) -> list[Check]:
     environ = places.settings()
     origin = "the development stack" if places.uses_development_stack else "the environment"
     examined = examine_settings(environ, origin=origin)
-    return [*examined.checks, *[check async for check in _of_settings(examined, environ.get("MIGRATION_DATABASE_URL"))]]
+    of_settings = [check async for check in _of_settings(examined, environ.get("MIGRATION_DATABASE_URL"))]
+    return [*examined.checks, *of_settings, await check_sandbox()]
 
 
 async def _of_settings(examined: Examined, owner_url: str | None) -> AsyncIterator[Check]:

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check settings, database, row-level security, Redis and providers. Exits with 1 when something must be done."""
+    """Check settings, database, row-level security, Redis, providers, sandbox. Exits with 1 if there is work to do."""
     import asyncio
 
     from copilot_cli.checks.running import run_checks
