@@ -11,6 +11,7 @@ from copilot_common.base.errors import ProviderError
 from copilot_common.embedding import Embedded, Purpose
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_domain.context.ingestion.errors import IngestionError
+from copilot_domain.context.ingestion.pipeline import BATCH
 from integration.context.ground import ContextGround, open_context
 from support.api import Site
 
@@ -206,7 +207,7 @@ async def test_an_embedder_that_is_away_leaves_the_item_for_another_try_or_to_be
 
 
 async def test_progress_is_told_after_each_batch(context: ContextGround) -> None:
-    item = await context.add("word " * 250 * 300, ingest=False)
+    item = await context.add("word " * 400 * 300, ingest=False)
     told: list[tuple[int, int]] = []
 
     async def tell(done: int, total: int) -> None:
@@ -214,8 +215,7 @@ async def test_progress_is_told_after_each_batch(context: ContextGround) -> None
 
     assert await context.ingestion.ingest(context.acme, item.id, 1, on_progress=tell) == "ready"
     total = context.count("context_chunks")
-    size = WordLlamaEmbedder.spec.max_batch
-    assert [done for done, _ in told] == [*range(size, total, size), total]
+    assert [done for done, _ in told] == [BATCH, total]
     assert {of for _, of in told} == {total}
 
 

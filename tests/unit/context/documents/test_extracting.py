@@ -109,7 +109,8 @@ def test_a_page_of_html_is_what_a_reader_sees() -> None:
     <header><h2>Signals</h2></header><p>Every  evening <a href="https://x.example/?a=b">{PHRASE}</a>\n caf\xe9.</p>
     <div hidden>hidden one</div><div style="display: none">hidden two</div><div aria-hidden="true">hidden three</div>
     <ul><li>one<ul><li>deeper</li></ul></li><li>two</li></ul><ol><li>first</li><li>second</li></ol>
-    <table><tr><th colspan="2">Port</th><th>Ships|day</th></tr><tr><td>Ulm</td><td>old<br>new</td><td>7</td></tr></table>
+    <table><tr><th colspan="2">Port</th><th>Ships|day</th></tr>
+    <tr><td>Ulm</td><td>old<br>new</td><td>7</td></tr></table>
     <pre><code class="language-python">def f():\n    return 1</code></pre><p># no heading</p>
     <table><tr><td><h3>Laid out</h3><p>left</p></td><td>right</td></tr></table>
     <footer>Imprint</footer></body></html>"""

@@ -4,6 +4,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -100,10 +101,13 @@ _SPACE: Final = "\u2581"  # how the vocabulary writes it
 @cache
 def _load() -> "tuple[Model, list[str]]":
     """WordLlama's model of tokens, and their texts."""
-    import wordllama  # noqa: PLC0415 — with numpy, only where it is what embeds
-    from tokenizers import Tokenizer  # noqa: PLC0415 — likewise
+    from tokenizers import Tokenizer  # noqa: PLC0415 — only where it is what embeds
 
-    tokenizer = Tokenizer.from_file(str(Path(wordllama.__file__).parent / "tokenizers" / _TOKENIZER_FILE))
+    # Found, not imported: it would bring numpy and its weights' loader, 0.5 s and 40 MB in each child.
+    package = find_spec("wordllama")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("wordllama")
+    tokenizer = Tokenizer.from_file(str(Path(package.origin).parent / "tokenizers" / _TOKENIZER_FILE))
     model = tokenizer.model
     model._resize_cache(0)  # else it keeps words of documents beyond the call
     return model, [token.replace(_SPACE, " ") for token in tokenizer.get_vocab()]
