@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from copilot_common.base.errors import SettingsError
+from copilot_common.base.errors import ProviderError, SettingsError
 from copilot_common.embedding import build_embedder
 from copilot_common.platform.settings import Settings
 
@@ -57,3 +57,20 @@ def test_importing_the_package_loads_no_numpy_and_no_model() -> None:
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("indices", [(0, 0), (0, 2), (-1, 0)])
+async def test_vectors_that_say_no_place_of_their_own_are_refused(
+    monkeypatch: pytest.MonkeyPatch, indices: tuple[int, int]
+) -> None:
+    answer = msgspec.json.encode({"data": [{"index": index, "embedding": [1.0]} for index in indices]})
+
+    async def post(*_: object, **__: object) -> bytes:
+        return answer
+
+    monkeypatch.setattr("copilot_common.embedding.posting.JsonPoster.post", post)
+    made = settings(
+        EMBEDDING_MODEL="compatible/x", EMBEDDING_DIMENSIONS="1", EMBEDDING_BASE_URL="http://x/v1", MAX_RETRIES="0"
+    )
+    with pytest.raises(ProviderError, match="cannot be read"):
+        await build_embedder(made).embed(["a", "b"])
