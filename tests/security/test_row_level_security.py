@@ -144,6 +144,7 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, 'm', array_fill(0.1, ARRAY[256])::vector);
     INSERT INTO blobs (tenant_id, id) VALUES (%(tenant)s, %(id)s);
     INSERT INTO blob_pieces (tenant_id, blob_id, number, content_sealed) VALUES (%(tenant)s, %(id)s, 0, '');
+    INSERT INTO blob_removals (tenant_id, blob_id, object_count, due_at) VALUES (%(tenant)s, %(id)s, 1, now());
     INSERT INTO webhooks (tenant_id, id, user_id, url_sealed, events, secret_sealed)
         VALUES (%(tenant)s, %(id)s, %(user)s, '', '{message.created}', '');
     INSERT INTO webhook_deliveries (tenant_id, id, webhook_id, event, body_sealed, job_id)
@@ -263,6 +264,7 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     forbidden += ["DELETE FROM workflow_trigger_calls", "UPDATE workflow_trigger_calls SET expires_at = now()"]
     forbidden += ["UPDATE mcp_servers SET name = 'x'", "UPDATE mcp_servers SET url_sealed = ''"]
     forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
+    forbidden += ["UPDATE blob_removals SET due_at = now()", "DELETE FROM blob_removals"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]
     forbidden += [f"SET ROLE {role}" for role in ("copilot_owner", "copilot_dispatch", "copilot_backup", "copilot")]
     forbidden += ["ALTER TABLE conversations DISABLE ROW LEVEL SECURITY", "DROP POLICY own_row_users ON users"]

@@ -47,6 +47,15 @@ BAD = [
     ("EGRESS_ALLOW", "hooks.internal,*.everything-17"),
     ("DEFAULT_MODEL", "no-such-model-17"),
     ("MODELS_FILE", "/nowhere/models-17.toml"),
+    ("BLOB_STORE", "floppy-disks"),
+    ("S3_BUCKET", "Not_A_Bucket"),
+    ("S3_ENDPOINT", "minio-17:9000"),
+    ("S3_ENDPOINT", "ftp://minio-17"),
+    ("S3_ENDPOINT", "https://key-17:word@minio"),
+    ("S3_ENDPOINT", "https://minio-17/with/a/path"),
+    ("S3_ENDPOINT", "https://minio-17:port"),
+    ("S3_PREFIX", "/up/../and-away"),
+    ("S3_PATH_STYLE", "perhaps-17"),
 ]
 # Variables of which one is wrong, and its name.
 BAD_EMBEDDERS: list[tuple[str, dict[str, str]]] = [
@@ -120,6 +129,21 @@ def test_good_settings_are_taken() -> None:
     """Without this one the refusals above would prove nothing."""
     build_services(load_settings(GOOD))
     build_embedder(load_settings(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"BLOB_STORE": "s3"}, "S3_BUCKET"),
+        ({"S3_BUCKET": "blobs", "S3_ACCESS_KEY_ID": "the-access-key"}, "S3_SECRET_ACCESS_KEY"),
+        ({"S3_BUCKET": "blobs", "S3_SECRET_ACCESS_KEY": "the-secret-key"}, "S3_ACCESS_KEY_ID"),
+    ],
+)
+def test_settings_of_an_object_store_that_do_not_go_together_are_refused(given: Mapping[str, str], named: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        build_services(load_settings({**GOOD, **given}))
+    assert refused.value.message.startswith(f"{named} is missing")
+    assert "the-" not in refused.value.message
 
 
 @pytest.mark.parametrize(

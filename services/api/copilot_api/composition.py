@@ -23,7 +23,7 @@ from copilot_api.services import Services
 from copilot_common.auth.authenticate import Authenticator
 from copilot_common.auth.tokens import AccessTokens
 from copilot_common.base.ids import ProcessId, new_id
-from copilot_common.blobs import PostgresBlobStore
+from copilot_common.blobs import build_blob_store
 from copilot_common.encryption import KeyRing
 from copilot_common.expressions.evaluator import Evaluator, expression_sandbox
 from copilot_common.limits import Limit, Limiter, RequestLimits
@@ -68,7 +68,7 @@ def build_services(settings: Settings) -> Services:
     metrics = HttpMetrics(registry)
     database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=SERVICE)
     tenants_db = TenantDatabase(database, KeyRing(settings.encryption_key_bytes))
-    blobs = PostgresBlobStore(tenants_db)
+    blobs = build_blob_store(settings, tenants_db)
     redis = connect_redis(settings.redis_url)
     lease = ProcessLease(settings.database_url, process_id, SERVICE)
     models = ModelRegistry(settings, registry)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from copilot_common.blobs import PostgresBlobStore
+from copilot_common.blobs import build_blob_store
 from copilot_common.embedding import Embedder, EmbeddingMetrics, build_embedder
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.rules import EgressRules
@@ -33,7 +33,7 @@ async def run(settings: Settings) -> None:
     backbone = build_backbone(SERVICE, settings, version=version("copilot-context-service"))
     db = backbone.tenants_db
     embedder = build_embedder(settings, metrics=EmbeddingMetrics(backbone.registry))
-    blobs = PostgresBlobStore(db)
+    blobs = build_blob_store(settings, db)
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
     fetcher = Fetcher(db, blobs, egress, max_bytes=_MAX_FETCHED_BYTES)

@@ -8,7 +8,7 @@ from loguru import logger
 from prometheus_client import Gauge
 
 from copilot_common.base.errors import CopilotError
-from copilot_common.blobs import PostgresBlobStore
+from copilot_common.blobs import BlobKeeper, build_blob_store, open_bucket
 from copilot_common.expressions.evaluator import Evaluator, expression_sandbox
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.db import Database
@@ -63,6 +63,7 @@ async def run(settings: Settings) -> None:
             sandbox,
             _Generations(generations),
             _Webhooks(backbone.database, egress),
+            BlobKeeper(backbone.database, open_bucket(settings)),
             Schedules(backbone.tenants_db, backbone.ledger, toolbox.versions),
             AbandonedRuns(backbone.database, metrics),
             nudger,
@@ -95,7 +96,7 @@ def _toolbox(
     return Toolbox(
         db=backbone.tenants_db,
         ledger=backbone.ledger,
-        blobs=PostgresBlobStore(backbone.tenants_db),
+        blobs=build_blob_store(backbone.settings, backbone.tenants_db),
         versions=Versions(),
         evaluator=evaluator,
         models=models,

@@ -9,7 +9,7 @@ import pytest
 
 from copilot_common.base.errors import NotFound
 from copilot_common.base.ids import new_id
-from copilot_common.blobs import PIECE_BYTES, prune
+from copilot_common.blobs import prune
 from copilot_common.tenancy import Principal
 from integration.blobs.ground import MAX_BYTES, Ground, random_bytes
 from support.clients import eventually
@@ -21,7 +21,7 @@ async def abandon(ground: Ground, principal: Principal, *, pieces: int) -> UUID:
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(pieces):
-            yield random_bytes(PIECE_BYTES)
+            yield random_bytes(ground.piece_bytes)
         is_waiting.set()
         await asyncio.Event().wait()
 
@@ -30,7 +30,7 @@ async def abandon(ground: Ground, principal: Principal, *, pieces: int) -> UUID:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert (ground.rows("blobs", blob), ground.rows("blob_pieces", blob)) == (1, pieces)
+    assert await ground.stored(blob) == (1, pieces)
     return blob
 
 
@@ -42,36 +42,36 @@ async def test_a_client_that_fails_leaves_nothing(ground: Ground) -> None:
     blob = new_id()
 
     async def chunks() -> AsyncIterator[bytes]:
-        yield random_bytes(2 * PIECE_BYTES)
-        assert ground.rows("blob_pieces", blob) == 2
+        yield random_bytes(2 * ground.piece_bytes)
+        assert await ground.stored(blob) == (1, 2)
         raise ConnectionResetError
 
     with pytest.raises(ConnectionResetError):
         await ground.store.write(ground.acme, blob, chunks(), max_bytes=MAX_BYTES)
-    assert ground.rows("blobs", blob) == ground.rows("blob_pieces", blob) == 0
+    assert await ground.stored(blob) == (0, 0)
 
 
 async def test_what_was_abandoned_a_day_ago_is_pruned_for_every_tenant(ground: Ground) -> None:
     old = [await abandon(ground, ground.acme, pieces=2), await abandon(ground, ground.other, pieces=0)]
     young = await abandon(ground, ground.acme, pieces=1)
-    finished = await ground.put(b"kept")
+    finished = await ground.write(b"kept")
     for blob in (*old, finished):
         age(ground, blob, "25 hours")
     age(ground, young, "23 hours 59 minutes")
-    assert await prune(ground.db.database) == 4
-    assert [ground.rows("blobs", blob) for blob in (*old, young)] == [0, 0, 1]
-    assert ground.rows("blob_pieces", young) == 1
+    assert await prune(ground.db.database) == (4 if ground.bucket is None else 2)
+    assert [await ground.stored(blob) for blob in (*old, young)] == [(0, 0), (0, 0), (1, 1)]
     assert await ground.read(finished) == b"kept"
     assert await prune(ground.db.database) == 0
 
 
-async def test_pruning_goes_in_bounded_batches(ground: Ground) -> None:
+async def test_pruning_goes_in_bounded_batches(in_postgres: Ground) -> None:
+    ground = in_postgres
     blob = await abandon(ground, ground.acme, pieces=5)
     age(ground, blob, "25 hours")
     left = []
     for _ in range(3):
         await prune(ground.db.database, limit=2)
-        left.append((ground.rows("blobs", blob), ground.rows("blob_pieces", blob)))
+        left.append(await ground.stored(blob))
     assert left == [(1, 3), (1, 1), (0, 0)]
 
 
@@ -80,10 +80,10 @@ async def test_a_writer_gives_up_before_its_blob_may_be_pruned(ground: Ground, i
     blob = new_id()
 
     async def chunks() -> AsyncIterator[bytes]:
-        yield random_bytes(PIECE_BYTES)
+        yield random_bytes(ground.piece_bytes)
         age(ground, blob, "23 hours")
         if not is_last:
-            yield random_bytes(PIECE_BYTES)
+            yield random_bytes(ground.piece_bytes)
             pytest.fail("went on")
 
     with pytest.raises(NotFound):
@@ -94,15 +94,15 @@ async def test_a_writer_whose_blob_was_deleted_stops(ground: Ground) -> None:
     blob = new_id()
 
     async def chunks() -> AsyncIterator[bytes]:
-        yield random_bytes(PIECE_BYTES)
+        yield random_bytes(ground.piece_bytes)
         async with ground.db.transaction(ground.acme) as tx:
             await ground.store.delete(tx, blob)
-        yield random_bytes(PIECE_BYTES)
+        yield random_bytes(ground.piece_bytes)
         pytest.fail("went on")
 
     with pytest.raises(NotFound):
         await ground.store.write(ground.acme, blob, chunks(), max_bytes=MAX_BYTES)
-    assert ground.rows("blob_pieces", blob) == 0
+    assert await ground.stored(blob) == (0, 0)
 
 
 async def test_a_writer_waits_for_who_is_deleting_its_blob_and_then_stops(ground: Ground) -> None:
@@ -115,7 +115,7 @@ async def test_a_writer_waits_for_who_is_deleting_its_blob_and_then_stops(ground
 
     async def chunks() -> AsyncIterator[bytes]:
         await deleter.execute("DELETE FROM blobs WHERE id = %s", [blob])
-        yield random_bytes(PIECE_BYTES)
+        yield random_bytes(ground.piece_bytes)
 
     async with deleter:
         writing = asyncio.create_task(ground.store.write(ground.acme, blob, chunks(), max_bytes=MAX_BYTES))

@@ -7,7 +7,6 @@ import pytest
 
 from copilot_common.base.errors import NotFound
 from copilot_common.base.ids import new_id
-from copilot_common.blobs import PIECE_BYTES
 from copilot_common.tenancy import Principal
 from integration.blobs.ground import MAX_BYTES, Ground, chunks_of, random_bytes
 
@@ -26,15 +25,16 @@ async def test_a_blob_that_never_was_is_not_found(ground: Ground) -> None:
 
 
 async def test_another_tenant_neither_sees_nor_deletes_it(ground: Ground) -> None:
-    blob = await ground.put(b"acme's")
+    blob = await ground.write(b"acme's")
     await assert_not_found(ground, blob, ground.other)
     async with ground.db.transaction(ground.other) as tx:
         await ground.store.delete(tx, blob)
+    assert await ground.stored(blob) == (1, 1)
     assert await ground.read(blob) == b"acme's"
 
 
 async def test_the_same_id_in_two_tenants_is_two_blobs(ground: Ground) -> None:
-    blob = await ground.put(b"acme's")
+    blob = await ground.write(b"acme's")
     await ground.store.write(ground.other, blob, chunks_of(b"the other's"), max_bytes=MAX_BYTES)
     assert await ground.read(blob) == b"acme's"
     assert await ground.read(blob, ground.other) == b"the other's"
@@ -46,15 +46,15 @@ async def test_what_is_still_being_written_is_not_found(ground: Ground) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for pieces in range(3):
             await assert_not_found(ground, blob, ground.acme)
-            assert ground.rows("blob_pieces", blob) == pieces
-            yield random_bytes(PIECE_BYTES)
+            assert await ground.stored(blob) == (1, pieces)
+            yield random_bytes(ground.piece_bytes)
 
     await ground.store.write(ground.acme, blob, chunks(), max_bytes=MAX_BYTES)
-    assert len(await ground.read(blob)) == 3 * PIECE_BYTES
+    assert len(await ground.read(blob)) == 3 * ground.piece_bytes
 
 
 async def test_a_blob_deleted_while_it_is_read_is_not_found(ground: Ground) -> None:
-    blob = await ground.put(random_bytes(3 * PIECE_BYTES))
+    blob = await ground.write(random_bytes(3 * ground.piece_bytes))
     reading = ground.store.read(ground.acme, blob)
     await anext(reading)
     async with ground.db.transaction(ground.acme) as tx:

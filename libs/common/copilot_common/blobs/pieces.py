@@ -42,9 +42,10 @@ class Manifest:
 
 
 class Tally:
-    """What has been written so far."""
+    """What has been written so far, in pieces of one size."""
 
-    def __init__(self) -> None:
+    def __init__(self, piece_bytes: int) -> None:
+        self._piece_bytes = piece_bytes
         self._count = 0
         self._size_bytes = 0
         self._sha256 = hashlib.sha256()
@@ -57,15 +58,15 @@ class Tally:
         return self._count - 1
 
     def manifest(self) -> Manifest:
-        return Manifest(self._size_bytes, PIECE_BYTES, self._sha256.digest())
+        return Manifest(self._size_bytes, self._piece_bytes, self._sha256.digest())
 
 
-def split(data: bytes) -> Iterator[bytes]:
-    for start in range(0, len(data), PIECE_BYTES):
-        yield data[start : start + PIECE_BYTES]
+def split(data: bytes, piece_bytes: int) -> Iterator[bytes]:
+    for start in range(0, len(data), piece_bytes):
+        yield data[start : start + piece_bytes]
 
 
-async def regroup(chunks: AsyncIterable[bytes], *, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def regroup(chunks: AsyncIterable[bytes], piece_bytes: int, *, max_bytes: int) -> AsyncGenerator[bytes, None]:
     """Chunks of any size as pieces, all of them full but the last. Holds at most two besides the chunk."""
     size_bytes = 0
     waiting = bytearray()
@@ -73,10 +74,13 @@ async def regroup(chunks: AsyncIterable[bytes], *, max_bytes: int) -> AsyncGener
         size_bytes += len(chunk)
         if size_bytes > max_bytes:
             raise TooLarge("content", max_bytes=max_bytes)
-        for part in split(chunk):
+        for part in split(chunk, piece_bytes):
             waiting += part
-            if len(waiting) >= PIECE_BYTES:
-                yield bytes(waiting[:PIECE_BYTES])
-                del waiting[:PIECE_BYTES]
+            if len(waiting) >= piece_bytes:
+                with memoryview(waiting) as view:
+                    piece = bytes(view[:piece_bytes])
+                del waiting[:piece_bytes]
+                yield piece
+                del piece
     if waiting:
         yield bytes(waiting)

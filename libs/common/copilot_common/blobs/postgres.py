@@ -5,28 +5,27 @@ sealed manifest holds the size, so pieces cannot be taken away from the end, nor
 astray. Not covered, as for every other value: putting back an old state of the same blob as a whole.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing
 from uuid import UUID
 
-from copilot_common.base.errors import Conflict, CopilotError, NotFound, TooLarge
-from copilot_common.blobs.pieces import Manifest, Tally, regroup, split
+from copilot_common.base.errors import NotFound, TooLarge, Unavailable
+from copilot_common.blobs import rows
+from copilot_common.blobs.pieces import PIECE_BYTES, Manifest, Tally, regroup, split
 from copilot_common.blobs.protocol import BlobInfo
 from copilot_common.encryption import DecryptionError, Purpose
-from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 
 MAX_PUT_BYTES = 16 * 1024 * 1024
 """What one transaction may insert: about half a second on a busy machine."""
 
-_PRUNED_ROWS = 1_000  # 250 MB in pieces, a fraction of the statement timeout
-
 _sql = Queries(__package__)
 
 
 class PostgresBlobStore:
-    """The BlobStore of a process. Each piece that is read or streamed takes a short transaction of its own."""
+    """The BlobStore of a process. Each piece that is read or streamed takes a short transaction of its own. What is in
+    an object store raises Unavailable here."""
 
     def __init__(self, db: TenantDatabase) -> None:
         self._db = db
@@ -34,52 +33,51 @@ class PostgresBlobStore:
     async def put(self, tx: Transaction, blob_id: UUID, data: bytes) -> BlobInfo:
         if len(data) > MAX_PUT_BYTES:
             raise TooLarge("content", max_bytes=MAX_PUT_BYTES)
-        await _begin(tx, blob_id)
-        tally = Tally()
-        for piece in split(data):
+        await rows.begin(tx, blob_id)
+        tally = Tally(PIECE_BYTES)
+        for piece in split(data, PIECE_BYTES):
             await _append(tx, blob_id, tally.add(piece), piece)
-        return await _finish(tx, blob_id, tally.manifest())
+        return await rows.finish(tx, blob_id, tally.manifest())
 
     async def write(
         self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], *, max_bytes: int
     ) -> BlobInfo:
         async with self._db.transaction(principal) as tx:
-            await _begin(tx, blob_id)
-        try:
+            await rows.begin(tx, blob_id)
+        async with rows.discarded_on_failure(self._db, principal, blob_id):
             return await self._write(principal, blob_id, chunks, max_bytes)
-        except Exception:
-            # Else it would take its room until it is pruned, as it does when the process dies or the task is cancelled.
-            with suppress(CopilotError):
-                async with self._db.transaction(principal) as tx:
-                    await self.delete(tx, blob_id)
-            raise
 
     async def _write(
         self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], max_bytes: int
     ) -> BlobInfo:
-        tally = Tally()
-        async with aclosing(regroup(chunks, max_bytes=max_bytes)) as pieces:
+        tally = Tally(PIECE_BYTES)
+        async with aclosing(regroup(chunks, PIECE_BYTES, max_bytes=max_bytes)) as pieces:
             async for piece in pieces:
                 async with self._db.transaction(principal) as tx:
                     await _append(tx, blob_id, tally.add(piece), piece)
         async with self._db.transaction(principal) as tx:
-            return await _finish(tx, blob_id, tally.manifest())
+            return await rows.finish(tx, blob_id, tally.manifest())
 
     async def find(self, principal: Principal, blob_id: UUID) -> BlobInfo:
         async with self._db.transaction(principal) as tx:
-            return (await _manifest(tx, blob_id)).info(blob_id)
+            return (await rows.find(tx, blob_id)).manifest.info(blob_id)
 
     def read(self, principal: Principal, blob_id: UUID) -> AsyncIterator[bytes]:
-        return self._read(principal, blob_id, None)
+        return self.stream(principal, blob_id)
 
     async def read_all(self, principal: Principal, blob_id: UUID, *, max_bytes: int) -> bytes:
-        return b"".join([piece async for piece in self._read(principal, blob_id, max_bytes)])
+        return b"".join([piece async for piece in self.stream(principal, blob_id, max_bytes)])
 
-    async def _read(self, principal: Principal, blob_id: UUID, max_bytes: int | None) -> AsyncIterator[bytes]:
+    async def stream(
+        self, principal: Principal, blob_id: UUID, max_bytes: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """As `read`, and TooLarge before anything is read."""
         async with self._db.transaction(principal) as tx:
-            manifest = await _manifest(tx, blob_id)
-            if max_bytes is not None and manifest.size_bytes > max_bytes:
-                raise TooLarge("content", max_bytes=max_bytes)
+            stored = await rows.find(tx, blob_id)
+            stored.check_size(max_bytes)
+            if stored.is_in_objects:
+                raise Unavailable("This content is in an object store that is not configured here.")
+            manifest = stored.manifest
             first = await _piece(tx, blob_id, manifest, 0) if manifest.piece_count else None
         if first is not None:
             yield first
@@ -90,57 +88,22 @@ class PostgresBlobStore:
             yield piece
 
     async def delete(self, tx: Transaction, blob_id: UUID) -> None:
-        await tx.execute(_sql["delete_blob"], _key(tx, blob_id))
-
-
-async def prune(database: Database, *, limit: int = _PRUNED_ROWS) -> int:
-    """Delete what was begun a day ago and never finished, all tenants', at most `limit` pieces; returns how many rows
-    went. Raises Unavailable."""
-    row = await database.fetch_row(_sql["prune_blobs"], {"limit": limit})
-    return int(row[0]) if row else 0
-
-
-async def _begin(tx: Transaction, blob_id: UUID) -> None:
-    if not await tx.execute(_sql["insert_blob"], _key(tx, blob_id)):
-        raise Conflict("There is a blob of this id; take a new one.", details={"blob_id": str(blob_id)})
+        await rows.delete(tx, blob_id)
 
 
 async def _append(tx: Transaction, blob_id: UUID, number: int, piece: bytes) -> None:
     sealed = (await tx.cipher()).seal(Purpose.BLOB_PIECE, blob_id, piece, part=number)
-    values = {**_key(tx, blob_id), "number": number, "content_sealed": sealed}
+    values = {**rows.key_of(tx, blob_id), "number": number, "content_sealed": sealed}
     if not await tx.execute(_sql["insert_piece"], values):
         raise NotFound("blob")
 
 
-async def _finish(tx: Transaction, blob_id: UUID, manifest: Manifest) -> BlobInfo:
-    values = {
-        **_key(tx, blob_id),
-        "size_bytes": manifest.size_bytes,
-        "piece_count": manifest.piece_count,
-        "manifest_sealed": (await tx.cipher()).seal(Purpose.BLOB_MANIFEST, blob_id, manifest.encode()),
-    }
-    if not await tx.execute(_sql["finish_blob"], values):
-        raise NotFound("blob")
-    return manifest.info(blob_id)
-
-
-async def _manifest(tx: Transaction, blob_id: UUID) -> Manifest:
-    sealed = await tx.fetch_value(_sql["find_manifest"], _key(tx, blob_id))
-    if not isinstance(sealed, bytes):
-        raise NotFound("blob")
-    return Manifest.decode((await tx.cipher()).open(Purpose.BLOB_MANIFEST, blob_id, sealed))
-
-
 async def _piece(tx: Transaction, blob_id: UUID, manifest: Manifest, number: int) -> bytes:
-    sealed = await tx.fetch_value(_sql["find_piece"], {**_key(tx, blob_id), "number": number})
+    sealed = await tx.fetch_value(_sql["find_piece"], {**rows.key_of(tx, blob_id), "number": number})
     if not isinstance(sealed, bytes):
-        await _manifest(tx, blob_id)  # NotFound: deleted while it was read
+        await rows.find(tx, blob_id)  # NotFound: deleted while it was read
         raise DecryptionError("A piece of a blob is missing.")
     piece = (await tx.cipher()).open(Purpose.BLOB_PIECE, blob_id, sealed, part=number)
     if len(piece) != manifest.length_of(number):
         raise DecryptionError("A piece of a blob has the wrong length.")
     return piece
-
-
-def _key(tx: Transaction, blob_id: UUID) -> dict[str, object]:
-    return {"tenant_id": tx.principal.tenant_id, "blob_id": blob_id}

@@ -8,10 +8,12 @@ import base64
 import binascii
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +23,9 @@ from copilot_common.platform.egress.exemptions import Exemptions, parse_exemptio
 
 _GUIDE_JWT_SECRET = "your-secure-jwt-secret-minimum-32-chars"  # noqa: S105 — the guide's example, refused
 _GUIDE_ENCRYPTION_KEY = "your-32-byte-encryption-key-here"
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -81,6 +86,17 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     tenant_job_limit: Annotated[Positive, _doc("jobs of one tenant at once, in all workers of a queue")] = 50
     # 20 pods share PostgreSQL's default 100 connections.
     database_pool_max: Positive = 4
+    blob_store: Annotated[Literal["postgres", "s3"], _doc("where new large content goes")] = "postgres"
+    s3_bucket: Annotated[str | None, _doc("named without BLOB_STORE=s3, it is only read from")] = None
+    s3_endpoint: Annotated[str | None, _doc("of a compatible store: https://host[:port]; by default Amazon's")] = None
+    s3_region: str | None = None
+    s3_access_key_id: Annotated[str | None, _doc("without one, the usual AWS variables and roles are asked")] = None
+    s3_secret_access_key: str | None = None
+    s3_prefix: Annotated[str, _doc("within the bucket: copilot/blobs")] = ""
+    s3_path_style: Annotated[
+        Literal["true", "false"] | None,
+        _doc("the bucket in the path, not in the host; by default where S3_ENDPOINT is set"),
+    ] = None
     access_token_ttl_seconds: Positive = 900
     refresh_token_ttl_seconds: Positive = 30 * 86_400
     stream_log_ttl_seconds: Positive = 3_600
@@ -105,6 +121,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     @property
     def keep_ended_jobs(self) -> timedelta:
         return timedelta(hours=self.keep_ended_jobs_hours)
+
+    @property
+    def is_s3_path_style(self) -> bool:
+        return self.s3_path_style == "true" if self.s3_path_style else self.s3_endpoint is not None
 
     @property
     def allowed_tool_hosts(self) -> frozenset[str]:
@@ -164,6 +184,33 @@ def _check_strength(settings: Settings) -> None:
         ) from None
     if settings.models_file and not Path(settings.models_file).is_file():
         raise _fault("MODELS_FILE", "names a file that does not exist")
+    _check_object_store(settings)
+
+
+def _check_object_store(settings: Settings) -> None:
+    """What the names alone can tell; whether the store is there is seen when it is used."""
+    if settings.blob_store == "s3" and settings.s3_bucket is None:
+        raise _fault("S3_BUCKET", "is missing: BLOB_STORE=s3 needs the name of a bucket")
+    if settings.s3_bucket is not None and not _BUCKET.fullmatch(settings.s3_bucket):
+        raise _fault("S3_BUCKET", "must be the name of a bucket: 3 to 63 small letters, digits, dots and hyphens")
+    if settings.s3_endpoint is not None and not _is_origin(settings.s3_endpoint):
+        raise _fault("S3_ENDPOINT", "must be https://host or https://host:port, or http:// where no TLS is wanted")
+    if settings.s3_prefix and not _PREFIX.fullmatch(settings.s3_prefix):
+        raise _fault("S3_PREFIX", "must be letters, digits, _ and -, with single slashes between, like copilot/blobs")
+    if settings.s3_access_key_id and not settings.s3_secret_access_key:
+        raise _fault("S3_SECRET_ACCESS_KEY", "is missing: S3_ACCESS_KEY_ID is set")
+    if settings.s3_secret_access_key and not settings.s3_access_key_id:
+        raise _fault("S3_ACCESS_KEY_ID", "is missing: S3_SECRET_ACCESS_KEY is set")
+
+
+def _is_origin(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # ValueError where it is none
+    except ValueError:
+        return False
+    is_bare = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and is_bare and url.isascii()
 
 
 def _parse_key(text: str) -> bytes | None:

@@ -1,0 +1,87 @@
+"""What is left of blobs goes: those begun and never finished, and the objects of those that are gone."""
+
+import asyncio
+from typing import NamedTuple
+from uuid import UUID
+
+from loguru import logger
+
+from copilot_common.base.errors import CopilotError
+from copilot_common.blobs.objects import ObjectStore, object_key
+from copilot_common.platform.db import Database
+from copilot_common.platform.sql import Queries
+from copilot_common.platform.tasks import end_tasks
+
+_PRUNED_ROWS = 1_000  # 250 MB in pieces, a fraction of the statement timeout
+_REMOVALS = 50  # claimed for five minutes: 50 blobs of 100 MB are 5 000 requests, eight at a time
+_AT_ONCE = 8
+_LOOK_SECONDS = 30.0
+
+_sql = Queries(__package__)
+
+
+class _Removal(NamedTuple):
+    tenant_id: UUID
+    id: UUID
+    blob_id: UUID
+    object_count: int
+
+
+async def prune(database: Database, *, limit: int = _PRUNED_ROWS) -> int:
+    """Delete what was begun a day ago and never finished, all tenants', at most `limit` pieces; returns how many rows
+    went. Raises Unavailable."""
+    row = await database.fetch_row(_sql["prune_blobs"], {"limit": limit})
+    return int(row[0]) if row else 0
+
+
+async def remove_objects(database: Database, objects: ObjectStore, *, limit: int = _REMOVALS) -> int:
+    """Delete the objects of at most `limit` blobs that are gone, all tenants'; returns of how many. What fails, and
+    what comes after it, is due again later. Raises Unavailable."""
+    claimed = await database.fetch_rows(_sql["claim_removals"], {"limit": limit})
+    for removal in map(_Removal._make, claimed):
+        await _remove(objects, removal)
+        await database.fetch_row(_sql["finish_removal"], {"tenant_id": removal.tenant_id, "id": removal.id})
+    return len(claimed)
+
+
+async def _remove(objects: ObjectStore, removal: _Removal) -> None:
+    for start in range(0, removal.object_count, _AT_ONCE):
+        numbers = range(start, min(start + _AT_ONCE, removal.object_count))
+        keys = [object_key(removal.tenant_id, removal.blob_id, number) for number in numbers]
+        for ended in await asyncio.gather(*map(objects.delete, keys), return_exceptions=True):
+            if ended is not None:
+                raise ended
+
+
+class BlobKeeper:
+    """Lives as long as a worker. Any number of processes may have one: claims keep them out of each other's way."""
+
+    def __init__(self, database: Database, objects: ObjectStore | None) -> None:
+        """Without `objects` their removals wait until somebody has a store."""
+        self._database = database
+        self._objects = objects
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._loop = asyncio.create_task(self._keep_forever(), name="blob keeper")
+
+    async def stop(self) -> None:
+        await end_tasks([self._loop])
+
+    async def _keep_forever(self) -> None:
+        while True:
+            is_more = False
+            try:
+                is_more = await self._keep()
+            except CopilotError as error:
+                logger.bind(error_type=type(error).__name__).warning("Blobs not cleaned up")
+            except Exception as error:  # this loop must outlive any one fault
+                logger.opt(exception=error).error("Cleaning up blobs failed")
+            if not is_more:
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _keep(self) -> bool:
+        """Whether there may be more at once."""
+        pruned = await prune(self._database)
+        removed = await remove_objects(self._database, self._objects) if self._objects else 0
+        return pruned >= _PRUNED_ROWS or removed >= _REMOVALS
