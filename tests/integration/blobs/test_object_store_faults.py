@@ -52,6 +52,14 @@ async def test_an_answer_that_breaks_off_is_read_again_and_never_taken_as_short(
         await ground.read(blob)
 
 
+async def test_an_object_larger_than_allowed_is_not_read(ground: Ground) -> None:
+    assert ground.bucket
+    bucket = Bucket(ground.bucket)
+    await bucket.put("tests/large", DATA)
+    assert await bucket.get("tests/large", max_bytes=len(DATA) - 1) is None
+    assert await bucket.get("tests/large", max_bytes=len(DATA)) == DATA
+
+
 async def test_tries_have_an_end(ground: Ground, proxy: FaultyProxy) -> None:
     assert ground.bucket
     bucket = Bucket(ground.bucket)

@@ -20,6 +20,9 @@ FILL = """
     INSERT INTO blob_pieces (tenant_id, blob_id, number, content_sealed)
         SELECT tenant_id, id, n, repeat('x', 100)::bytea FROM blobs, generate_series(0, 19) n
         WHERE tenant_id = %(tenant)s;
+    INSERT INTO blob_removals (tenant_id, blob_id, object_count, due_at)
+        SELECT %(tenant)s, md5('r' || %(tenant)s || n)::uuid, 1, now() + n * interval '1 minute'
+        FROM generate_series(-4, 1000) n;
 """
 
 
@@ -76,6 +79,24 @@ def test_writing_a_piece_looks_up_its_blob_and_no_other_piece(app: psycopg.Conne
     assert rows.keys() - {"tenants"} == {"blobs"}
     assert rows["blobs"][0] == 0
     assert rows["blobs"][1] <= 3  # the look-up, its lock, the foreign key
+
+
+def test_announcing_an_object_touches_its_blob_and_no_other(app: psycopg.Connection, filled: Site) -> None:
+    params = {"tenant_id": UUID(filled.acme.tenant_id), "blob_id": uuid4()}
+    with app.transaction(force_rollback=True):
+        assert app.execute(sql["insert_blob_in_objects"], params).rowcount == 1
+        assert app.execute(sql["announce_object"], params | {"number": 0}).rowcount == 1
+        rows = touched(app)
+    assert rows["blobs"][0] == rows["blob_removals"][0] == 0
+    assert (rows["blobs"][1], rows["blob_removals"][1]) == (1, 0)
+
+
+def test_claiming_removals_looks_only_at_what_is_due(app: psycopg.Connection) -> None:
+    with app.transaction(force_rollback=True):
+        assert app.execute(sql["claim_removals"], {"limit": 50}).rowcount == 10
+        rows = touched(app)
+    assert rows["blob_removals"][0] == 0
+    assert rows["blob_removals"][1] <= 30  # found, locked, updated
 
 
 def test_deleting_a_blob_touches_its_own_pieces_only(app: psycopg.Connection, of_a_blob: dict[str, object]) -> None:

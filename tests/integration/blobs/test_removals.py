@@ -128,6 +128,34 @@ async def test_a_piece_sent_by_a_writer_that_did_not_know_yet_is_removed_too(
     assert removals(ground, blob) == 0
 
 
+async def test_a_piece_stored_after_its_writer_died_is_known_and_pruned(
+    behind_proxy: Ground, proxy: FaultyProxy
+) -> None:
+    ground, blob = behind_proxy, new_id()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield random_bytes(OBJECT_BYTES)
+        proxy.gate.clear()
+        yield random_bytes(OBJECT_BYTES)
+
+    async def is_sending() -> bool:
+        return not proxy.gate.is_set() and proxy.running == 1
+
+    async def has_arrived() -> bool:
+        return len(ground.objects(blob)) == 2
+
+    writing = asyncio.create_task(ground.store.write(ground.acme, blob, chunks(), max_bytes=MAX_BYTES))
+    await eventually(is_sending, what="the second piece on its way")
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    proxy.gate.set()
+    await eventually(has_arrived, what="the second object stored")
+    ground.spoil("UPDATE blobs SET created_at = now() - interval '25 hours' WHERE id = %s", blob)
+    assert await prune(ground.db.database) == 1
+    assert await ground.stored(blob) == (0, 0)
+
+
 async def test_an_id_whose_objects_are_still_to_be_removed_is_not_used_again(ground: Ground) -> None:
     blob = await ground.write(b"first")
     await delete(ground, blob)
