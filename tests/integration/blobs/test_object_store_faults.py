@@ -11,7 +11,7 @@ from copilot_common.base.errors import NotFound, Unavailable
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import OBJECT_BYTES, S3BlobStore, remove_objects
 from copilot_common.blobs import bucket as bucket_module
-from copilot_common.blobs.bucket import Bucket
+from copilot_common.blobs.bucket import Bucket, BucketConfig
 from integration.blobs.ground import MAX_BYTES, Ground, chunks_of, random_bytes
 from support.clients import eventually
 from support.object_store import ACCESS_KEY, SECRET_KEY, FaultyProxy
@@ -52,22 +52,20 @@ async def test_an_answer_that_breaks_off_is_read_again_and_never_taken_as_short(
         await ground.read(blob)
 
 
-async def test_an_object_larger_than_allowed_is_not_read(ground: Ground) -> None:
-    assert ground.bucket
-    bucket = Bucket(ground.bucket)
-    await bucket.put("tests/large", DATA)
-    assert await bucket.get("tests/large", max_bytes=len(DATA) - 1) is None
-    assert await bucket.get("tests/large", max_bytes=len(DATA)) == DATA
+async def test_an_object_larger_than_allowed_is_not_read(bucket: BucketConfig) -> None:
+    store = Bucket(bucket)
+    await store.put("tests/large", DATA)
+    assert await store.get("tests/large", max_bytes=len(DATA) - 1) is None
+    assert await store.get("tests/large", max_bytes=len(DATA)) == DATA
 
 
-async def test_tries_have_an_end(ground: Ground, proxy: FaultyProxy) -> None:
-    assert ground.bucket
-    bucket = Bucket(ground.bucket)
-    await bucket.put("tests/ends", b"x")
+async def test_tries_have_an_end(bucket: BucketConfig, proxy: FaultyProxy) -> None:
+    store = Bucket(bucket)
+    await store.put("tests/ends", b"x")
     operations: list[Callable[[], Awaitable[object]]] = [
-        lambda: bucket.put("tests/ends", b"x"),
-        lambda: bucket.get("tests/ends", max_bytes=1),
-        lambda: bucket.delete("tests/ends"),
+        lambda: store.put("tests/ends", b"x"),
+        lambda: store.get("tests/ends", max_bytes=1),
+        lambda: store.delete("tests/ends"),
     ]
     for operation in operations:
         proxy.methods.clear()
@@ -134,12 +132,11 @@ async def test_a_call_that_hangs_ends(ground: Ground, proxy: FaultyProxy, monkey
 
 
 async def test_no_more_calls_than_the_bound_are_under_way_and_all_get_their_turn(
-    ground: Ground, proxy: FaultyProxy
+    bucket: BucketConfig, proxy: FaultyProxy
 ) -> None:
-    assert ground.bucket
-    bucket = Bucket(ground.bucket, at_once=3)
+    store = Bucket(bucket, at_once=3)
     proxy.gate.clear()
-    calls = [asyncio.create_task(bucket.put(f"bound/{number}", b"x")) for number in range(12)]
+    calls = [asyncio.create_task(store.put(f"bound/{number}", b"x")) for number in range(12)]
 
     async def is_full() -> bool:
         return proxy.running == 3
@@ -150,11 +147,10 @@ async def test_no_more_calls_than_the_bound_are_under_way_and_all_get_their_turn
     assert proxy.most_running == 3
 
 
-async def test_a_cancelled_writer_holds_no_turn(ground: Ground, proxy: FaultyProxy) -> None:
-    assert ground.bucket
-    bucket = Bucket(ground.bucket, at_once=1)
+async def test_a_cancelled_writer_holds_no_turn(bucket: BucketConfig, proxy: FaultyProxy) -> None:
+    store = Bucket(bucket, at_once=1)
     proxy.gate.clear()
-    writing = asyncio.create_task(bucket.put("cancelled", b"x"))
+    writing = asyncio.create_task(store.put("cancelled", b"x"))
 
     async def has_begun() -> bool:
         return proxy.running == 1
@@ -164,7 +160,7 @@ async def test_a_cancelled_writer_holds_no_turn(ground: Ground, proxy: FaultyPro
     with pytest.raises(asyncio.CancelledError):
         await writing
     proxy.gate.set()
-    await bucket.put("next", b"x")
+    await store.put("next", b"x")
 
 
 async def test_no_connection_to_postgresql_is_held_while_the_store_is_waited_for(

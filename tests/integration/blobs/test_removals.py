@@ -11,9 +11,10 @@ from copilot_common.base.errors import Conflict, Unavailable
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import OBJECT_BYTES, BlobKeeper, prune, remove_objects
 from copilot_common.blobs.bucket import Bucket
-from integration.blobs.ground import MAX_BYTES, Ground, chunks_of, random_bytes
+from integration.blobs.ground import MAX_BYTES, Ground, chunks_of, open_ground, random_bytes
+from support.api import Site
 from support.clients import eventually
-from support.object_store import FaultyProxy
+from support.object_store import FaultyProxy, ObjectServer
 
 DATA = random_bytes(2 * OBJECT_BYTES + 7)
 
@@ -163,12 +164,12 @@ async def test_an_id_whose_objects_are_still_to_be_removed_is_not_used_again(gro
         await ground.store.write(ground.acme, blob, chunks_of(b"second"), max_bytes=100)
 
 
-async def test_a_tenant_that_goes_takes_its_objects_along(ground: Ground) -> None:
-    blob = await ground.write(DATA, ground.other)
-    kept = await ground.write(DATA)
-    await asyncio.to_thread(ground.spoil, "DELETE FROM tenants WHERE id = %s", str(ground.other.tenant_id))
-    assert await remove(ground) == 1
-    assert (ground.objects(blob), len(ground.objects(kept))) == ([], 3)
+async def test_a_tenant_that_goes_takes_its_objects_along(site: Site, objects: ObjectServer) -> None:
+    async with open_ground(site, objects.bucket()) as ground:
+        blob, kept = await ground.write(DATA, ground.other), await ground.write(DATA)
+        ground.spoil("DELETE FROM tenants WHERE id = %s", str(ground.other.tenant_id))
+        assert await remove(ground) == 1
+        assert (ground.objects(blob), len(ground.objects(kept))) == ([], 3)
 
 
 async def test_blobs_in_postgresql_leave_no_removal(ground: Ground) -> None:
