@@ -4,6 +4,7 @@ import io
 import stat
 import struct
 import zipfile
+import zlib
 
 import pytest
 from hypothesis import example, given, settings
@@ -64,8 +65,11 @@ def test_what_office_files_inflate_to_counts_as_well() -> None:
 
 @pytest.mark.parametrize("claim", [1, 100, 2**31])
 def test_an_archive_that_lies_about_sizes_is_damaged(claim: int) -> None:
-    archive = bytearray(office_files.packed({"a.txt": "word " * 1000}))
+    """Its check sum is that of what it claims to hold."""
+    content = b"word " * 1000
+    archive = bytearray(office_files.packed({"a.txt": content}))
     directory = archive.index(b"PK\x01\x02")
+    archive[directory + 16 : directory + 20] = struct.pack("<I", zlib.crc32(content[:claim]))
     archive[directory + 24 : directory + 28] = struct.pack("<I", claim)
     assert fault("a.zip", bytes(archive)) == "EXTRACTION_FAILED"
 
