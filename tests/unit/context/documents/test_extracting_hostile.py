@@ -5,13 +5,13 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from copilot_domain.context.documents.extracting import draft, extract
-from copilot_domain.context.documents.extracting.formats import docx
 from copilot_domain.context.documents.types import Document, DocumentError, Source
 from support import office_files
 
@@ -130,8 +130,9 @@ def test_an_encrypted_archive_says_so() -> None:
         (office_files.slides, "ppt/slides/slide1.xml"),
     ],
 )
-def test_office_files_that_define_entities_fail(make: object, part: str, encoding: str, entities: str) -> None:
-    assert callable(make)
+def test_office_files_that_define_entities_fail(
+    make: Callable[[], bytes], part: str, encoding: str, entities: str
+) -> None:
     assert fault("a", office_files.repacked(make(), {part: entities.encode(encoding)})) == "EXTRACTION_FAILED"
 
 
@@ -143,11 +144,10 @@ def test_xml_and_html_with_entities_are_only_text(entities: str) -> None:
 
 @pytest.mark.parametrize("make", [office_files.word, office_files.slides, office_files.workbook, office_files.pdf])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
-def test_a_truncated_file_fails_or_gives_what_is_left(make: object, share: float) -> None:
-    assert callable(make)
+def test_a_truncated_file_fails_or_gives_what_is_left(make: Callable[[], bytes], share: float) -> None:
     data = make()
     outcome = attempted("a", data[: int(len(data) * share)])
-    assert outcome in ("EXTRACTION_FAILED", "EMPTY") or make is office_files.pdf
+    assert outcome in ("EXTRACTION_FAILED", "EMPTY") or data.startswith(b"%PDF")
 
 
 def test_a_sheet_that_spans_billions_of_cells_is_too_large() -> None:
@@ -210,7 +210,7 @@ def test_running_out_of_memory_passes_through(monkeypatch: pytest.MonkeyPatch) -
     def exhausted(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(docx.mammoth, "convert_to_html", exhausted)
+    monkeypatch.setattr("mammoth.convert_to_html", exhausted)
     with pytest.raises(MemoryError):
         extract(Source(name="a.docx"), office_files.word())
 
@@ -275,8 +275,7 @@ def test_any_archive_gives_a_document_or_a_fault(members: dict[str, str]) -> Non
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), make=st.sampled_from([office_files.slides, office_files.workbook, office_files.pdf]))
-def test_flipped_bytes_give_a_document_or_a_fault(data: st.DataObject, make: object) -> None:
-    assert callable(make)
+def test_flipped_bytes_give_a_document_or_a_fault(data: st.DataObject, make: Callable[[], bytes]) -> None:
     whole = bytearray(make())
     for _ in range(data.draw(st.integers(1, 8))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
