@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import httpx
 
-from copilot_domain.context.documents.chunking import ChunkRules, cut
-from copilot_domain.context.documents.types import Document, Section
+from copilot_domain.documents.chunking import ChunkRules, cut
+from copilot_domain.documents.types import Document, Section
 from support.clients import Client, Event, check_whole
 from support.simulator import scripted
 

@@ -3,9 +3,10 @@
 Importing this package imports no provider's SDK.
 """
 
+from copilot_common.base.tokens import estimate_tokens
 from copilot_common.llm.citations import CitationScanner
 from copilot_common.llm.collecting import collect
-from copilot_common.llm.estimates import estimate_tokens, estimate_usage
+from copilot_common.llm.estimates import estimate_usage
 from copilot_common.llm.passages import split_passages
 from copilot_common.llm.profiles import cost_usd, load_profiles
 from copilot_common.llm.prompting import grounded_system

@@ -2,17 +2,11 @@
 
 import msgspec
 
+from copilot_common.base.tokens import estimate_tokens
 from copilot_common.llm.types import ChatRequest, TokenUsage
 
-# About what the large providers' tokenisers make of English (4 letters), Cyrillic (2) and CJK (1.3 characters) alike.
-BYTES_PER_TOKEN = 4
 # Role, separators: what a provider's chat template adds to each message.
 _TOKENS_PER_MESSAGE = 4
-
-
-def estimate_tokens(text: str) -> int:
-    """Within about a quarter of what real tokenisers count; 0 only for an empty text."""
-    return -(-len(text.encode("utf-8", "surrogatepass")) // BYTES_PER_TOKEN)
 
 
 def estimate_usage(request: ChatRequest, output_text: str) -> TokenUsage:

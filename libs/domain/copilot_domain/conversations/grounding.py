@@ -7,8 +7,8 @@ by construction.
 import asyncio
 from collections.abc import Sequence
 
+from copilot_common.base.tokens import estimate_tokens
 from copilot_common.llm.citations import CitationScanner
-from copilot_common.llm.estimates import estimate_tokens
 from copilot_common.llm.passages import split_passages
 from copilot_common.llm.ranking import rank_passages
 from copilot_common.llm.types import Passage

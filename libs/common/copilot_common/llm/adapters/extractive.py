@@ -5,8 +5,9 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Final
 
+from copilot_common.base.tokens import estimate_tokens
 from copilot_common.llm.collecting import collect
-from copilot_common.llm.estimates import estimate_tokens, estimate_usage
+from copilot_common.llm.estimates import estimate_usage
 from copilot_common.llm.ranking import rank_passages
 from copilot_common.llm.types import ChatEvents, ChatRequest, Completion, Finished, FinishReason, Passage, TextDelta
 

@@ -22,7 +22,6 @@ from copilot_common.embedding import Embedder
 from copilot_common.encryption import DecryptionError
 from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
-from copilot_domain.context.documents.types import Piece
 from copilot_domain.context.ingestion.errors import IngestionError, describe
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion, prepare
 from copilot_domain.context.ingestion.texts import cut_texts
@@ -40,6 +39,7 @@ from copilot_domain.context.jobs import MERGE_SEGMENTS, MergeSegments
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.context.segments.merging import is_merge_due
 from copilot_domain.context.segments.types import Numbers
+from copilot_domain.documents.types import Piece
 from copilot_domain.webhooks import publish
 
 Outcome = Literal["ready", "failed", "stale"]

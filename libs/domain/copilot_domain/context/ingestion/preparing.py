@@ -10,9 +10,9 @@ import msgspec
 
 from copilot_common.base.ids import new_id
 from copilot_common.encryption import HashPurpose, Purpose, TenantCipher
-from copilot_domain.context.documents.types import Piece
 from copilot_domain.context.segments.types import ChunkTerms
 from copilot_domain.context.terms import TermHasher, count_terms
+from copilot_domain.documents.types import Piece
 
 _TEXT_HASH_BYTES: Final = 16
 

@@ -18,14 +18,14 @@ from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
 from copilot_common.platform.sandbox.limits import Limits
 from copilot_common.platform.sandbox.pool import Sandbox
 from copilot_common.tenancy import Principal, TenantDatabase
-from copilot_domain.context.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
-from copilot_domain.context.documents.types import Piece, Source
 from copilot_domain.context.ingestion.errors import IngestionError
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import ReadDocument
 from copilot_domain.context.ingestion.preparing import ItemVersion
 from copilot_domain.context.ingestion.writing import stage_blob
 from copilot_domain.context.repository import ItemRow
+from copilot_domain.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
+from copilot_domain.documents.types import Piece, Source
 
 MAX_TEXT_BYTES: Final = 64_000_000
 """Of an extracted text in UTF-8: 16 million characters, as the extraction bounds them."""
@@ -49,7 +49,7 @@ _KILLED: Final[dict[KillReason, tuple[str, str]]] = {
 
 def document_sandbox(*, size: int) -> Sandbox:
     """The children that read documents: `size` at once, each some 100 MB."""
-    entry = "copilot_domain.context.documents.child:read_document"
+    entry = "copilot_domain.documents.child:read_document"
     return Sandbox(entry, size=size, limits=_LIMITS, wait_seconds=_WAIT_SECONDS)
 
 

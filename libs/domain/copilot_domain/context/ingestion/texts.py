@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from itertools import zip_longest
 from typing import Final
 
-from copilot_domain.context.documents.types import Piece
+from copilot_domain.documents.types import Piece
 
 _MAX_GAP: Final = 100  # characters of white space between two chunks
 

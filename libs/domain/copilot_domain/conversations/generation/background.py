@@ -15,8 +15,9 @@ from redis.exceptions import RedisError
 
 from copilot_common.base.errors import InvalidInput, NotFound
 from copilot_common.base.ids import ProcessId
+from copilot_common.base.tokens import BYTES_PER_TOKEN
 from copilot_common.encryption import SEAL_OVERHEAD_BYTES, DecryptionError, Purpose, TenantCipher
-from copilot_common.llm.estimates import BYTES_PER_TOKEN, estimate_usage
+from copilot_common.llm.estimates import estimate_usage
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.llm.types import ChatMessage
 from copilot_common.queue import Job, JobFailed, complete, hold, park

@@ -13,8 +13,8 @@ import psycopg.errors
 
 from copilot_common.base.errors import Conflict, CopilotError, InvalidInput, NotFound
 from copilot_common.base.ids import MessageId, ProcessId, new_id
+from copilot_common.base.tokens import BYTES_PER_TOKEN, estimate_tokens
 from copilot_common.encryption import SEAL_OVERHEAD_BYTES, DecryptionError, Purpose, TenantCipher
-from copilot_common.llm.estimates import BYTES_PER_TOKEN, estimate_tokens
 from copilot_common.llm.registry import ModelRegistry, ResolvedModel
 from copilot_common.llm.types import ChatMessage, ChatRequest, Passage
 from copilot_common.tenancy import Principal, TenantDatabase

@@ -11,8 +11,8 @@ from redis.exceptions import RedisError
 
 from copilot_common.base.errors import CopilotError, NotFound
 from copilot_common.base.ids import ProcessId, TenantId, UserId, new_id
+from copilot_common.base.tokens import estimate_tokens
 from copilot_common.encryption import DecryptionError, Purpose, TenantCipher
-from copilot_common.llm.estimates import estimate_tokens
 from copilot_common.llm.profiles import cost_usd
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.llm.types import TokenUsage
