@@ -132,7 +132,8 @@ class _Answer:
         while (payload := await self._take(Part.PIECES)) is not None:
             for piece in decode_pieces(payload):
                 yield piece
-        if await self._take(Part.DONE) is None:
+        # Read on to the very end: a child that is left before is killed.
+        if await self._take(Part.DONE) is None or await anext(self._parts, None) is not None:
             raise SandboxKilled("died")
 
     async def _take(self, wanted: Part) -> bytes | None:
