@@ -9,9 +9,9 @@ import pytest
 
 from copilot_common.base.errors import NotFound
 from copilot_common.base.ids import new_id
-from copilot_common.blobs import prune
+from copilot_common.blobs import Upload, prune
 from copilot_common.tenancy import Principal
-from integration.blobs.ground import MAX_BYTES, Ground, random_bytes
+from integration.blobs.ground import MAX_BYTES, Ground, chunks_of, random_bytes
 from support.clients import eventually
 
 
@@ -123,3 +123,57 @@ async def test_a_writer_waits_for_who_is_deleting_its_blob_and_then_stops(ground
         await deleter.commit()
         with pytest.raises(NotFound):
             await writing
+
+
+async def upload(ground: Ground, *chunks: bytes) -> Upload:
+    return await ground.store.upload(ground.acme, new_id(), chunks_of(*chunks), max_bytes=MAX_BYTES)
+
+
+async def test_an_upload_is_read_only_once_it_is_finished_in_somebodys_transaction(ground: Ground) -> None:
+    data = random_bytes(ground.piece_bytes + 1)
+    uploaded = await upload(ground, data)
+    with pytest.raises(NotFound):
+        await ground.read(uploaded.blob_id)
+    async with ground.db.transaction(ground.acme) as tx:
+        info = await ground.store.finish(tx, uploaded)
+    assert info == await ground.store.find(ground.acme, uploaded.blob_id)
+    assert await ground.read(uploaded.blob_id) == data
+
+
+async def test_an_upload_whose_transaction_fails_is_not_there_and_is_pruned(ground: Ground) -> None:
+    uploaded = await upload(ground, b"content")
+
+    async def fail() -> None:
+        async with ground.db.transaction(ground.acme) as tx:
+            await ground.store.finish(tx, uploaded)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    with pytest.raises(NotFound):
+        await ground.read(uploaded.blob_id)
+    age(ground, uploaded.blob_id, "25 hours")
+    assert await prune(ground.db.database) > 0
+    assert await ground.stored(uploaded.blob_id) == (0, 0)
+
+
+async def test_what_is_discarded_goes_unless_it_has_been_finished(ground: Ground) -> None:
+    uploaded, finished = await upload(ground, b"content"), await ground.write(b"kept")
+    for blob in (uploaded.blob_id, finished, new_id()):
+        await ground.store.discard(ground.acme, blob)
+    assert await ground.stored(uploaded.blob_id) == (0, 0)
+    assert await ground.read(finished) == b"kept"
+    async with ground.db.transaction(ground.acme) as tx:
+        with pytest.raises(NotFound):
+            await ground.store.finish(tx, uploaded)
+
+
+async def test_another_tenant_neither_finishes_nor_discards_an_upload(ground: Ground) -> None:
+    uploaded = await upload(ground, b"content")
+    await ground.store.discard(ground.other, uploaded.blob_id)
+    async with ground.db.transaction(ground.other) as tx:
+        with pytest.raises(NotFound):
+            await ground.store.finish(tx, uploaded)
+    async with ground.db.transaction(ground.acme) as tx:
+        await ground.store.finish(tx, uploaded)
+    assert await ground.read(uploaded.blob_id) == b"content"

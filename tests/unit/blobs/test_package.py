@@ -18,6 +18,7 @@ def test_the_public_names_are_these() -> None:
         "ObjectStore",
         "PostgresBlobStore",
         "S3BlobStore",
+        "Upload",
         "build_blob_store",
         "open_bucket",
         "prune",

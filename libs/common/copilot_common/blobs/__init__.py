@@ -5,7 +5,7 @@ from copilot_common.blobs.keeping import BlobKeeper, prune, remove_objects
 from copilot_common.blobs.objects import OBJECT_BYTES, ObjectStore
 from copilot_common.blobs.pieces import PIECE_BYTES
 from copilot_common.blobs.postgres import MAX_PUT_BYTES, PostgresBlobStore
-from copilot_common.blobs.protocol import BlobInfo, BlobStore
+from copilot_common.blobs.protocol import BlobInfo, BlobStore, Upload
 from copilot_common.blobs.s3 import S3BlobStore
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "ObjectStore",
     "PostgresBlobStore",
     "S3BlobStore",
+    "Upload",
     "build_blob_store",
     "open_bucket",
     "prune",

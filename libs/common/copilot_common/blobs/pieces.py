@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from copilot_common.base.errors import TooLarge
-from copilot_common.blobs.protocol import BlobInfo
+from copilot_common.blobs.protocol import BlobInfo, Upload
 
 PIECE_BYTES = 256 * 1024
 """Large enough that a round trip counts little, small enough to hold one for each of a thousand readers."""
@@ -59,6 +59,9 @@ class Tally:
 
     def manifest(self) -> Manifest:
         return Manifest(self._size_bytes, self._piece_bytes, self._sha256.digest())
+
+    def upload(self, blob_id: UUID) -> Upload:
+        return Upload(blob_id, self._size_bytes, self._piece_bytes, self._sha256.digest())
 
 
 def split(data: bytes, piece_bytes: int) -> Iterator[bytes]:

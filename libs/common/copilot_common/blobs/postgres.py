@@ -12,7 +12,7 @@ from uuid import UUID
 from copilot_common.base.errors import NotFound, TooLarge, Unavailable
 from copilot_common.blobs import rows
 from copilot_common.blobs.pieces import PIECE_BYTES, Manifest, Tally, regroup, split
-from copilot_common.blobs.protocol import BlobInfo
+from copilot_common.blobs.protocol import BlobInfo, Upload
 from copilot_common.encryption import DecryptionError, Purpose
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
@@ -37,26 +37,38 @@ class PostgresBlobStore:
         tally = Tally(PIECE_BYTES)
         for piece in split(data, PIECE_BYTES):
             await _append(tx, blob_id, tally.add(piece), piece)
-        return await rows.finish(tx, blob_id, tally.manifest())
+        return await rows.write_manifest(tx, blob_id, tally.manifest())
 
     async def write(
         self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], *, max_bytes: int
     ) -> BlobInfo:
+        upload = await self.upload(principal, blob_id, chunks, max_bytes=max_bytes)
+        async with rows.discarded_on_failure(self._db, principal, blob_id), self._db.transaction(principal) as tx:
+            return await self.finish(tx, upload)
+
+    async def upload(
+        self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], *, max_bytes: int
+    ) -> Upload:
         async with self._db.transaction(principal) as tx:
             await rows.begin(tx, blob_id)
         async with rows.discarded_on_failure(self._db, principal, blob_id):
-            return await self._write(principal, blob_id, chunks, max_bytes)
+            return await self._upload(principal, blob_id, chunks, max_bytes)
 
-    async def _write(
+    async def _upload(
         self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], max_bytes: int
-    ) -> BlobInfo:
+    ) -> Upload:
         tally = Tally(PIECE_BYTES)
         async with aclosing(regroup(chunks, PIECE_BYTES, max_bytes=max_bytes)) as pieces:
             async for piece in pieces:
                 async with self._db.transaction(principal) as tx:
                     await _append(tx, blob_id, tally.add(piece), piece)
-        async with self._db.transaction(principal) as tx:
-            return await rows.finish(tx, blob_id, tally.manifest())
+        return tally.upload(blob_id)
+
+    async def finish(self, tx: Transaction, upload: Upload) -> BlobInfo:
+        return await rows.finish(tx, upload)
+
+    async def discard(self, principal: Principal, blob_id: UUID) -> None:
+        await rows.discard(self._db, principal, blob_id)
 
     async def find(self, principal: Principal, blob_id: UUID) -> BlobInfo:
         async with self._db.transaction(principal) as tx:

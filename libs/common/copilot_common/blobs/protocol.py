@@ -17,6 +17,16 @@ class BlobInfo:
     sha256: bytes
 
 
+@dataclass(frozen=True)
+class Upload:
+    """Content that has come in whole and is not a blob yet: `finish` makes it one. `sha256` as in BlobInfo."""
+
+    blob_id: UUID
+    size_bytes: int
+    piece_bytes: int
+    sha256: bytes
+
+
 class BlobStore(Protocol):
     """Blobs belong to the principal's tenant; who within it may read one is the caller's to know.
 
@@ -32,9 +42,24 @@ class BlobStore(Protocol):
     async def write(
         self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], *, max_bytes: int
     ) -> BlobInfo:
-        """Content from a client of any speed: nothing is held while the next chunk is waited for. Readable once this
-        returns; must be done within 23 hours. Raises TooLarge, Conflict, NotFound where it was deleted meanwhile, and
-        what `chunks` raises; what was written until then is discarded or pruned."""
+        """`upload` and `finish` in one: readable once this returns."""
+        ...
+
+    async def upload(
+        self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], *, max_bytes: int
+    ) -> Upload:
+        """Content from a client of any speed: nothing is held while the next chunk is waited for. Raises TooLarge,
+        Conflict, NotFound where it was deleted meanwhile, and what `chunks` raises; what was written until then is
+        discarded or pruned. What is not finished within 23 hours of its beginning never will be, and is pruned."""
+        ...
+
+    async def finish(self, tx: Transaction, upload: Upload) -> BlobInfo:
+        """In the transaction of what refers to it, so that neither is there without the other. Raises NotFound where
+        it was discarded, deleted or pruned."""
+        ...
+
+    async def discard(self, principal: Principal, blob_id: UUID) -> None:
+        """What was uploaded and has not been finished goes at once; a finished blob stays."""
         ...
 
     async def find(self, principal: Principal, blob_id: UUID) -> BlobInfo:

@@ -47,6 +47,10 @@ WHERE tenant_id = %(tenant_id)s AND blob_id = %(blob_id)s AND number = %(number)
 -- A blob with its pieces.
 DELETE FROM blobs WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s
 
+-- name: discard_blob
+-- One that was not finished, with its pieces.
+DELETE FROM blobs WHERE tenant_id = %(tenant_id)s AND id = %(blob_id)s AND piece_count IS NULL
+
 -- name: prune_blobs
 -- Delete unfinished blobs past their day, at most this many pieces.
 SELECT dispatch.prune_blobs(%(limit)s)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from copilot_common.base.errors import Conflict, CopilotError, NotFound, TooLarge
 from copilot_common.blobs.pieces import Manifest
-from copilot_common.blobs.protocol import BlobInfo
+from copilot_common.blobs.protocol import BlobInfo, Upload
 from copilot_common.encryption import Purpose
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
@@ -45,7 +45,13 @@ async def announce_object(tx: Transaction, blob_id: UUID, number: int) -> None:
         raise NotFound("blob")
 
 
-async def finish(tx: Transaction, blob_id: UUID, manifest: Manifest) -> BlobInfo:
+async def finish(tx: Transaction, upload: Upload) -> BlobInfo:
+    manifest = Manifest(upload.size_bytes, upload.piece_bytes, upload.sha256)
+    return await write_manifest(tx, upload.blob_id, manifest)
+
+
+async def write_manifest(tx: Transaction, blob_id: UUID, manifest: Manifest) -> BlobInfo:
+    """It is readable from now on. Raises NotFound."""
     values = {
         **key_of(tx, blob_id),
         "size_bytes": manifest.size_bytes,
@@ -71,6 +77,11 @@ async def delete(tx: Transaction, blob_id: UUID) -> None:
     await tx.execute(_sql["delete_blob"], key_of(tx, blob_id))
 
 
+async def discard(db: TenantDatabase, principal: Principal, blob_id: UUID) -> None:
+    async with db.transaction(principal) as tx:
+        await tx.execute(_sql["discard_blob"], key_of(tx, blob_id))
+
+
 @asynccontextmanager
 async def discarded_on_failure(db: TenantDatabase, principal: Principal, blob_id: UUID) -> AsyncIterator[None]:
     """Around what fills a blob that was begun."""
@@ -79,8 +90,7 @@ async def discarded_on_failure(db: TenantDatabase, principal: Principal, blob_id
     except Exception:
         # Else it would take its room until it is pruned, as it does when the process dies or the task is cancelled.
         with suppress(CopilotError):
-            async with db.transaction(principal) as tx:
-                await delete(tx, blob_id)
+            await discard(db, principal, blob_id)
         raise
 
 

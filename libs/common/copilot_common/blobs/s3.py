@@ -12,7 +12,7 @@ from copilot_common.blobs import rows
 from copilot_common.blobs.objects import OBJECT_BYTES, ObjectStore, object_key
 from copilot_common.blobs.pieces import Manifest, Tally, regroup
 from copilot_common.blobs.postgres import PostgresBlobStore
-from copilot_common.blobs.protocol import BlobInfo
+from copilot_common.blobs.protocol import BlobInfo, Upload
 from copilot_common.encryption import SEAL_OVERHEAD_BYTES, DecryptionError, Purpose
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 
@@ -36,22 +36,35 @@ class S3BlobStore:
     async def write(
         self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], *, max_bytes: int
     ) -> BlobInfo:
+        upload = await self.upload(principal, blob_id, chunks, max_bytes=max_bytes)
+        async with rows.discarded_on_failure(self._db, principal, blob_id), self._db.transaction(principal) as tx:
+            return await self.finish(tx, upload)
+
+    async def upload(
+        self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], *, max_bytes: int
+    ) -> Upload:
         if not self._takes_new:
-            return await self._postgres.write(principal, blob_id, chunks, max_bytes=max_bytes)
+            return await self._postgres.upload(principal, blob_id, chunks, max_bytes=max_bytes)
         async with self._db.transaction(principal) as tx:
             await rows.begin(tx, blob_id, in_objects=True)
         async with rows.discarded_on_failure(self._db, principal, blob_id):
-            return await self._write(principal, blob_id, chunks, max_bytes)
+            return await self._upload(principal, blob_id, chunks, max_bytes)
 
-    async def _write(
+    async def _upload(
         self, principal: Principal, blob_id: UUID, chunks: AsyncIterable[bytes], max_bytes: int
-    ) -> BlobInfo:
+    ) -> Upload:
         tally = Tally(OBJECT_BYTES)
         async with aclosing(regroup(chunks, OBJECT_BYTES, max_bytes=max_bytes)) as pieces:
             async for piece in pieces:
                 await self._append(principal, blob_id, tally.add(piece), piece)
-        async with self._db.transaction(principal) as tx:
-            return await rows.finish(tx, blob_id, tally.manifest())
+        return tally.upload(blob_id)
+
+    async def finish(self, tx: Transaction, upload: Upload) -> BlobInfo:
+        return await self._postgres.finish(tx, upload)
+
+    async def discard(self, principal: Principal, blob_id: UUID) -> None:
+        """Its objects follow, as with `delete`."""
+        await self._postgres.discard(principal, blob_id)
 
     async def _append(self, principal: Principal, blob_id: UUID, number: int, piece: bytes) -> None:
         async with self._db.transaction(principal) as tx:
