@@ -1,5 +1,6 @@
 """What was written, and every secret, is readable in no log line, metric, Redis value or table."""
 
+import json
 import re
 from typing import Any
 from uuid import uuid4
@@ -24,6 +25,7 @@ PHRASES = {
         "item name", "item content", "item content changed", "bad item", "workflow name", "workflow text",
         "workflow metadata", "bad workflow", "run input", "bad run input", "schedule input", "trigger name",
         "trigger input", "bad trigger input", "call id", "server path", "server header", "bad server",
+        "file name", "file content", "file metadata", "bad file", "item url", "bad url",
     )
 }  # fmt: skip
 
@@ -49,6 +51,9 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
     made = (await client.call("POST", "/context", item, idempotency_key="once")).json()
     await client.call("PATCH", f"/context/{made['id']}", {"content": say["item content changed"]})
     await client.call("POST", "/context", item | {"type": say["bad item"], "acl": [{"role": say["bad item"]}]})
+    await send_files(client)
+    for url in (f"https://example.com/{say['item url']}", f"http://127.0.0.1/{say['bad url']}"):
+        await client.call("POST", "/context", {"name": "x", "type": "url", "url": url})
     step = {"id": "a", "name": say["workflow name"], "type": "llm", "config": {"prompt": say["workflow text"]}}
     workflow: dict[str, Any] = {"name": say["workflow name"], "steps": [step], "entry_point": "a"}
     workflow |= {"description": say["workflow text"], "metadata": {"m": say["workflow metadata"]}}
@@ -94,6 +99,19 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
         invite.json()["token"],
         trigger["secret"],
     ]
+
+
+async def send_files(client: Client) -> None:
+    """One that is kept and fetched again, one that is refused."""
+    say = PHRASES
+    metadata = {"metadata": json.dumps({"m": say["file metadata"]})}
+    good = ("file", (f"{say['file name']}.txt", say["file content"].encode(), "text/plain"))
+    bad = ("file", (f"{say['bad file']}.png", say["bad file"].encode(), "image/png"))
+    path = "/api/v1/context/files"
+    made = await client.http.post(path, files=[good], data=metadata, headers={"Idempotency-Key": "files"})
+    assert made.status_code == 201
+    await client.call("GET", f"/context/{made.json()[0]['id']}/content?format=original")
+    assert (await client.http.post(path, files=[good, bad], data=metadata)).status_code == 415
 
 
 def check_absent(haystack: bytes, needles: list[bytes], where: str) -> None:

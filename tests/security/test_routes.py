@@ -26,6 +26,8 @@ def workflow(name: str) -> dict[str, object]:
     return {"name": name, "steps": [step], "entry_point": "a"}
 
 
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="x.txt"\r\n\r\nx\r\n--x--\r\n'
+
 # What each route that takes a body is sent: something valid, so that nothing but the credential stops it.
 BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/auth/api-keys"): {"name": "k", "scopes": ["read"]},
@@ -45,6 +47,7 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/context"): {"name": "x", "type": "text", "content": "x"},
     ("PATCH", f"{V1}/context/{{item_id}}"): {"name": "Taken over"},
     ("POST", f"{V1}/context/search"): {"query": "x"},
+    ("POST", f"{V1}/context/files"): FORM,
     ("POST", f"{V1}/workflows"): workflow("x"),
     ("POST", f"{V1}/workflows/validate"): workflow("x"),
     ("PUT", f"{V1}/workflows/{{workflow_id}}"): workflow("Taken over"),
@@ -83,8 +86,12 @@ class Stage:
 
     async def send(self, route: tuple[str, str], **headers: str) -> httpx.Response:
         method, template = route
-        path = template.format(**self.ids).removeprefix(V1)
-        return await self.anonymous.call(method, path, BODIES.get(route), **headers)
+        path, body = template.format(**self.ids), BODIES.get(route)
+        if isinstance(body, bytes):
+            given = {"content-type": "multipart/form-data; boundary=x"}
+            given |= {name.replace("_", "-"): value for name, value in headers.items()}
+            return await self.anonymous.http.request(method, path, content=body, headers=given)
+        return await self.anonymous.call(method, path.removeprefix(V1), body, **headers)
 
 
 @pytest.fixture

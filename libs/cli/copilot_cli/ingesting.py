@@ -1,10 +1,13 @@
-"""Putting texts into the context and waiting until they can be found."""
+"""Putting texts, files and URLs into the context and waiting until they can be found."""
 
+import io
+import mimetypes
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from copilot_cli.client import ApiClient, ApiError, Item
 from copilot_cli.documents import read_documents
@@ -15,6 +18,10 @@ _MARKDOWN = re.compile(r".*\.(md|markdown)", re.I)
 
 Progress = Callable[[str], None]
 Refused = Callable[[str, ApiError], None]
+Advance = Callable[[int], None]
+"""Told of each so many bytes that are on their way."""
+
+_REFUSALS = frozenset({"VALIDATION_ERROR", "PAYLOAD_TOO_LARGE", "UNSUPPORTED_MEDIA_TYPE"})
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,23 @@ class NewText:
     name: str
     kind: str
     content: str
+
+
+@dataclass(frozen=True)
+class NewFile:
+    """Its bytes are read when it is sent."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class NewUrl:
+    name: str
+    url: str
+
+
+New = NewText | NewFile | NewUrl
 
 
 def read_texts(paths: Sequence[Path], *, name: str | None, kind: str | None) -> list[NewText]:
@@ -35,19 +59,52 @@ def kind_of(file_name: str) -> str:
 
 
 def add_all(
-    client: ApiClient, texts: Sequence[NewText], metadata: Mapping[str, str], *, progress: Progress, refused: Refused
+    client: ApiClient,
+    news: Sequence[New],
+    metadata: Mapping[str, str],
+    *,
+    progress: Progress,
+    refused: Refused,
+    advance: Advance = lambda _: None,
 ) -> list[Item]:
-    """What was taken. A text that is refused for its own sake is told to `refused`; the others have their turn."""
+    """What was taken. What is refused for its own sake is told to `refused`; the others have their turn."""
     added = []
-    for text in texts:
-        progress(f"Sending {text.name}")
+    for new in news:
+        progress(f"Sending {new.name}")
         try:
-            added.append(client.context.add(text.name, text.kind, text.content, metadata))
+            added.append(_add(client, new, metadata, advance))
         except ApiError as error:
-            if error.code not in {"VALIDATION_ERROR", "PAYLOAD_TOO_LARGE"}:
+            if error.code not in _REFUSALS:
                 raise
-            refused(text.name, error)
+            refused(new.name, error)
     return added
+
+
+def _add(client: ApiClient, new: New, metadata: Mapping[str, str], advance: Advance) -> Item:
+    match new:
+        case NewText():
+            return client.context.add(new.name, new.kind, new.content, metadata)
+        case NewUrl():
+            return client.context.add_url(new.name, new.url, metadata)
+        case NewFile():
+            media_type = mimetypes.guess_type(new.path.name)[0] or "application/octet-stream"
+            with _Watched(new.path, advance) as file:
+                return client.context.add_file(new.name, file, media_type, metadata)
+        case _:
+            assert_never(new)
+
+
+class _Watched(io.BufferedReader):
+    """A file that tells how much of it is read."""
+
+    def __init__(self, path: Path, advance: Advance) -> None:
+        super().__init__(io.FileIO(path))
+        self._advance = advance
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._advance(len(data))
+        return data
 
 
 def wait_until_settled(client: ApiClient, items: Sequence[Item], *, seconds: float, progress: Progress) -> list[Item]:

@@ -60,6 +60,25 @@ def working(title: str) -> Iterator[Callable[[str], None]]:
         yield lambda title: status.update(Text(printable(title)))
 
 
+@contextmanager
+def transferring(total_bytes: int) -> Iterator[tuple[Callable[[str], None], Callable[[int], None]]]:
+    """A bar of bytes, as `working` where somebody watches. The first of what it yields changes the title, the second
+    adds bytes."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    if not sys.stderr.isatty():
+        yield lambda title: None, lambda count: None
+        return
+    title_column = TextColumn("{task.description}", markup=False)
+    columns = (title_column, BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total_bytes)
+        yield (
+            lambda title: bar.update(task, description=printable(title)),
+            lambda count: bar.advance(task, count),
+        )
+
+
 def cell(value: object) -> str:
     """A value as a person reads it."""
     if value is None:

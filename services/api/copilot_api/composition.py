@@ -12,6 +12,7 @@ from loguru import logger
 
 from copilot_api.http.access import AccessMiddleware, check_authority
 from copilot_api.http.context import request_context
+from copilot_api.http.crowd import Crowd
 from copilot_api.http.docs import docs_router, openapi_config
 from copilot_api.http.entry import AsgiApp, Entry
 from copilot_api.http.errors import handle_exception
@@ -43,6 +44,7 @@ from copilot_common.queue.requests import RequestClient
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.context import ContextRepository, ContextService
 from copilot_domain.context.asking import SearchClient
+from copilot_domain.context.following import ItemFollower
 from copilot_domain.conversations import ConversationRepository, ConversationService
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
@@ -58,6 +60,8 @@ from copilot_domain.workflows.versions import Versions
 
 SERVICE = "api-server"
 _MAX_BODY_BYTES = 10_000_000
+_UPLOADS, _TENANT_UPLOADS = 32, 8  # at 3 MB each, where an object store takes pieces of 1 MB
+_ITEM_STREAMS, _TENANT_ITEM_STREAMS = 500, 100  # each is a look at one row a second
 
 
 def build_services(settings: Settings) -> Services:
@@ -115,7 +119,11 @@ def build_services(settings: Settings) -> Services:
             ledger=ledger,
             search=searches,
         ),
-        context=ContextService(ContextRepository(), blobs, ledger),
+        blobs=blobs,
+        context=ContextService(ContextRepository(), blobs, ledger, rules),
+        item_events=ItemFollower(tenants_db),
+        uploads=Crowd("uploads", of_tenant=_TENANT_UPLOADS, of_all=_UPLOADS),
+        item_streams=Crowd("streams of items", of_tenant=_TENANT_ITEM_STREAMS, of_all=_ITEM_STREAMS),
         webhooks=WebhookService(ledger, rules),
         expressions=expressions,
         workflows=WorkflowService(Evaluator(expressions)),

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
+from copilot_api.http.crowd import Crowd
 from copilot_common.auth.authenticate import Authenticator
 from copilot_common.base.ids import ProcessId
+from copilot_common.blobs import BlobStore
 from copilot_common.limits import RequestLimits
 from copilot_common.llm.registry import ModelRegistry
 from copilot_common.platform.db import Database
@@ -21,6 +23,7 @@ from copilot_common.queue.requests import RequestClient
 from copilot_common.tenancy import TenantDatabase
 from copilot_domain.context import ContextService
 from copilot_domain.context.asking import SearchClient
+from copilot_domain.context.following import ItemFollower
 from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
@@ -58,7 +61,11 @@ class Services:
     conversations: ConversationService
     generations: GenerationService
     webhooks: WebhookService
+    blobs: BlobStore
     context: ContextService
+    item_events: ItemFollower
+    uploads: Crowd
+    item_streams: Crowd
     expressions: Sandbox
     workflows: WorkflowService
     runs: RunService

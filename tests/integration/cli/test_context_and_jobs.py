@@ -43,7 +43,9 @@ def note(tmp_path: Path, word: str) -> Path:
 
 
 def test_an_added_file_is_ready_is_listed_is_found_and_can_be_removed(user_cli: Cli, note: Path, word: str) -> None:
-    (item,) = user_cli.json("context", "add", str(note), "--metadata", "lang=en", "--metadata", "of=a=b")
+    (item,) = user_cli.json(
+        "context", "add", str(note), "--type", "document", "--metadata", "lang=en", "--metadata", "of=a=b"
+    )
     assert (item["name"], item["type"], item["status"]) == (str(note), "document", "ready")
     assert item["metadata"] == {"lang": "en", "of": "a=b"}
     ready = user_cli.json("context", "list", "--status", "ready", "--type", "document", "--limit", "100")
@@ -56,7 +58,7 @@ def test_an_added_file_is_ready_is_listed_is_found_and_can_be_removed(user_cli: 
 
 
 def test_people_get_tables(user_cli: Cli, note: Path, word: str) -> None:
-    added = user_cli.run("context", "add", str(note), "--name", f"lamp {word}").stdout
+    added = user_cli.run("context", "add", str(note), "--type", "document", "--name", f"lamp {word}").stdout
     assert re.search(rf"^id +name +type +status +chunks .*\n.*lamp {word} +document +ready +1 ", added)
     assert f"lamp {word}" in user_cli.run("context", "list").stdout
     found = user_cli.run("context", "search", f"Where stands the {word} lamp?")
@@ -72,25 +74,42 @@ def test_a_search_that_finds_nothing_says_where_to_look(user_cli: Cli, word: str
 
 
 def test_who_does_not_wait_gets_the_pending_item(user_cli: Cli, note: Path) -> None:
-    (item,) = user_cli.json("context", "add", str(note), "--no-wait")
+    (item,) = user_cli.json("context", "add", str(note), "--type", "document", "--no-wait")
     assert item["status"] == "pending"
 
 
+def test_a_file_and_a_page_are_sent_as_they_are(user_cli: Cli, tmp_path: Path) -> None:
+    report, url = tmp_path / "report.pdf", "https://example.com/a?b=c"
+    report.write_bytes(b"%PDF-1.7\n" + bytes(300_000))
+    sent = user_cli.json("context", "add", str(report), url, "--metadata", "of=2026", "--no-wait")
+    shown = [(item["name"], item["type"], item["status"], item["metadata"]) for item in sent]
+    assert shown == [("report.pdf", "file", "pending", {"of": "2026"}), (url, "url", "pending", {"of": "2026"})]
+
+
+def test_a_picture_is_refused_and_named_and_the_others_are_added(user_cli: Cli, tmp_path: Path) -> None:
+    picture, text = tmp_path / "a.png", tmp_path / "b.txt"
+    for path in (picture, text):
+        path.write_bytes(b"x")
+    result = user_cli.run("context", "add", str(picture), str(text), "--json", "--no-wait", code=1)
+    assert result.stderr.startswith("a.png: UNSUPPORTED_MEDIA_TYPE: ")
+    assert [item["name"] for item in json.loads(result.stdout)] == ["b.txt"]
+
+
 def test_what_is_not_ready_in_time_fails_and_says_what_to_look_at(user_cli: Cli, note: Path) -> None:
-    result = user_cli.run("context", "add", str(note), "--timeout", "0", code=1)
+    result = user_cli.run("context", "add", str(note), "--type", "document", "--timeout", "0", code=1)
     assert "1 of 1 are not ready yet. Does the context service run (copilot status)?" in result.stderr
 
 
 def test_a_file_that_is_refused_is_named_and_the_others_are_added(user_cli: Cli, note: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.touch()
-    result = user_cli.run("context", "add", str(empty), str(note), "--json", code=1)
+    result = user_cli.run("context", "add", str(empty), str(note), "--type", "text", "--json", code=1)
     assert result.stderr.startswith(f"{empty}: VALIDATION_ERROR: ")
     assert [item["status"] for item in json.loads(result.stdout)] == ["ready"]
 
 
 def test_an_answer_from_the_context_cites_the_item(user_cli: Cli, note: Path, word: str) -> None:
-    (item,) = user_cli.json("context", "add", str(note))
+    (item,) = user_cli.json("context", "add", str(note), "--type", "document")
     question = ("ask", "--context", f"Where stands the {word} lamp?", "--model", "local/extractive")
     citations = user_cli.json(*question)["citations"]
     assert (citations[0]["source"], citations[0]["item_id"]) == ("context", item["id"])
@@ -98,7 +117,7 @@ def test_an_answer_from_the_context_cites_the_item(user_cli: Cli, note: Path, wo
 
 
 def test_another_tenants_item_is_not_there(user_cli: Cli, shared_api: SharedApi, note: Path, word: str) -> None:
-    (item,) = user_cli.json("context", "add", str(note))
+    (item,) = user_cli.json("context", "add", str(note), "--type", "document")
     key = shared_api.site.other.api_key
     assert user_cli.run("context", "rm", item["id"], code=1, COPILOT_API_KEY=key).stderr.startswith("NOT_FOUND: ")
     found = user_cli.json("context", "search", word, COPILOT_API_KEY=key)["results"]
@@ -106,7 +125,7 @@ def test_another_tenants_item_is_not_there(user_cli: Cli, shared_api: SharedApi,
 
 
 def test_an_ingestion_is_a_job_that_can_be_looked_at(user_cli: Cli, note: Path) -> None:
-    user_cli.run("context", "add", str(note))
+    user_cli.run("context", "add", str(note), "--type", "document")
     job = user_cli.json("jobs", "list", "--queue", "context", "--status", "completed", "--limit", "1")[0]
     assert job["kind"].startswith("context.ingest/")
     assert user_cli.json("jobs", "show", job["id"]) == job

@@ -15,8 +15,9 @@ from copilot_common.encryption import KeyRing
 from copilot_common.platform.db import Database
 from copilot_common.platform.redis import connect_redis
 from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_domain.conversations.generation.events import StreamTooLong
 from copilot_domain.workflows.runs import following
-from copilot_domain.workflows.runs.following import RunFollower, StreamTooLong
+from copilot_domain.workflows.runs.following import RunFollower
 from copilot_domain.workflows.runs.nudging import NudgeListener
 from support.api import ENCRYPTION_KEY, Site
 

@@ -5,11 +5,12 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 
 from copilot_cli.client import ApiClient, ApiError
 from copilot_cli.client.http import Http
-from copilot_cli.ingesting import NewText, add_all, kind_of, read_texts, wait_until_settled
+from copilot_cli.ingesting import NewFile, NewText, NewUrl, add_all, kind_of, read_texts, wait_until_settled
 from copilot_cli.places import Remote
 
 REMOTE = Remote("http://api.test", "cpk_live_x", "a test")
@@ -95,3 +96,39 @@ def test_the_wait_ends_when_its_time_is_over() -> None:
     api = client(item("one", "pending"))
     sent = [api.context.add("one", "text", "1")]
     assert wait_until_settled(api, sent, seconds=-1, progress=silent) == sent
+
+
+def test_a_file_is_sent_as_it_is_and_tells_how_much_of_it_has_gone(tmp_path: Path) -> None:
+    path, sent = tmp_path / "a.ts", list[httpx.Request]()
+    path.write_bytes(b"x" * 200_000)
+    told: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        sent.append(request)
+        body = msgspec.json.decode(item("a.ts", "pending").content)
+        return httpx.Response(201, json=[body])
+
+    api = ApiClient(REMOTE, Http(REMOTE, transport=httpx.MockTransport(answer)))
+    (added,) = add_all(
+        api, [NewFile("a.ts", path)], {"k": "v"}, progress=silent, refused=lambda *_: None, advance=told.append
+    )
+    assert added.name == "a.ts"
+    assert sum(told) == 200_000
+    assert max(told) <= 65_536
+    form = sent[0].content
+    assert b'name="file"; filename="a.ts"' in form
+    assert form.index(b'{"k":"v"}') < form.index(b"x" * 200_000)
+
+
+def test_a_url_is_sent_as_one() -> None:
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return item("x", "pending")
+
+    api = ApiClient(REMOTE, Http(REMOTE, transport=httpx.MockTransport(answer)))
+    add_all(api, [NewUrl("x", "https://a.example/")], {}, progress=silent, refused=lambda *_: None)
+    body = {"name": "x", "type": "url", "url": "https://a.example/", "metadata": {}}
+    assert msgspec.json.decode(sent[0].content) == body

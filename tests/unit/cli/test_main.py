@@ -132,6 +132,8 @@ def test_without_a_database_one_line_says_what_to_set(command: list[str]) -> Non
         ["context", "add", __file__, __file__, "--name", "one"],
         ["context", "add", __file__, "--metadata", "no-value"],
         ["context", "add", __file__, "--type", "file"],
+        ["context", "add", "https://example.com/", "--type", "text"],
+        ["context", "add", "/tmp"],
         ["context", "search", " "],
         ["context", "search", "x", "--limit", "51"],
         ["context", "rm", "no-uuid"],

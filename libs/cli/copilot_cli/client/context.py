@@ -1,7 +1,10 @@
 """The routes of /context."""
 
 from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 from uuid import UUID
+
+import msgspec
 
 from copilot_cli.client.http import Http
 from copilot_cli.client.pages import V1, items
@@ -17,6 +20,15 @@ class ContextRoutes:
     def add(self, name: str, kind: str, content: str, metadata: Mapping[str, str] | None = None) -> Item:
         body = {"name": name, "type": kind, "content": content, "metadata": metadata or {}}
         return self._http.post(_CONTEXT, body, Item)
+
+    def add_url(self, name: str, url: str, metadata: Mapping[str, str] | None = None) -> Item:
+        return self._http.post(_CONTEXT, {"name": name, "type": "url", "url": url, "metadata": metadata or {}}, Item)
+
+    def add_file(self, name: str, file: BinaryIO, media_type: str, metadata: Mapping[str, str] | None = None) -> Item:
+        """Read while it is sent."""
+        fields = {"metadata": msgspec.json.encode(metadata or {}).decode()}
+        (item,) = self._http.send_file(f"{_CONTEXT}/files", name, file, media_type, fields, tuple[Item])
+        return item
 
     def list(self, limit: int, *, kind: str | None = None, status: str | None = None) -> Iterator[Item]:
         """Newest first."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import httpx
 import msgspec
@@ -48,6 +48,15 @@ class Http:
         """A body that is sent as it is."""
         headers = {"Content-Type": media_type}
         return self._decoded(self._send(method, path, content=content, headers=headers), type_)
+
+    def send_file(
+        self, path: str, name: str, file: BinaryIO, media_type: str, fields: Mapping[str, str], type_: type[T]
+    ) -> T:
+        """A form whose fields come before its one file; of the file no more than 64 KB is in memory."""
+        response = self._client.post(path, data=fields, files={"file": (name, file, media_type)})
+        if not response.is_success:
+            raise _error(response)
+        return self._decoded(response, type_)
 
     def text(self, path: str, query: Query | None = None) -> str:
         return self._send("GET", path, query=query).text

@@ -11,12 +11,15 @@ from copilot_cli.options import USER_PANEL, AsJson, Limit
 if TYPE_CHECKING:
     from copilot_cli.client import Item
     from copilot_cli.client.types import Found
+    from copilot_cli.ingesting import New
 
-Kind = Literal["text", "code", "document"]
+TextKind = Literal["text", "code", "document"]
+Kind = Literal["text", "code", "document", "file", "url"]
 Status = Literal["pending", "processing", "ready", "failed"]
 Mode = Literal["hybrid", "vector", "text"]
 
 _EXCERPT_CHARACTERS = 100
+_NAME_CHARACTERS = 300  # the longest name there may be
 _ONLY_KIND = Annotated[Kind | None, typer.Option("--type", help="Of this type only.")]
 
 
@@ -30,9 +33,11 @@ def register(app: typer.Typer) -> None:
 
 
 def add(
-    files: Annotated[list[Path], typer.Argument(exists=True, dir_okay=False, help="Texts in UTF-8.")],
-    name: Annotated[str | None, typer.Option(help="Instead of the path; for one file.")] = None,
-    kind: Annotated[Kind | None, typer.Option("--type", help="By the file's name, if left out.")] = None,
+    sources: Annotated[list[str], typer.Argument(metavar="FILE|URL...", help="Files of any usual format, or pages.")],
+    name: Annotated[str | None, typer.Option(help="Instead of the file's; for one.")] = None,
+    kind: Annotated[
+        TextKind | None, typer.Option("--type", help="Send texts in UTF-8 as this, named by their paths.")
+    ] = None,
     metadata: Annotated[
         list[str] | None, typer.Option("--metadata", metavar="KEY=VALUE", help="To filter by; repeat for several.")
     ] = None,
@@ -40,30 +45,33 @@ def add(
     timeout_seconds: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait at most.")] = 300,
     as_json: AsJson = False,
 ) -> None:
-    """Add texts to the context, and wait until they can be found."""
+    """Add files and pages to the context, and wait until they can be found."""
     from copilot_cli.client import ApiClient, ApiError
     from copilot_cli.failures import describe
-    from copilot_cli.ingesting import add_all, read_texts, wait_until_settled
-    from copilot_cli.output import note, print_json, working
+    from copilot_cli.ingesting import NewFile, add_all, wait_until_settled
+    from copilot_cli.output import note, print_json, transferring, working
     from copilot_cli.places import Places
 
-    if name is not None and len(files) != 1:
-        raise typer.BadParameter("goes with one file", param_hint="--name")
+    if name is not None and len(sources) != 1:
+        raise typer.BadParameter("goes with one file or URL", param_hint="--name")
     marks = _pairs(metadata or [])
-    texts = read_texts(files, name=name, kind=kind)
+    news = _news(sources, name, kind)
 
-    def refused(text_name: str, error: ApiError) -> None:
-        note(f"{text_name}: {describe(error)}", style="red")
+    def refused(new_name: str, error: ApiError) -> None:
+        note(f"{new_name}: {describe(error)}", style="red")
 
-    with ApiClient(Places.here().remote()) as client, working("Sending") as progress:
-        items = add_all(client, texts, marks, progress=progress, refused=refused)
+    total_bytes = sum(new.path.stat().st_size for new in news if isinstance(new, NewFile))
+    with ApiClient(Places.here().remote()) as client:
+        with transferring(total_bytes) as (progress, advance):
+            items = add_all(client, news, marks, progress=progress, refused=refused, advance=advance)
         if wait:
-            items = wait_until_settled(client, items, seconds=timeout_seconds, progress=progress)
+            with working("Waiting") as progress:
+                items = wait_until_settled(client, items, seconds=timeout_seconds, progress=progress)
     if as_json:
         print_json(items)
     elif items:
         _print_items(items)
-    if not _all_well(items, wait=wait) or len(items) < len(texts):
+    if not _all_well(items, wait=wait) or len(items) < len(news):
         raise typer.Exit(1)
 
 
@@ -119,6 +127,25 @@ def remove(item_id: Annotated[UUID, typer.Argument(help="From `list`.")], as_jso
         print_json({"deleted": item_id})
     else:
         print(f"Deleted {item_id}.")
+
+
+def _news(sources: list[str], name: str | None, kind: TextKind | None) -> "list[New]":
+    from copilot_cli.ingesting import NewFile, NewUrl, read_texts
+
+    news: list[New] = []
+    for source in sources:
+        is_url = source.startswith(("http://", "https://"))
+        if not is_url and not Path(source).is_file():
+            raise typer.BadParameter(f"{source} is neither a file nor a URL", param_hint="FILE|URL")
+        if is_url and kind is not None:
+            raise typer.BadParameter("goes with files", param_hint="--type")
+        if is_url:
+            news.append(NewUrl(name or source[:_NAME_CHARACTERS], source))
+        elif kind is not None:
+            news += read_texts([Path(source)], name=name, kind=kind)
+        else:
+            news.append(NewFile(name or Path(source).name, Path(source)))
+    return news
 
 
 def _pairs(given: list[str]) -> dict[str, str]:

@@ -97,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
         Literal["true", "false"] | None,
         _doc("the bucket in the path, not in the host; by default where S3_ENDPOINT is set"),
     ] = None
+    max_upload_bytes: Annotated[Positive, _doc("of one file; a request may bring four times that")] = 50_000_000
     access_token_ttl_seconds: Positive = 900
     refresh_token_ttl_seconds: Positive = 30 * 86_400
     stream_log_ttl_seconds: Positive = 3_600

@@ -97,3 +97,11 @@ WITH gone AS (
 INSERT INTO context_labels (tenant_id, label, item_id)
 SELECT %(tenant_id)s, label, %(id)s FROM unnest(%(labels)s::bigint[]) AS l (label)
 ON CONFLICT DO NOTHING
+
+-- name: item_state
+-- How far one item is; no row where the principal may not see it, or is no member any more.
+SELECT status, error_code, error, progress_done, progress_total
+FROM context_items
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+    AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
+    AND EXISTS (SELECT FROM memberships m WHERE m.tenant_id = %(tenant_id)s AND m.user_id = %(user_id)s)

@@ -5,12 +5,15 @@ of what they see, for the tenant's admins. What may not be seen does not exist (
 """
 
 import hmac
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from copilot_common.base.errors import Conflict, Forbidden, InvalidInput
+from copilot_common.base.errors import Conflict, EgressRefused, Forbidden, InvalidInput
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobInfo, BlobStore
 from copilot_common.encryption import HashPurpose
+from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
 from copilot_common.tenancy.audit import record_audit
@@ -20,27 +23,47 @@ from copilot_domain.context.types import Item, ItemChanges, ItemFilter, NewItem
 from copilot_domain.metadata import check_metadata
 from copilot_domain.pagination import EXACT_TOTAL, Page, PageRequest, page
 
-MAX_CONTENT_BYTES = 4_000_000
-"""A million characters, the longest text a request may bring, in UTF-8."""
+
+@dataclass(frozen=True)
+class Stored:
+    """Bytes of an item that a principal may read, and what they are called."""
+
+    blob_id: UUID
+    name: str
+    media_type: str | None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Read `pieces` once; each is read when it is asked for."""
+
+    size_bytes: int
+    pieces: AsyncIterator[bytes] = field(repr=False)
 
 
 class ContextService:
     """Each method that takes a transaction is one step of it; the caller commits."""
 
-    def __init__(self, repository: ContextRepository, blobs: BlobStore, ledger: Ledger) -> None:
+    def __init__(
+        self, repository: ContextRepository, blobs: BlobStore, ledger: Ledger, rules: EgressRules | None = None
+    ) -> None:
+        """`rules` are what URLs are checked by before anybody fetches them; by default only public ones will do."""
         self._repository = repository
         self._ledger = ledger
         self._blobs = blobs
+        self._rules = rules or EgressRules()
 
     async def create(self, tx: Transaction, new: NewItem) -> Item:
-        """Stored and to be ingested. Raises InvalidInput."""
-        _check(new)
+        """Stored and to be ingested; a URL is fetched by the ingestion. Raises InvalidInput."""
+        check_item(new)
+        if new.url is not None:
+            self._check_url(new.url)
         content = Content() if new.content is None else await self._put_content(tx, new.content)
         return await self._insert(tx, new, content)
 
     async def create_file(self, tx: Transaction, new: NewItem, source: BlobInfo, media_type: str) -> Item:
         """Its bytes are a blob already. Raises InvalidInput."""
-        _check(new)
+        check_item(new)
         content = Content(
             source_id=source.blob_id,
             hash=await _keyed_hash(tx, source.sha256),
@@ -70,15 +93,22 @@ class ContextService:
         counted = await self._repository.count(tx, chosen, up_to=EXACT_TOTAL + 1)
         return page(request, rows, key=lambda row: row.id, item=lambda row: row.open(cipher), counted=counted)
 
-    async def content_id(self, tx: Transaction, item_id: UUID) -> UUID:
-        """The blob of its text, for `read_content` after the transaction."""
+    async def content(self, tx: Transaction, item_id: UUID, *, original: bool = False) -> Stored:
+        """Its text, or the bytes that it came as, for `open` after the transaction. Raises Conflict while there are
+        none."""
         row = await self._repository.get(tx, item_id)
-        if row.content_id is None:
-            raise Conflict("This item has no content yet.")
-        return row.content_id
+        is_source = original and row.type in {"file", "url"}
+        blob_id = row.source_id if is_source else row.content_id
+        if blob_id is None:
+            what = "has not been fetched" if is_source else "has no text"
+            raise Conflict(f"This item {what}; its status is {row.status}.", details={"status": row.status})
+        return Stored(blob_id, row.open(await tx.cipher()).name, row.media_type)
 
-    async def read_content(self, principal: Principal, content_id: UUID) -> bytes:
-        return await self._blobs.read_all(principal, content_id, max_bytes=MAX_CONTENT_BYTES)
+    async def open(self, principal: Principal, stored: Stored) -> Opened:
+        """Its first piece has been read, so that what cannot be read is known before anything is answered."""
+        info = await self._blobs.find(principal, stored.blob_id)
+        pieces = self._blobs.read(principal, stored.blob_id)
+        return Opened(info.size_bytes, _after(await anext(pieces, b""), pieces))
 
     async def update(self, tx: Transaction, item_id: UUID, changes: ItemChanges) -> Item:
         """Another content is ingested anew; the same one again is not. Raises InvalidInput, Forbidden."""
@@ -91,7 +121,7 @@ class ContextService:
             metadata=old.metadata if changes.metadata is None else changes.metadata,
             acl=tuple(old.acl) if changes.acl is None else changes.acl,
         )
-        _check(new)
+        check_item(new)
         updated = await self._repository.update(tx, item_id, new, await self._content(tx, row, changes.content))
         if updated.content_id != row.content_id:
             updated = await request_ingestion(tx, self._ledger, updated)
@@ -111,6 +141,12 @@ class ContextService:
         row = await request_ingestion(tx, self._ledger, await self._changeable(tx, item_id))
         await record_audit(tx, "context.reindexed", item_id)
         return row.open(await tx.cipher())
+
+    def _check_url(self, url: str) -> None:
+        try:
+            self._rules.check_url(url)
+        except EgressRefused as error:
+            raise InvalidInput({"url": error.message}) from None
 
     async def _changeable(self, tx: Transaction, item_id: UUID) -> ItemRow:
         row = await self._repository.get(tx, item_id, for_update=True)
@@ -139,7 +175,14 @@ async def _keyed_hash(tx: Transaction, data: bytes) -> bytes:
     return hmac.digest((await tx.cipher()).hash_key(HashPurpose.CONTEXT_CONTENT), data, "sha256")
 
 
-def _check(new: NewItem) -> None:
+async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+def check_item(new: NewItem) -> None:
+    """What its shape does not say of it. Raises InvalidInput."""
     check_metadata(new.metadata)
     for number, entry in enumerate(new.acl):
         if (entry.user_id is None) == (entry.role is None):

@@ -1,6 +1,6 @@
 """Idempotency-Key on POST routes: the claim before the work, the answer with it, the repeat's answer from storage."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ from copilot_domain.idempotency import (
     settle_failure,
 )
 
-Answer = TypeVar("Answer", bound=msgspec.Struct)
+Answer = TypeVar("Answer", bound=msgspec.Struct | Sequence[msgspec.Struct])
 HttpRequest = Request[Any, Any, Any]
 
 _HEADER = "idempotency-key"
@@ -34,6 +34,12 @@ def has_key(request: HttpRequest) -> bool:
     return _HEADER in request.headers
 
 
+def check_key(request: HttpRequest) -> None:
+    """For who does much before `answer_once`. Raises InvalidInput for a key that will not do."""
+    if has_key(request):
+        idempotent_request(request.method, request.url.path, request.headers[_HEADER], b"")
+
+
 async def answer_once(
     services: Services,
     request: HttpRequest,
@@ -42,19 +48,21 @@ async def answer_once(
     *,
     status: int,
     shows_secret: bool = False,
+    body: bytes | None = None,
 ) -> Response[Any]:
-    """Run `work` in a transaction of `principal` and answer with what it returns (a struct with an `id`).
+    """Run `work` in a transaction of `principal` and answer with what it returns (a struct with an `id`, or a list).
 
-    With an Idempotency-Key, at most once: a repeat gets the stored answer, or 409 where it showed a secret.
+    With an Idempotency-Key, at most once: a repeat gets the stored answer, or 409 where it showed a secret. `body` is
+    what a repeat is known by, where the request's own has been read already.
     """
-    async with begin_once(services, request, principal) as outcome:
+    async with begin_once(services, request, principal, body=body) as outcome:
         if isinstance(outcome, Replay):
             return replayed(outcome)
         async with services.tenants_db.transaction(principal) as tx:
             answer = await work(tx)
             if outcome is not None:
-                body = None if shows_secret else encode_json(answer)
-                await finish(tx, outcome.claim, status=status, body=body, resource_id=getattr(answer, "id", None))
+                kept = None if shows_secret else encode_json(answer)
+                await finish(tx, outcome.claim, status=status, body=kept, resource_id=getattr(answer, "id", None))
     return JsonResponse(answer, status_code=status)
 
 
@@ -63,13 +71,16 @@ def replayed(replay: Replay) -> Response[bytes]:
 
 
 @asynccontextmanager
-async def begin_once(services: Services, request: HttpRequest, principal: Principal) -> AsyncIterator[Outcome | None]:
+async def begin_once(
+    services: Services, request: HttpRequest, principal: Principal, *, body: bytes | None = None
+) -> AsyncIterator[Outcome | None]:
     """None without the header. A refusal inside the block is kept or freed as the wire contract says."""
     key = request.headers.get(_HEADER)
     if key is None:
         yield None
         return
-    wanted = idempotent_request(request.method, request.url.path, key, await request.body())
+    known_by = await request.body() if body is None else body
+    wanted = idempotent_request(request.method, request.url.path, key, known_by)
     outcome = await claim(services.tenants_db, principal, wanted, services.process_id)
     try:
         yield outcome

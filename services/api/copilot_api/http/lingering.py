@@ -11,7 +11,7 @@ from typing import Any
 
 Message = MutableMapping[str, Any]
 
-_MAX_BYTES = 60_000_000  # the wire contract's largest upload, and some
+_MAX_BYTES = 210_000_000  # the largest request there may be, by default, and some
 _MAX_SECONDS = 5.0
 
 

@@ -7,8 +7,7 @@ from litestar.params import HeaderParameter
 from litestar.response import Stream
 
 from copilot_common.base.errors import InvalidInput
-from copilot_domain.conversations.generation.events import SSE_DONE, SSE_PING, EventBatch, sse_frame
-from copilot_domain.workflows.runs.following import StreamTooLong
+from copilot_domain.conversations.generation.events import SSE_DONE, SSE_PING, EventBatch, StreamTooLong, sse_frame
 
 EventStream = Stream
 

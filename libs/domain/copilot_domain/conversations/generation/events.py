@@ -20,6 +20,10 @@ EventBatch = list[tuple[int, bytes]]
 PING_SECONDS = 15.0
 
 
+class StreamTooLong(Exception):
+    """A stream is cut, and there is more: its reader is to ask again."""
+
+
 class MessageStart(msgspec.Struct, tag_field="type", tag="message_start"):
     message_id: UUID
 

@@ -13,7 +13,7 @@ from copilot_common.base.errors import NotFound, Unavailable
 from copilot_common.blobs import BlobStore
 from copilot_common.encryption import TenantCipher
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
-from copilot_domain.conversations.generation.events import PING_SECONDS, EventBatch
+from copilot_domain.conversations.generation.events import PING_SECONDS, EventBatch, StreamTooLong
 from copilot_domain.workflows.runs.events import (
     EventRows,
     ProgressRow,
@@ -94,10 +94,6 @@ class RunFollower:
             return None
         reader = OutputReader(self._db, self._blobs, principal, cipher)
         return (await reader.read(run.id, [run.outputs_of])).get(run.outputs_of)
-
-
-class StreamTooLong(Exception):
-    """Its reader is to ask again."""
 
 
 async def _progress(tx: Transaction, run_id: UUID) -> ProgressRow:

@@ -1,17 +1,26 @@
 """/context: the tenant's documents, without searching in them."""
 
+from collections.abc import AsyncIterator
 from time import perf_counter
 from typing import Annotated
 
 from litestar import Controller, MediaType, Response, delete, get, patch, post
 from litestar.params import JSONBody, QueryParameter
+from litestar.response import Stream
 
+from copilot_api.http.attachment import attachment_headers, safe_media_type
 from copilot_api.http.body import StrictBody
 from copilot_api.http.idempotency import HttpRequest, answer_once
 from copilot_api.http.json import JsonResponse
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryText, WantedPage
+from copilot_api.http.sse import EventStream, LastEventId, event_number, event_stream
 from copilot_api.resources.context.schemas import CreateItem, SearchAnswer, SearchBody, UpdateItem, item_filter
+from copilot_api.services import Services
+from copilot_common.base.errors import InvalidInput
+from copilot_common.tenancy import Principal
 from copilot_domain.context import Item
+from copilot_domain.context.file_names import clean_file_name
+from copilot_domain.conversations.generation.events import EventBatch
 from copilot_domain.pagination import Page
 
 _SEARCH_SECONDS = 5.0
@@ -59,13 +68,42 @@ class ContextController(Controller):
         async with services.tenants_db.transaction(principal) as tx:
             return await services.context.get(tx, item_id)
 
-    @get("/{item_id:uuid}/content")
-    async def content(self, item_id: PathId, principal: ActingPrincipal, services: AppServices) -> Response[bytes]:
-        """The text as it was sent."""
+    @get("/{item_id:uuid}/content", media_type=MediaType.TEXT)
+    async def content(
+        self,
+        item_id: PathId,
+        principal: ActingPrincipal,
+        services: AppServices,
+        wanted_format: Annotated[str, QueryParameter(name="format")] = "text",
+    ) -> Stream:
+        """The text: as it was sent, or as it was read from the file or page. With `format=original` the bytes that came
+        in, to be saved. 409 while there are none."""
+        if wanted_format not in {"text", "original"}:
+            raise InvalidInput({"format": "must be text or original"})
+        is_original = wanted_format == "original"
         async with services.tenants_db.transaction(principal) as tx:
-            content_id = await services.context.content_id(tx, item_id)
-        text = await services.context.read_content(principal, content_id)
-        return Response(text, media_type=MediaType.TEXT)
+            stored = await services.context.content(tx, item_id, original=is_original)
+        opened = await services.context.open(principal, stored)
+        if is_original:
+            headers = attachment_headers(clean_file_name(stored.name) or "document", opened.size_bytes)
+            return Stream(opened.pieces, media_type=safe_media_type(stored.media_type), headers=headers)
+        return Stream(opened.pieces, media_type=MediaType.TEXT, headers={"Content-Length": str(opened.size_bytes)})
+
+    @get("/{item_id:uuid}/events", media_type="text/event-stream")
+    async def events(
+        self,
+        item_id: PathId,
+        principal: ActingPrincipal,
+        services: AppServices,
+        last_event_id: LastEventId = None,
+    ) -> EventStream:
+        """`status` and `progress` as they are, and then as they change, until the item is ready, failed or deleted.
+        After `Last-Event-ID` the present state is told anew, with numbers above it. After an hour the stream is cut
+        without `[DONE]`: resume it."""
+        after = event_number(last_event_id)
+        services.item_streams.check(principal.tenant_id)
+        batches = await services.item_events.open(principal, item_id, after=after)
+        return event_stream(_counted(services, principal, batches))
 
     @patch("/{item_id:uuid}", dto=StrictBody[UpdateItem], return_dto=None)
     async def update(
@@ -87,3 +125,11 @@ class ContextController(Controller):
         return await answer_once(
             services, request, principal, lambda tx: services.context.reindex(tx, item_id), status=202
         )
+
+
+async def _counted(
+    services: Services, principal: Principal, batches: AsyncIterator[EventBatch]
+) -> AsyncIterator[EventBatch]:
+    with services.item_streams.inside(principal.tenant_id):
+        async for batch in batches:
+            yield batch

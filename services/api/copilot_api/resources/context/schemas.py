@@ -41,19 +41,28 @@ class CreateItem(RequestBody):
     acl: Acl = []
 
     def to_new(self) -> NewItem:
-        if self.type in {"file", "url"}:
-            raise InvalidInput({"type": _UNBUILT})
-        if self.url is not UNSET:
-            raise InvalidInput({"url": "goes with the type url only"})
-        if self.content is UNSET:
-            raise InvalidInput({"content": "is required"})
+        if self.type == "file":
+            raise InvalidInput({"type": "file comes as bytes: send it to /api/v1/context/files"})
+        given, other = ("url", "content") if self.type == "url" else ("content", "url")
+        if getattr(self, given) is UNSET:
+            raise InvalidInput({given: "is required"})
+        if getattr(self, other) is not UNSET:
+            raise InvalidInput({other: f"does not go with the type {self.type}"})
         return NewItem(
             name=self.name,
             type=self.type,
-            content=self.content,
+            content=self.content if isinstance(self.content, str) else None,
+            url=self.url if isinstance(self.url, str) else None,
             metadata=self.metadata,
             acl=tuple(entry.to_entry() for entry in self.acl),
         )
+
+
+class FileFields(RequestBody):
+    """What goes with files in a form."""
+
+    metadata: Metadata = {}
+    acl: Acl = []
 
 
 class UpdateItem(RequestBody):

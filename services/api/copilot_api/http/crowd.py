@@ -1,0 +1,33 @@
+"""How many requests that last may be under way at once: of one tenant, and in this process."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from copilot_common.base.errors import Unavailable
+
+
+class Crowd:
+    def __init__(self, what: str, *, of_tenant: int, of_all: int) -> None:
+        """`what` is their name in the plural, for the refusal."""
+        self._what = what
+        self._of_tenant = of_tenant
+        self._of_all = of_all
+        self._inside: Counter[UUID] = Counter()
+
+    def check(self, tenant_id: UUID) -> None:
+        """Raises Unavailable where there is no room for one more."""
+        if self._inside[tenant_id] >= self._of_tenant or self._inside.total() >= self._of_all:
+            raise Unavailable(f"Too many {self._what} are under way; try again when one of them has ended.")
+
+    @contextmanager
+    def inside(self, tenant_id: UUID) -> Iterator[None]:
+        """Counts it, whether or not there is room: `check` before."""
+        self._inside[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._inside[tenant_id] -= 1
+            if not self._inside[tenant_id]:
+                del self._inside[tenant_id]
