@@ -5,17 +5,20 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from copilot_common.base.errors import NotFound
 from copilot_common.tenancy import Principal
 from copilot_domain.context.following import ItemFollower
+from copilot_domain.context.repository import sql
 from copilot_domain.conversations.generation.events import EventBatch, StreamTooLong
 from integration.context.ground import ContextGround, person
-from support.api import SharedApi, shared_api
+from support.api import SharedApi, Site, shared_api, site
+from support.api_sql import Plan
 from support.clients import V1, Client, Stream, refusal
 
-__all__ = ["shared_api"]
+__all__ = ["shared_api", "site"]
 
 PATH = f"{V1}/context"
 
@@ -99,6 +102,24 @@ async def test_openapi_shows_the_form_and_the_stream(client: Client) -> None:
     assert "201" in paths["/api/v1/context/files"]["post"]["responses"]
     events = paths["/api/v1/context/{item_id}/events"]["get"]["responses"]["200"]["content"]
     assert "text/event-stream" in events
+    content = paths["/api/v1/context/{item_id}/content"]["get"]["responses"]["200"]["content"]
+    assert set(content) == {"text/plain", "application/octet-stream"}
+
+
+def test_a_look_reads_the_item_by_its_key(site: Site) -> None:
+    fill = (
+        "INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type, acl)"
+        " SELECT %s, gen_random_uuid(), %s, '', 'text', '{role:owner}' FROM generate_series(1, 2000)"
+    )
+    site.rows(fill, site.acme.tenant_id, site.acme.user_id)
+    ((item_id,),) = site.rows("SELECT id FROM context_items LIMIT 1")
+    site.rows("ANALYZE context_items")
+    with psycopg.connect(site.database.app_url, autocommit=True) as app:
+        app.execute("SELECT set_config('app.tenant_id', %s, false)", [site.acme.tenant_id])
+        acme = {"tenant_id": UUID(site.acme.tenant_id), "user_id": UUID(site.acme.user_id)}
+        plan = Plan(app, sql["item_state"], {**acme, "id": item_id, "identities": ["role:owner"]})
+    assert "context_items_pkey" in plan.indexes
+    assert plan.rows_read <= 3
 
 
 async def follow(

@@ -256,6 +256,28 @@ async def test_viewers_may_not_send_files(shared_api: SharedApi) -> None:
         refusal(await send(viewer, file("a.txt")), 403, "FORBIDDEN")
 
 
+async def test_bytes_that_were_tampered_with_break_the_answer_off(client: Client, shared_api: SharedApi) -> None:
+    (item,) = await uploaded(client, file("a.pdf", bytes(600_000), "application/pdf"))
+    path = f"/context/{item['id']}/content?format=original"
+    spoil = (
+        "DELETE FROM blob_pieces p USING context_items i WHERE p.blob_id = i.source_id AND i.id = %s AND number = %s"
+    )
+    shared_api.site.rows(spoil, item["id"], 1)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await client.call("GET", path)
+    shared_api.site.rows(spoil, item["id"], 0)
+    refusal(await client.call("GET", path), 500, "INTERNAL_ERROR")
+
+
+async def test_a_text_far_beyond_what_a_request_may_bring_is_streamed(client: Client, shared_api: SharedApi) -> None:
+    """As an extraction leaves it: here an upload stands in for its text."""
+    (item,) = await uploaded(client, file("a.txt", b"0123456789abcdef" * 1_000_000))
+    shared_api.site.rows("UPDATE context_items SET content_id = source_id, source_id = NULL WHERE id = %s", item["id"])
+    answer = await client.call("GET", f"/context/{item['id']}/content")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.text == "0123456789abcdef" * 1_000_000
+
+
 async def test_a_deleted_item_takes_its_bytes_along(client: Client, shared_api: SharedApi) -> None:
     before = blobs(shared_api)
     (item,) = await uploaded(client, file("a.txt"))

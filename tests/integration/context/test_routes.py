@@ -129,6 +129,38 @@ async def test_a_missing_content_is_named(client: Client) -> None:
     assert refusal(answer, 422, "VALIDATION_ERROR")["fields"] == {"content": "is required"}
 
 
+async def test_a_url_is_stored_to_be_fetched(client: Client, shared_api: SharedApi) -> None:
+    body = {"name": "page", "type": "url", "url": "https://example.com/a?b=c"}
+    answer = await client.call("POST", "/context", body)
+    item = answer.json()
+    assert (answer.status_code, item["status"], item["url"]) == (201, "pending", body["url"])
+    ((sealed,),) = shared_api.site.rows("SELECT url_sealed FROM context_items WHERE id = %s", item["id"])
+    assert b"example" not in sealed
+    for wanted in ("", "?format=original"):
+        refusal(await client.call("GET", f"/context/{item['id']}/content{wanted}"), 409, "CONFLICT")
+
+
+FORBIDDEN_URLS = [
+    "http://127.0.0.1/",
+    "http://169.254.169.254/latest/meta-data/",
+    "http://[::1]/",
+    "http://localhost/",
+    "http://2130706433/",
+    "https://example.com:22/",
+    "https://user:password@example.com/",
+    "file:///etc/passwd",
+    "example.com",
+    "https://example.com/a b",
+    "https://example.com/" + "x" * 10_000,
+]
+
+
+@pytest.mark.parametrize("url", FORBIDDEN_URLS, ids=[url[:40] for url in FORBIDDEN_URLS])
+async def test_a_url_that_would_not_be_fetched_is_refused_at_once(client: Client, url: str) -> None:
+    answer = await client.call("POST", "/context", {"name": "page", "type": "url", "url": url})
+    assert list(refusal(answer, 422, "VALIDATION_ERROR")["fields"]) == ["url"]
+
+
 FILTERS = [
     ("type=x", "type"),
     ("status=x", "status"),

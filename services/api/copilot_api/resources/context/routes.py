@@ -14,7 +14,14 @@ from copilot_api.http.idempotency import HttpRequest, answer_once
 from copilot_api.http.json import JsonResponse
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryText, WantedPage
 from copilot_api.http.sse import EventStream, LastEventId, event_number, event_stream
-from copilot_api.resources.context.schemas import CreateItem, SearchAnswer, SearchBody, UpdateItem, item_filter
+from copilot_api.resources.context.schemas import (
+    CreateItem,
+    GivesBytes,
+    SearchAnswer,
+    SearchBody,
+    UpdateItem,
+    item_filter,
+)
 from copilot_api.services import Services
 from copilot_common.base.errors import InvalidInput
 from copilot_common.tenancy import Principal
@@ -68,7 +75,7 @@ class ContextController(Controller):
         async with services.tenants_db.transaction(principal) as tx:
             return await services.context.get(tx, item_id)
 
-    @get("/{item_id:uuid}/content", media_type=MediaType.TEXT)
+    @get("/{item_id:uuid}/content", operation_class=GivesBytes)
     async def content(
         self,
         item_id: PathId,

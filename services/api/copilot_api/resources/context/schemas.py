@@ -1,9 +1,18 @@
 """Bodies and filters of /context. Lengths are those of the wire contract."""
 
+from dataclasses import dataclass
 from typing import Annotated, cast, get_args
 from uuid import UUID
 
 import msgspec
+from litestar.openapi.spec import (
+    OpenAPIFormat,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Schema,
+)
 from msgspec import UNSET, Meta, UnsetType
 
 from copilot_api.http.body import RequestBody
@@ -63,6 +72,20 @@ class FileFields(RequestBody):
 
     metadata: Metadata = {}
     acl: Acl = []
+
+
+@dataclass
+class GivesBytes(Operation):
+    """Its handler chooses the media type, which `media_type` would overrule."""
+
+    def __post_init__(self) -> None:
+        text = Schema(type=OpenAPIType.STRING)
+        original = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        content = {
+            "text/plain": OpenAPIMediaType(schema=text),
+            "application/octet-stream": OpenAPIMediaType(schema=original),
+        }
+        self.responses = {**(self.responses or {}), "200": OpenAPIResponse("The content.", content=content)}
 
 
 class UpdateItem(RequestBody):
