@@ -125,7 +125,7 @@ def test_a_look_reads_the_item_by_its_key(site: Site) -> None:
 async def follow(
     context: ContextGround, principal: Principal, item_id: UUID, **limits: float
 ) -> AsyncIterator[EventBatch]:
-    follower = ItemFollower(context.db, **{"look_seconds": 0.01, **limits})
+    follower = ItemFollower(context.db, **{"look_seconds": 0.01, "longest_seconds": 20.0, **limits})
     return await follower.open(principal, item_id, after=0)
 
 
