@@ -27,8 +27,8 @@ def chunks(counts: list[dict[int, int]]) -> list[ChunkTerms]:
 
 def as_read(lists: PostingLists, size: int) -> Sequence[Mapping[int, int]]:
     read: list[dict[int, int]] = [{} for _ in range(size)]
-    for place, term in enumerate(lists.terms.tolist()):
-        postings = Postings.decode(lists.at(place).encode())
+    for term, encoded in zip(lists.terms.tolist(), lists.each_encoded(), strict=True):
+        postings = Postings.decode(encoded)
         for ordinal, times in zip(postings.ordinals.tolist(), postings.counts.tolist(), strict=True):
             read[ordinal][term] = times
     return read
@@ -52,8 +52,10 @@ def test_a_term_is_found_where_it_is_and_nowhere_else(counts: list[dict[int, int
     _, lists = lay_out(chunks(counts))
     for term in {term for one in counts for term in one} | {other}:
         expected = [number for number, one in enumerate(counts) if term in one]
-        postings = lists.find(term)
+        postings = lists.find([term]).get(term)
         assert (postings.ordinals.tolist() if postings else []) == expected
+    every = sorted({term for one in counts for term in one})
+    assert list(lists.find([*every, *every])) == every
 
 
 def test_the_last_chunk_of_a_full_segment_has_a_number() -> None:

@@ -53,14 +53,14 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 SELECT DISTINCT ON (c.text_hash) c.text_hash, e.embedding
 FROM context_chunks c
 JOIN context_embeddings e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND e.model = %(model)s
-WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)s::bytea[])
+WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)b::bytea[])
 
 -- name: find_wide_vectors
 -- The same for vectors of other dimensions.
 SELECT DISTINCT ON (c.text_hash) c.text_hash, e.embedding
 FROM context_chunks c
 JOIN context_embeddings_wide e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND e.model = %(model)s
-WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)s::bytea[])
+WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)b::bytea[])
 
 -- name: insert_chunks
 -- Many chunks at once; their texts and headings are sealed.
@@ -70,8 +70,8 @@ INSERT INTO context_chunks (
 )
 SELECT %(tenant_id)s, %(id)s, %(generation)s, c.*
 FROM unnest(
-    %(ids)s::uuid[], %(numbers)s::integer[], %(starts)s::integer[], %(ends)s::integer[], %(token_counts)s::integer[],
-    %(pages)s::integer[], %(hashes)s::bytea[], %(headings)s::bytea[], %(texts)s::bytea[]
+    %(ids)b::uuid[], %(numbers)b::integer[], %(starts)b::integer[], %(ends)b::integer[], %(token_counts)b::integer[],
+    %(pages)b::integer[], %(hashes)b::bytea[], %(headings)b::bytea[], %(texts)b::bytea[]
 ) AS c
 
 -- name: insert_embedding

@@ -11,7 +11,7 @@ from copilot_domain.context.segments.bm25 import bm25_scores
 from copilot_domain.context.segments.cache import SegmentCache
 from copilot_domain.context.segments.codes import nearest
 from copilot_domain.context.segments.store import find_postings, list_segments
-from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings, to_uuid
+from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class OpenIndex:
         stored = [one for one, fresh in zip(self.ids, self.fresh, strict=True) if fresh is None]
         found = await find_postings(tx, stored, terms) if stored and terms else {}
         lists = [
-            found.get(one, {}) if fresh is None else _from_fresh(fresh, terms)
+            found.get(one, {}) if fresh is None else fresh.find(terms)
             for one, fresh in zip(self.ids, self.fresh, strict=True)
         ]
-        return _joined(bm25_scores(self.layouts, lists, self.term_total), np.float32)
+        return bm25_scores(self.layouts, lists, self.term_total)
 
     async def near(
         self, tx: Transaction, cache: SegmentCache, model: str, vector: Numbers, limit: int, allowed: Numbers | None
@@ -49,19 +49,18 @@ class OpenIndex:
             return np.empty(0, np.int64)
         return nearest([codes[self.ids[number]] for number in known], self.starts[known], vector, limit, allowed)
 
-    def chunks(self, places: Numbers) -> tuple[list[UUID], list[UUID], list[int]]:
-        """Ids of chunks, ids of their items, and generations."""
-        segments = np.searchsorted(self.starts, places, side="right") - 1
-        chunk_ids: list[UUID] = []
-        item_ids: list[UUID] = []
-        generations: list[int] = []
-        for segment, ordinal in zip(segments.tolist(), (places - self.starts[segments]).tolist(), strict=True):
-            layout = self.layouts[segment]
-            item = layout.item_numbers[ordinal]
-            chunk_ids.append(to_uuid(layout.chunk_ids[ordinal]))
-            item_ids.append(to_uuid(layout.item_ids[item]))
-            generations.append(int(layout.generations[item]))
-        return chunk_ids, item_ids, generations
+    def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and generations."""
+        parts = np.split(places, np.searchsorted(places, self.starts[1:-1]))
+        found = [
+            _chunks(layout, part - start)
+            for layout, start, part in zip(self.layouts, self.starts, parts, strict=False)
+            if len(part)
+        ]
+        if not found:
+            return np.empty(0, "V16"), np.empty(0, "V16"), np.empty(0, np.int32)
+        chunk_ids, item_ids, generations = zip(*found, strict=True)
+        return np.concatenate(chunk_ids), np.concatenate(item_ids), np.concatenate(generations)
 
     def places_of(self, items: Mapping[bytes, int]) -> Numbers:
         """Where chunks of these items (by the bytes of their ids) in these generations are."""
@@ -70,7 +69,7 @@ class OpenIndex:
             pairs = zip(layout.item_ids.tolist(), layout.generations.tolist(), strict=True)
             is_wanted = np.fromiter((items.get(one) == generation for one, generation in pairs), bool)
             masks.append(is_wanted[layout.item_numbers])
-        return np.flatnonzero(_joined(masks, bool))
+        return np.flatnonzero(np.concatenate(masks)) if masks else np.empty(0, np.int64)
 
 
 async def open_index(tx: Transaction, cache: SegmentCache) -> OpenIndex:
@@ -86,10 +85,6 @@ async def open_index(tx: Transaction, cache: SegmentCache) -> OpenIndex:
     )
 
 
-def _from_fresh(lists: PostingLists, terms: Sequence[int]) -> dict[int, Postings]:
-    found = ((term, lists.find(term)) for term in terms)
-    return {term: postings for term, postings in found if postings is not None}
-
-
-def _joined(parts: Sequence[Numbers], kind: type) -> Numbers:
-    return np.concatenate(parts) if parts else np.empty(0, kind)
+def _chunks(layout: Layout, ordinals: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+    items = layout.item_numbers[ordinals]
+    return layout.chunk_ids[ordinals], layout.item_ids[items], layout.generations[items]

@@ -60,31 +60,43 @@ class _Passage:
         self.token_count += chunk.token_count
 
 
-def assemble(
-    ranked: Sequence[tuple[Found, float]], cipher: TenantCipher, *, limit: int, max_tokens: int | None
-) -> list[SearchHit]:
-    """At most `limit` passages, from the best down, until one does not fit the budget any more."""
-    passages: list[_Passage] = []
-    seen: list[frozenset[str]] = []
-    hashes: set[bytes] = set()
-    left = max_tokens
-    for chunk, score in ranked:
-        text = cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
+class Assembler:
+    """Takes chunks, from the best down, until it has `limit` passages or one does not fit the budget any more."""
+
+    def __init__(self, cipher: TenantCipher, *, limit: int, max_tokens: int | None) -> None:
+        self._cipher = cipher
+        self._limit = limit
+        self._left = max_tokens
+        self._passages: list[_Passage] = []
+        self._hashes: set[bytes] = set()
+        self._words: list[frozenset[str]] = []
+        self.is_full = False
+
+    def add(self, chunk: Found, score: float) -> None:
+        text = self._cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
         words = frozenset(text[: chunk.end_offset - chunk.start_offset].split())
-        if chunk.text_hash in hashes or any(_is_same(words, other) for other in seen):
-            continue
-        neighbour = next((passage for passage in passages if passage.touches(chunk)), None)
-        if neighbour is None and len(passages) == limit:
-            break
-        if left is not None and (left := left - chunk.token_count) < 0:
-            break
-        hashes.add(chunk.text_hash)
-        seen.append(words)
-        if neighbour is None:
-            neighbour = _Passage(chunk, score)
-            passages.append(neighbour)
-        neighbour.add(chunk, text)
-    return [_hit(passage, cipher) for passage in passages]
+        if chunk.text_hash in self._hashes or any(_is_same(words, other) for other in self._words):
+            return
+        passage = next((one for one in self._passages if one.touches(chunk)), None)
+        if not self._fits(chunk, is_new=passage is None):
+            self.is_full = True
+            return
+        self._hashes.add(chunk.text_hash)
+        self._words.append(words)
+        if passage is None:
+            passage = _Passage(chunk, score)
+            self._passages.append(passage)
+        passage.add(chunk, text)
+
+    def hits(self) -> list[SearchHit]:
+        return [_hit(passage, self._cipher) for passage in self._passages]
+
+    def _fits(self, chunk: Found, *, is_new: bool) -> bool:
+        if is_new and len(self._passages) == self._limit:
+            return False
+        if self._left is not None:
+            self._left -= chunk.token_count
+        return self._left is None or self._left >= 0
 
 
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -3,19 +3,19 @@
 SELECT i.id, i.live_generation FROM context_items i
 WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
     AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
-    AND (%(item_ids)s::uuid[] IS NULL OR i.id = ANY (%(item_ids)s)) AND (%(type)s::text IS NULL OR i.type = %(type)s)
-    AND (%(labels)s::bigint[] IS NULL OR i.id IN (
+    AND (%(item_ids)b::uuid[] IS NULL OR i.id = ANY (%(item_ids)b)) AND (%(type)s::text IS NULL OR i.type = %(type)s)
+    AND (%(labels)b::bigint[] IS NULL OR i.id IN (
         SELECT l.item_id FROM context_labels l
-        WHERE l.tenant_id = %(tenant_id)s AND l.label = ANY (%(labels)s)
+        WHERE l.tenant_id = %(tenant_id)s AND l.label = ANY (%(labels)b)
         GROUP BY l.item_id
-        HAVING count(*) = cardinality(%(labels)s::bigint[])
+        HAVING count(*) = cardinality(%(labels)b::bigint[])
     ))
     AND (%(metadata)s::jsonb IS NULL OR i.metadata @> %(metadata)s)
 
 -- name: check_candidates
 -- Of the candidates those that are live and that the principal may see, by their place among them, with their vectors.
 SELECT (u.place - 1)::integer AS place, e.embedding
-FROM unnest(%(chunk_ids)s::uuid[], %(item_ids)s::uuid[], %(generations)s::integer[]) WITH ORDINALITY
+FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(generations)b::integer[]) WITH ORDINALITY
     AS u (chunk_id, item_id, generation, place)
 JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_generation = u.generation
 LEFT JOIN context_embeddings e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s
@@ -24,7 +24,7 @@ WHERE i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[]
 -- name: check_wide_candidates
 -- The same for vectors of other dimensions than the guide's table holds.
 SELECT (u.place - 1)::integer AS place, e.embedding
-FROM unnest(%(chunk_ids)s::uuid[], %(item_ids)s::uuid[], %(generations)s::integer[]) WITH ORDINALITY
+FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(generations)b::integer[]) WITH ORDINALITY
     AS u (chunk_id, item_id, generation, place)
 JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_generation = u.generation
 LEFT JOIN context_embeddings_wide e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s
@@ -36,4 +36,4 @@ SELECT c.id, c.item_id, c.number, c.start_offset, c.end_offset, c.token_count, c
     c.text_sealed, i.name_sealed, i.metadata
 FROM context_chunks c
 JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = c.item_id
-WHERE c.tenant_id = %(tenant_id)s AND c.id = ANY (%(ids)s::uuid[])
+WHERE c.tenant_id = %(tenant_id)s AND c.id = ANY (%(ids)b::uuid[])

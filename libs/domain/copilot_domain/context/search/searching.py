@@ -17,24 +17,26 @@ from copilot_common.base.errors import InvalidInput, ProviderError
 from copilot_common.embedding import Embedder
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
-from copilot_domain.context.ingestion.writing import GUIDE_DIMENSIONS, decode_vector
 from copilot_domain.context.labels import label_hashes
 from copilot_domain.context.repository import seen_by, wanted_metadata
+from copilot_domain.context.search.candidates import Candidates, check_candidates
 from copilot_domain.context.search.fusion import fuse, rank_hybrid
 from copilot_domain.context.search.index import OpenIndex, open_index
-from copilot_domain.context.search.passages import Found, assemble
+from copilot_domain.context.search.passages import Assembler, Found
 from copilot_domain.context.segments.cache import SegmentCache
-from copilot_domain.context.segments.types import Numbers
+from copilot_domain.context.segments.types import Numbers, to_uuid
 from copilot_domain.context.terms import TermHasher, count_terms
-from copilot_domain.context.types import MAX_RESULTS, SearchFilter, SearchHit, SearchRequest, SearchResult
+from copilot_domain.context.types import MAX_RESULTS, SearchFilter, SearchHit, SearchMode, SearchRequest, SearchResult
 from copilot_domain.metadata import check_metadata
 
 _sql = Queries(__package__)
 
 _NEAR_CANDIDATES: Final = 400  # recall of the best ten 0.987 among 50 000 passages (docs/adr/0024)
-_TEXT_CANDIDATES: Final = 150
+# Of each half of a hybrid search: each vector that is read costs some 6 µs, and those further down change nothing.
+_HALF_CANDIDATES: Final = 150
+_LIMIT_SHARE: Final = 6  # of the limit, where that is more
 _MAX_TERMS: Final = 64  # of a query: those it has most often
-_SHOWN_SHARE: Final = 3  # so many times the limit are looked at: some are near-duplicates or neighbours
+_SHOWN_SHARE: Final = 2  # so many times the limit are opened at first: some are near-duplicates or neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +46,10 @@ class _Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Checked:
-    place: int
-    embedding: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Question:
     request: SearchRequest
     vector: Numbers | None
     terms: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Weighed:
-    """A candidate that may be shown."""
-
-    chunk_id: UUID
-    text_score: float
-    vector: Numbers | None
 
 
 class ContextSearch:
@@ -80,8 +67,8 @@ class ContextSearch:
         vector, degraded = await self._embed(request)
         async with self._db.transaction(principal) as tx:
             question = _Question(request, vector, await _terms(tx, request))
-            weighed = await self._weigh(tx, question)
-            hits = await _show(tx, _rank(question, weighed), request)
+            ids, scores = rank(request.mode, vector, await self._candidates(tx, question))
+            hits = await _show(tx, ids, scores, request)
         return SearchResult(results=hits, degraded=degraded)
 
     async def _embed(self, request: SearchRequest) -> tuple[Numbers | None, bool]:
@@ -95,50 +82,32 @@ class ContextSearch:
             return None, True
         return (vector if vector.any() else None), False
 
-    async def _weigh(self, tx: Transaction, question: _Question) -> list[_Weighed]:
+    async def _candidates(self, tx: Transaction, question: _Question) -> Candidates:
         index = await open_index(tx, self._cache)
         text_scores = await index.text_scores(tx, question.terms)
-        request = question.request
-        allowed = await _allowed(tx, index, request.filter) if _narrows(request.filter) else None
-        places = await self._candidates(tx, index, question, text_scores, allowed)
-        weighed = await self._check(tx, index, places, text_scores)
-        if len(weighed) < request.limit and allowed is None and len(places) < index.size:
-            # Others than may be seen are in the way: look again, among those that may.
-            allowed = await _allowed(tx, index, request.filter)
-            places = await self._candidates(tx, index, question, text_scores, allowed)
-            weighed = await self._check(tx, index, places, text_scores)
-        return weighed
+        chosen = question.request.filter
+        allowed = await _allowed(tx, index, chosen) if _narrows(chosen) else None
+        places = await self._likely(tx, index, question, text_scores, allowed)
+        found = await check_candidates(tx, index, places, text_scores, self._embedder.spec)
+        if found.size < min(question.request.limit, len(places)) and allowed is None:
+            # What may not be seen is in the way: look again, among what may.
+            allowed = await _allowed(tx, index, chosen)
+            places = await self._likely(tx, index, question, text_scores, allowed)
+            found = await check_candidates(tx, index, places, text_scores, self._embedder.spec)
+        return found
 
-    async def _candidates(
+    async def _likely(
         self, tx: Transaction, index: OpenIndex, question: _Question, text_scores: Numbers, allowed: Numbers | None
     ) -> Numbers:
-        found = [_best_places(text_scores, max(_TEXT_CANDIDATES, question.request.limit), allowed)]
+        """The places of chunks that may be among the best; they rise."""
+        request = question.request
+        half = max(_HALF_CANDIDATES, _LIMIT_SHARE * request.limit)
+        likely = [_best_places(text_scores, half, allowed)]
         if question.vector is not None:
-            model, limit = self._embedder.spec.name, max(_NEAR_CANDIDATES, question.request.limit)
-            found.append(await index.near(tx, self._cache, model, question.vector, limit, allowed))
-        return np.unique(np.concatenate(found))
-
-    async def _check(self, tx: Transaction, index: OpenIndex, places: Numbers, text_scores: Numbers) -> list[_Weighed]:
-        if not len(places):
-            return []
-        chunk_ids, item_ids, generations = index.chunks(places)
-        params = {
-            "chunk_ids": chunk_ids,
-            "item_ids": item_ids,
-            "generations": generations,
-            "model": self._embedder.spec.name,
-            **seen_by(tx.principal),
-        }
-        is_guides = self._embedder.spec.dimensions == GUIDE_DIMENSIONS
-        query = _sql["check_candidates"] if is_guides else _sql["check_wide_candidates"]
-        return [
-            _Weighed(
-                chunk_ids[row.place],
-                float(text_scores[places[row.place]]),
-                None if row.embedding is None else decode_vector(row.embedding),
-            )
-            for row in await tx.fetch_all(_Checked, query, params)
-        ]
+            model = self._embedder.spec.name
+            limit = _NEAR_CANDIDATES if request.mode == "vector" else half
+            likely.append(await index.near(tx, self._cache, model, question.vector, limit, allowed))
+        return np.unique(np.concatenate(likely))
 
 
 async def _terms(tx: Transaction, request: SearchRequest) -> list[int]:
@@ -172,29 +141,38 @@ def _best_places(scores: Numbers, limit: int, allowed: Numbers | None) -> Number
     return places[np.argpartition(-scores[places], limit)[:limit]]
 
 
-def _rank(question: _Question, weighed: Sequence[_Weighed]) -> list[tuple[UUID, float]]:
-    """The best first; by id among equals, so that a repeat gives the same."""
-    mode, query = question.request.mode, question.vector
-    if not weighed:
-        return []
-    by_text = np.array([one.text_score for one in weighed])
+def rank(mode: SearchMode, query: Numbers | None, candidates: Candidates) -> tuple[Numbers, Numbers]:
+    """Ids of chunks (16 bytes each) and their scores, the best first; by id among equals, so that a repeat gives the
+    same. `query` None: by words alone."""
+    by_text, vectors = candidates.text_scores, candidates.vectors
+    if not candidates.size:
+        return candidates.chunk_ids, by_text
+    is_found = by_text > 0
     if query is None:
         scores = by_text if mode == "text" else fuse(np.zeros_like(by_text), by_text)
-        is_found = by_text > 0
+    elif mode == "vector":
+        scores, is_found = vectors @ query, np.any(vectors, axis=1)
     else:
-        vectors = np.stack([np.zeros_like(query) if one.vector is None else one.vector for one in weighed])
-        scores = vectors @ query if mode == "vector" else rank_hybrid(query, vectors, by_text)
-        is_found = np.any(vectors, axis=1) | ((by_text > 0) & (mode == "hybrid"))
-    found = [(one.chunk_id, float(scores[number])) for number, one in enumerate(weighed) if is_found[number]]
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))[: _SHOWN_SHARE * question.request.limit]
+        scores, is_found = rank_hybrid(query, vectors, by_text), is_found | np.any(vectors, axis=1)
+    order = np.lexsort((candidates.chunk_ids, -scores))
+    order = order[is_found[order]]
+    return candidates.chunk_ids[order], scores[order]
 
 
-async def _show(tx: Transaction, ranked: Sequence[tuple[UUID, float]], request: SearchRequest) -> list[SearchHit]:
+async def _show(tx: Transaction, ids: Numbers, scores: Numbers, request: SearchRequest) -> list[SearchHit]:
     """What an ingestion has replaced since it was found is left out."""
-    params = {"tenant_id": tx.principal.tenant_id, "ids": [chunk_id for chunk_id, _ in ranked]}
-    rows = {row.id: row for row in await tx.fetch_all(Found, _sql["show_chunks"], params)} if ranked else {}
-    shown = [(rows[chunk_id], score) for chunk_id, score in ranked if chunk_id in rows]
-    return assemble(shown, await tx.cipher(), limit=request.limit, max_tokens=request.max_tokens)
+    assembler = Assembler(await tx.cipher(), limit=request.limit, max_tokens=request.max_tokens)
+    step = _SHOWN_SHARE * request.limit
+    for first in range(0, len(ids), step):
+        some = [to_uuid(chunk_id) for chunk_id in ids[first : first + step]]
+        params = {"tenant_id": tx.principal.tenant_id, "ids": some}
+        rows = {row.id: row for row in await tx.fetch_all(Found, _sql["show_chunks"], params)}
+        for chunk_id, score in zip(some, scores[first : first + step].tolist(), strict=True):
+            if chunk_id in rows and not assembler.is_full:
+                assembler.add(rows[chunk_id], score)
+        if assembler.is_full:
+            break
+    return assembler.hits()
 
 
 def _check(request: SearchRequest) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 from copilot_common.base.ids import new_id
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.segments.store import (
-    FoundPostings,
     SegmentRow,
     add_codes,
     add_postings,
@@ -25,15 +24,16 @@ from copilot_domain.context.segments.store import (
     list_segments,
     load_codes,
     load_segments,
+    scan_postings,
     sql,
 )
-from copilot_domain.context.segments.types import MAX_CHUNKS, Layout, Numbers, PostingLists, Postings, to_uuid
+from copilot_domain.context.segments.types import MAX_CHUNKS, Layout, Numbers, PostingLists, to_uuid
 
 MERGE_AT: Final = 8
 """So many merged segments of one level make one of the next."""
 
-MERGE_FRESH: Final = 32
-"""So many fresh ones make one: each costs a search some 10 µs."""
+MERGE_FRESH: Final = 16
+"""So many fresh ones make one: each costs a search some 50 µs."""
 
 MAX_FRESH_CHUNKS: Final = 1_024
 """Or as many as have so many chunks: their postings are in memory, some 1 KB a chunk."""
@@ -228,16 +228,13 @@ def _term_ranges(sources: Sequence[_Source]) -> list[tuple[int, int]]:
 
 
 async def _gather(tx: Transaction, sources: Sequence[_Source], low: int, high: int) -> PostingLists:
-    parts = [_fresh_part(source, low, high) for source in sources if source.fresh]
-    stored = {source.id: source for source in sources if not source.fresh}
-    if stored:
-        params = {"tenant_id": tx.principal.tenant_id, "ids": list(stored), "low": low, "high": high}
-        for row in await tx.fetch_all(FoundPostings, sql["scan_postings"], params):
-            postings = Postings.decode(row.postings)
-            ordinals = stored[row.segment_id].ordinals[postings.ordinals]
-            parts.append((np.full(len(ordinals), row.term, "<i8"), ordinals, postings.counts))
-    if not parts:
-        return PostingLists.gather(np.empty(0, "<i8"), np.empty(0, "<i8"), np.empty(0, "u1"))
+    parts: list[tuple[Numbers, Numbers, Numbers]] = []
+    for source in sources:
+        if source.fresh:
+            parts.append(_fresh_part(source, low, high))
+        else:
+            terms, postings = await scan_postings(tx, source.id, low, high)
+            parts.append((terms, source.ordinals[postings.ordinals], postings.counts))
     terms, ordinals, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     living = ordinals >= 0
     return PostingLists.gather(terms[living], ordinals[living], counts[living])

@@ -16,7 +16,7 @@ ON CONFLICT (tenant_id, segment_id, model) DO UPDATE SET codes = excluded.codes
 -- Many terms' posting lists of one segment.
 INSERT INTO context_postings (tenant_id, segment_id, term, postings)
 SELECT %(tenant_id)s, %(id)s, p.term, p.postings
-FROM unnest(%(terms)s::bigint[], %(postings)s::bytea[]) AS p (term, postings)
+FROM unnest(%(terms)b::bigint[], %(postings)b::bytea[]) AS p (term, postings)
 
 -- name: list_segments
 -- What a search reads, the oldest first.
@@ -27,27 +27,30 @@ ORDER BY id
 -- name: load_segments
 -- What of them is kept in memory.
 SELECT id, layout, fresh_postings FROM context_segments
-WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)s::uuid[])
+WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)b::uuid[])
 
 -- name: load_codes
 -- The same, of one model.
 SELECT segment_id AS id, codes FROM context_segment_codes
-WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)s::uuid[]) AND model = %(model)s
+WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)b::uuid[]) AND model = %(model)s
 
 -- name: find_postings
 -- The posting lists of a query's terms.
 SELECT segment_id, term, postings FROM context_postings
-WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)s::uuid[]) AND term = ANY (%(terms)s::bigint[])
+WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)b::uuid[]) AND term = ANY (%(terms)b::bigint[])
 
 -- name: scan_postings
--- All posting lists of some segments within a range of terms.
-SELECT segment_id, term, postings FROM context_postings
-WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)s::uuid[]) AND term BETWEEN %(low)s AND %(high)s
+-- All posting lists of a segment within a range of terms, one after the other: their terms, their sizes in bytes, and
+-- they, in the same order. A row for each would cost a merge more than all the rest.
+SELECT string_agg(int8send(term), '') AS terms, string_agg(int4send(length(postings)), '') AS sizes,
+    string_agg(postings, '') AS postings
+FROM context_postings
+WHERE tenant_id = %(tenant_id)s AND segment_id = %(id)s AND term BETWEEN %(low)s AND %(high)s
 
 -- name: find_generations
 -- Which generations of items are live, and which are on their way in.
 SELECT id, live_generation, generation FROM context_items
-WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)s::uuid[])
+WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)b::uuid[])
 
 -- name: drop_unfinished
 -- What a merge that died has left.
@@ -59,15 +62,15 @@ UPDATE context_segments SET is_visible = true WHERE tenant_id = %(tenant_id)s AN
 
 -- name: delete_segments
 -- With their codes and postings.
-DELETE FROM context_segments WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)s::uuid[])
+DELETE FROM context_segments WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)b::uuid[])
 
 -- name: find_models
 -- Of which models all of these segments have codes.
 SELECT coalesce(array_agg(model), '{}') FROM (
     SELECT model FROM context_segment_codes
-    WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)s::uuid[])
+    WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)b::uuid[])
     GROUP BY model
-    HAVING count(*) = cardinality(%(ids)s::uuid[])
+    HAVING count(*) = cardinality(%(ids)b::uuid[])
 ) AS complete
 
 -- name: find_dead_count

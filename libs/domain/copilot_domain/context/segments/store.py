@@ -12,6 +12,7 @@ from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.segments.codes import sign_codes
 from copilot_domain.context.segments.types import (
+    RECORD_BYTES,
     ChunkTerms,
     Layout,
     Numbers,
@@ -44,6 +45,13 @@ class Loaded:
 class LoadedCodes:
     id: UUID
     codes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Scanned:
+    terms: bytes | None
+    sizes: bytes | None
+    postings: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +95,13 @@ async def add_codes(tx: Transaction, segment_id: UUID, model: str, codes: Number
 
 
 async def add_postings(tx: Transaction, segment_id: UUID, lists: PostingLists) -> None:
+    encoded = lists.each_encoded()
     for first, last in _ranges(len(lists.terms)):
         params = {
             "tenant_id": tx.principal.tenant_id,
             "id": segment_id,
             "terms": lists.terms[first:last].tolist(),
-            "postings": [lists.at(place).encode() for place in range(first, last)],
+            "postings": encoded[first:last],
         }
         await tx.execute(sql["insert_postings"], params)
 
@@ -123,6 +132,16 @@ async def find_postings(tx: Transaction, ids: Sequence[UUID], terms: Sequence[in
     for row in await tx.fetch_all(FoundPostings, sql["find_postings"], params):
         found.setdefault(row.segment_id, {})[row.term] = Postings.decode(row.postings)
     return found
+
+
+async def scan_postings(tx: Transaction, segment_id: UUID, low: int, high: int) -> tuple[Numbers, Postings]:
+    """All postings of a segment whose terms are from `low` to `high`: the term of each, and they."""
+    params = {"tenant_id": tx.principal.tenant_id, "id": segment_id, "low": low, "high": high}
+    row = await tx.fetch_one(_Scanned, sql["scan_postings"], params)
+    if row is None or row.terms is None or row.sizes is None or row.postings is None:
+        return np.empty(0, "<i8"), Postings.decode(b"")
+    sizes = np.frombuffer(row.sizes, ">i4") // RECORD_BYTES
+    return np.repeat(np.frombuffer(row.terms, ">i8").astype("<i8"), sizes), Postings.decode(row.postings)
 
 
 def _ranges(size: int) -> Iterator[tuple[int, int]]:

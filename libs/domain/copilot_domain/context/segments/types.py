@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -13,6 +14,8 @@ MAX_CHUNKS: Final = 65_536
 """Of a segment: a posting's chunk is a number of two bytes."""
 
 _ID: Final = np.dtype("V16")
+_RECORD: Final = np.dtype([("ordinal", "<u2"), ("count", "u1")])  # three bytes
+RECORD_BYTES: Final = _RECORD.itemsize
 _MAX_TF: Final = 255
 _MAX_LENGTH: Final = 65_535
 
@@ -60,18 +63,16 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """Which chunks have a term: their ordinals, rising, and how often (255 at most)."""
+    """Which chunks have a term: their ordinals, rising, and how often (255 at most). Stored as one record after the
+    other, so that many lists can be read as one."""
 
     ordinals: Numbers
     counts: Numbers
 
-    def encode(self) -> bytes:
-        return self.ordinals.astype("<u2").tobytes() + self.counts.astype("u1").tobytes()
-
     @staticmethod
     def decode(data: bytes) -> "Postings":
-        size = len(data) // 3
-        return Postings(np.frombuffer(data, "<u2", size), np.frombuffer(data, "u1", size, offset=2 * size))
+        records = np.frombuffer(data, _RECORD)
+        return Postings(records["ordinal"], records["count"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,14 @@ class PostingLists:
     def memory_bytes(self) -> int:
         return sum(part.nbytes for part in (self.terms, self.starts, self.ordinals, self.counts))
 
-    def find(self, term: int) -> Postings | None:
-        place = int(np.searchsorted(self.terms, term))
-        if place == len(self.terms) or self.terms[place] != term:
-            return None
-        return self.at(place)
+    def find(self, terms: Sequence[int]) -> dict[int, Postings]:
+        """Those that are there."""
+        if not len(self.terms):
+            return {}
+        wanted = np.array(terms, "<i8")
+        places = np.minimum(np.searchsorted(self.terms, wanted), len(self.terms) - 1)
+        is_there = self.terms[places] == wanted
+        return {terms[number]: self.at(int(places[number])) for number in np.flatnonzero(is_there).tolist()}
 
     def at(self, place: int) -> Postings:
         part = slice(int(self.starts[place]), int(self.starts[place + 1]))
@@ -100,6 +104,13 @@ class PostingLists:
     def flat_terms(self) -> Numbers:
         """The term of each posting."""
         return np.repeat(self.terms, np.diff(self.starts))
+
+    def each_encoded(self) -> list[bytes]:
+        """Each term's postings, as `Postings.decode` reads them."""
+        records = np.empty(len(self.ordinals), _RECORD)
+        records["ordinal"], records["count"] = self.ordinals, self.counts
+        data, bounds = records.tobytes(), (self.starts.astype(np.int64) * RECORD_BYTES).tolist()
+        return [data[start:end] for start, end in pairwise(bounds)]
 
     def encode(self) -> bytes:
         return _encode_arrays(self.terms, self.starts, self.ordinals, self.counts)
