@@ -133,10 +133,16 @@ FILL = """
         VALUES (%(tenant)s, %(user)s, 'POST', '/', 'k', %(id)s, '', %(id)s);
     INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type)
         VALUES (%(tenant)s, %(id)s, %(user)s, '', 'text');
-    INSERT INTO context_chunks (tenant_id, id, item_id, number, start_offset, end_offset, token_count, text_sealed)
-        VALUES (%(tenant)s, %(id)s, %(id)s, 1, 0, 1, 1, '');
-    INSERT INTO context_postings (tenant_id, chunk_id, tf, length, term) VALUES (%(tenant)s, %(id)s, 1, 1, '');
-    INSERT INTO context_statistics (tenant_id, chunk_count, term_count) VALUES (%(tenant)s, 1, 1);
+    INSERT INTO context_chunks (tenant_id, id, item_id, generation, number, start_offset, end_offset, token_count,
+        text_hash, text_sealed)
+        VALUES (%(tenant)s, %(id)s, %(id)s, 1, 1, 0, 1, 1, '', '');
+    INSERT INTO context_labels (tenant_id, label, item_id) VALUES (%(tenant)s, 1, %(id)s);
+    INSERT INTO context_indexes (tenant_id, model) VALUES (%(tenant)s, 'm');
+    INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, layout)
+        VALUES (%(tenant)s, %(id)s, 1, 1, 1, '');
+    INSERT INTO context_segment_codes (tenant_id, segment_id, model, codes) VALUES (%(tenant)s, %(id)s, 'm', '');
+    INSERT INTO context_postings (tenant_id, segment_id, term, postings) VALUES (%(tenant)s, %(id)s, 1, '');
+    INSERT INTO context_embeddings_wide (tenant_id, chunk_id, model, embedding) VALUES (%(tenant)s, %(id)s, 'm', '[1]');
     INSERT INTO jobs (tenant_id, id, queue, kind, class, payload, user_id, max_failures)
         VALUES (%(tenant)s, %(id)s, 'workflow', 'nothing.do/1', 1, '', %(user)s, 1);
     INSERT INTO job_signals (tenant_id, id, job_id, name) VALUES (%(tenant)s, %(id)s, %(id)s, 'cancel');

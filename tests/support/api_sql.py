@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-_PARAMETER = re.compile(r"%\((\w+)\)s")
+_PARAMETER = re.compile(r"%\((\w+)\)[sb]")
 
 
 def numbered(text: str) -> tuple[str, list[str]]:

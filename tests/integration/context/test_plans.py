@@ -1,81 +1,134 @@
 """What searches read: as copilot_app, behind row-level security, a small tenant beside a large one."""
 
+import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import psycopg
 import pytest
 from pgvector import Vector
+from psycopg.types.json import Jsonb
 
-from copilot_domain.context.repository import sql
+from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
+from copilot_common.platform.sql import Queries
 from copilot_domain.context.terms import count_terms
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround
 from support.api import Site
 from support.api_sql import Plan
 
-SMALL, LARGE, TERMS = 60, 3_000, 40
-# A chunk n has the terms that divide it, and a vector that turns with n.
+search_sql = Queries("copilot_domain.context.search")
+segments_sql = Queries("copilot_domain.context.segments")
+ingestion_sql = Queries("copilot_domain.context.ingestion")
+
+SMALL, LARGE = 60, 3_000
+# Item n has one chunk, the label of its remainder by 50, and a vector that turns with n. Each of eight segments has a
+# posting list of each term from 1.
 FILL = """
-    INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type, status, chunk_count, term_count)
-        VALUES (%(tenant)s, %(user)s, %(user)s, '', 'text', 'ready', %(rows)s, 0);
-    INSERT INTO context_chunks (tenant_id, id, item_id, number, start_offset, end_offset, token_count, text_sealed)
-        SELECT %(tenant)s, md5('c' || %(tenant)s || n)::uuid, %(user)s, n, n, n + 1, 1, repeat('x', 900)::bytea
+    INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type, status, chunk_count, live_generation,
+            metadata)
+        SELECT %(tenant)s, md5('i' || %(tenant)s || n)::uuid, %(user)s, '', 'text', 'ready', 1, 1,
+            jsonb_build_object('n', n %% 50)
         FROM generate_series(1, %(rows)s) n;
-    INSERT INTO context_postings (tenant_id, chunk_id, tf, length, term)
-        SELECT %(tenant)s, md5('c' || %(tenant)s || n)::uuid, 1, 40, int8send(t)
-        FROM generate_series(1, %(rows)s) n, generate_series(1, %(terms)s) t WHERE n %% t = 0;
+    INSERT INTO context_labels (tenant_id, label, item_id)
+        SELECT %(tenant)s, n %% 50, md5('i' || %(tenant)s || n)::uuid FROM generate_series(1, %(rows)s) n;
+    INSERT INTO context_chunks (tenant_id, id, item_id, generation, number, start_offset, end_offset, token_count,
+            text_hash, text_sealed)
+        SELECT %(tenant)s, md5('c' || %(tenant)s || n)::uuid, md5('i' || %(tenant)s || n)::uuid, 1, 1, n, n + 1, 1,
+            int4send(n), repeat('x', 900)::bytea
+        FROM generate_series(1, %(rows)s) n;
     INSERT INTO context_embeddings (tenant_id, chunk_id, model, embedding)
         SELECT %(tenant)s, md5('c' || %(tenant)s || n)::uuid, 'm',
             array_cat(ARRAY[cos(n / 3000.0), sin(n / 3000.0)], array_fill(0::float8, ARRAY[254]))::vector
         FROM generate_series(1, %(rows)s) n;
-    INSERT INTO context_statistics (tenant_id, chunk_count, term_count) VALUES (%(tenant)s, %(rows)s, 40 * %(rows)s);
+    INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, layout)
+        SELECT %(tenant)s, md5('s' || %(tenant)s || s)::uuid, 1, %(rows)s, 1, '' FROM generate_series(1, 8) s;
+    INSERT INTO context_postings (tenant_id, segment_id, term, postings)
+        SELECT %(tenant)s, md5('s' || %(tenant)s || s)::uuid, t, repeat('abc', 10)::bytea
+        FROM generate_series(1, 8) s, generate_series(1, %(rows)s) t;
 """
 
 
 @pytest.fixture
 def app(site: Site) -> Iterator[psycopg.Connection]:
-    """In acme's small tenant; the other is fifty times as large, and both are in the index over all."""
+    """In the large tenant, beside a small one."""
     with psycopg.connect(site.database.admin_url, autocommit=True, cursor_factory=psycopg.ClientCursor) as admin:
         for who, rows in ((site.other, LARGE), (site.acme, SMALL)):
-            params = {"tenant": who.tenant_id, "user": who.user_id, "rows": rows, "terms": TERMS}
-            admin.execute(FILL, params)
+            admin.execute(FILL, {"tenant": who.tenant_id, "user": who.user_id, "rows": rows})
         admin.execute("REINDEX INDEX context_embeddings_embedding_idx")
         admin.execute("VACUUM ANALYZE")
     with psycopg.connect(site.database.app_url, autocommit=True) as connection:
-        connection.execute("SELECT set_config('app.tenant_id', %s, false)", [site.acme.tenant_id])
+        connection.execute("SELECT set_config('app.tenant_id', %s, false)", [site.other.tenant_id])
         yield connection
 
 
 def asked(site: Site, **more: object) -> dict[str, object]:
-    user = site.acme.user_id
-    own = {"tenant_id": UUID(site.acme.tenant_id), "user_id": UUID(user), "identities": [f"user:{user}"]}
-    return {**own, "item_ids": None, "type": None, "metadata": None, "limit": 200, **more}
+    user = site.other.user_id
+    return {
+        "tenant_id": UUID(site.other.tenant_id),
+        "user_id": UUID(user),
+        "identities": [f"user:{user}"],
+        **more,
+    }
 
 
-def of_large(site: Site, app: psycopg.Connection) -> dict[str, object]:
-    app.execute("SELECT set_config('app.tenant_id', %s, false)", [site.other.tenant_id])
-    return {"tenant_id": UUID(site.other.tenant_id), "user_id": UUID(site.other.user_id)}
+def uuids(app: psycopg.Connection, kind: str, numbers: Sequence[int], site: Site) -> list[UUID]:
+    query = "SELECT md5(%s || %s || n)::uuid FROM unnest(%s::integer[]) n"
+    return [row[0] for row in app.execute(query, [kind, site.other.tenant_id, list(numbers)]).fetchall()]
 
 
-def term(number: int) -> bytes:
-    return number.to_bytes(8)
+def test_checking_candidates_reads_no_others(site: Site, app: psycopg.Connection) -> None:
+    numbers = range(100, 2_500, 10)
+    params = asked(
+        site,
+        chunk_ids=uuids(app, "c", numbers, site),
+        item_ids=uuids(app, "i", numbers, site),
+        generations=[1] * len(numbers),
+        model="m",
+    )
+    plan = Plan(app, search_sql["check_candidates"], params)
+    assert "context_embeddings" not in plan.scanned_tables
+    assert rows_of_table(plan, "context_embeddings") == len(numbers)
+    assert "context_embeddings_embedding_idx" not in plan.indexes
 
 
-@pytest.mark.parametrize("wanted", [[37], [31, 37], [40, 999]])
+def test_a_metadata_filter_reads_only_what_has_its_label(site: Site, app: psycopg.Connection) -> None:
+    """Row-level security lets no index serve `@>`; equal labels it does."""
+    params = asked(site, item_ids=None, type=None, metadata=Jsonb({"n": 7}), labels=[7])
+    plan = Plan(app, search_sql["find_labelled"], params)
+    assert not {"context_labels", "context_items"} & plan.scanned_tables
+    assert rows_of_table(plan, "context_labels") == LARGE // 50
+    assert rows_of_table(plan, "context_items") <= LARGE // 50
+
+
+def test_a_filter_by_items_reads_only_those(site: Site, app: psycopg.Connection) -> None:
+    params = asked(site, item_ids=uuids(app, "i", [3, 5], site), type=None, metadata=None)
+    plan = Plan(app, search_sql["find_allowed"], params)
+    assert rows_of_table(plan, "context_items") == 2
+
+
+@pytest.mark.parametrize("wanted", [[37], [31, 37], [40, 9_999]])
 def test_a_text_search_touches_only_the_postings_of_its_terms(
     site: Site, app: psycopg.Connection, wanted: list[int]
 ) -> None:
-    of = of_large(site, app)
-    expected = sum(LARGE // number for number in wanted if number <= TERMS)
-    plan = Plan(app, sql["search_text"], asked(site, terms=[term(number) for number in wanted], **of))
-    postings = [node for node in plan.nodes if node.get("Relation Name") == "context_postings"]
+    plan = Plan(app, segments_sql["find_postings"], asked(site, ids=uuids(app, "s", range(1, 9), site), terms=wanted))
     assert "context_postings" not in plan.scanned_tables
-    assert {name for name in plan.indexes if name.startswith("context_postings")} == {"context_postings_by_term"}
-    assert sum(rows_of(node) for node in postings) == expected
+    assert rows_of_table(plan, "context_postings") == 8 * sum(number <= LARGE for number in wanted)
+
+
+def test_equal_chunks_are_found_by_their_hash(site: Site, app: psycopg.Connection) -> None:
+    hashes = [number.to_bytes(4) for number in (5, 70_000, 900)]
+    plan = Plan(app, ingestion_sql["find_vectors"], asked(site, hashes=hashes, model="m"))
+    assert "context_chunks" not in plan.scanned_tables
+    assert rows_of_table(plan, "context_chunks") == 2
+
+
+def rows_of_table(plan: Plan, table: str) -> int:
+    return sum(rows_of(node) for node in plan.nodes if node.get("Relation Name") == table)
 
 
 def rows_of(node: dict[str, Any]) -> int:
@@ -83,36 +136,26 @@ def rows_of(node: dict[str, Any]) -> int:
     return int((node["Actual Rows"] + removed) * node["Actual Loops"])
 
 
-def nearest(connection: psycopg.Connection, params: dict[str, object]) -> list[Any]:
-    rows = connection.execute(sql["search_vectors"], params).fetchall()
-    return [row[0] for row in rows]
-
-
-@pytest.mark.parametrize("angle", [0.0, 0.0101, 0.5, 1.5])
-def test_a_small_tenants_vector_search_is_exact_beside_a_large_one(
-    site: Site, app: psycopg.Connection, angle: float
-) -> None:
-    vector = [math.cos(angle), math.sin(angle), *[0.0] * 254]
-    params = asked(site, model="m", embedding=str(Vector(vector).to_text()), limit=10)
-    ids: dict[int, UUID] = dict(app.execute("SELECT number, id FROM context_chunks").fetchall())
-    exact = sorted(ids, key=lambda n: abs(n / 3000 - angle))[:10]
-    # Whatever tempts the planner to the index over all tenants.
-    app.execute(
-        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off; SET random_page_cost = 0.1"
-    )
-    found = nearest(app, params)
-    assert set(found) == {ids[n] for n in exact}
-    assert len(found) == 10
-    plan = Plan(app, sql["search_vectors"], params)
-    assert "context_embeddings_embedding_idx" not in plan.indexes
-
-
 def test_the_guides_index_alone_would_miss_most_of_a_small_tenant(site: Site, app: psycopg.Connection) -> None:
-    """Why the query is written as it is; where this fails, it may be written more simply."""
+    """Why no search goes by it."""
+    app.execute("SELECT set_config('app.tenant_id', %s, false)", [site.acme.tenant_id])
     app.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")
     near = str(Vector([math.cos(0.9), math.sin(0.9), *[0.0] * 254]).to_text())
     query = "SELECT chunk_id FROM context_embeddings ORDER BY embedding <=> %s::vector LIMIT 10"
     assert len(app.execute(query, [near]).fetchall()) < 10
+
+
+async def test_a_small_tenants_nearest_are_the_exact_ones_beside_a_large_one(context: ContextGround) -> None:
+    for number in range(25):
+        await context.add(f"A note about {'ships' if number % 2 else 'taxes'} and day {number} of the year.")
+        await context.add(f"Ships sail on day {number}, taxes are due.", by=context.other)
+    hits = await context.search("ships of day 7", "vector")
+    query = (await WordLlamaEmbedder().embed(["ships of day 7"], purpose="query")).vectors[0]
+    tenant = context.acme.tenant_id
+    rows = context.site.rows("SELECT chunk_id, embedding::text FROM context_embeddings WHERE tenant_id = %s", tenant)
+    cosines = {chunk_id: float(np.array(json.loads(text)) @ query) for chunk_id, text in rows}
+    exact = sorted(cosines, key=lambda chunk_id: -cosines[chunk_id])[:10]
+    assert [hit.chunk_id for hit in hits] == exact
 
 
 def bm25(texts: list[str], query: str) -> list[float]:

@@ -7,6 +7,7 @@ import psycopg
 from psycopg import sql
 
 from copilot_common.encryption import KeyRing
+from copilot_domain.context.segments.merging import MERGE_FRESH, Merger
 from copilot_domain.context.terms import TermHasher
 from integration.context.ground import ContextGround
 from support.api import ENCRYPTION_KEY
@@ -48,7 +49,9 @@ async def test_metadata_is_what_can_be_read(context: ContextGround) -> None:
 
 async def test_the_same_word_is_another_term_to_another_tenant(context: ContextGround) -> None:
     for principal in (context.acme, context.other):
-        await context.add(CANARY, by=principal)
+        for _ in range(MERGE_FRESH):
+            await context.add(CANARY, by=principal)
+        await Merger(context.db).merge_all(principal)
     found = context.site.rows("SELECT tenant_id, term FROM context_postings")
     assert len({term for _, term in found}) == 2
     keyring = KeyRing(bytes.fromhex(ENCRYPTION_KEY))

@@ -4,13 +4,22 @@ SELECT i.id, i.live_generation FROM context_items i
 WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
     AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
     AND (%(item_ids)b::uuid[] IS NULL OR i.id = ANY (%(item_ids)b)) AND (%(type)s::text IS NULL OR i.type = %(type)s)
-    AND (%(labels)b::bigint[] IS NULL OR i.id IN (
+    AND (%(metadata)s::jsonb IS NULL OR i.metadata @> %(metadata)s)
+
+-- name: find_labelled
+-- The same of those that have all of these labels. An array, not a join: so its size can't tempt the planner to read all
+-- items.
+SELECT i.id, i.live_generation FROM context_items i
+WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
+    AND i.id = ANY (ARRAY(
         SELECT l.item_id FROM context_labels l
-        WHERE l.tenant_id = %(tenant_id)s AND l.label = ANY (%(labels)b)
+        WHERE l.tenant_id = %(tenant_id)s AND l.label = ANY (%(labels)b::bigint[])
         GROUP BY l.item_id
         HAVING count(*) = cardinality(%(labels)b::bigint[])
     ))
-    AND (%(metadata)s::jsonb IS NULL OR i.metadata @> %(metadata)s)
+    AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+    AND (%(item_ids)b::uuid[] IS NULL OR i.id = ANY (%(item_ids)b)) AND (%(type)s::text IS NULL OR i.type = %(type)s)
+    AND i.metadata @> %(metadata)s::jsonb
 
 -- name: check_candidates
 -- Of the candidates those that are live and that the principal may see, by their place among them, with their vectors.

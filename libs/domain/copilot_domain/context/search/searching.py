@@ -118,15 +118,17 @@ async def _terms(tx: Transaction, request: SearchRequest) -> list[int]:
 
 
 async def _allowed(tx: Transaction, index: OpenIndex, chosen: SearchFilter) -> Numbers:
-    labels = label_hashes(chosen.metadata, await tx.cipher()) if chosen.metadata else None
-    params = {
+    """The places of all chunks that may be found."""
+    labels = label_hashes(chosen.metadata, await tx.cipher())
+    params: dict[str, object] = {
         "item_ids": None if chosen.item_ids is None else list(chosen.item_ids),
         "type": chosen.type,
         "metadata": wanted_metadata(chosen.metadata),
-        "labels": labels or None,
+        "labels": labels,
         **seen_by(tx.principal),
     }
-    rows = await tx.fetch_all(_Allowed, _sql["find_allowed"], params, prepare=False)
+    query = _sql["find_labelled" if labels else "find_allowed"]
+    rows = await tx.fetch_all(_Allowed, query, params, prepare=False)
     return index.places_of({row.id.bytes: row.live_generation for row in rows})
 
 

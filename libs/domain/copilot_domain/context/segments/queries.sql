@@ -77,10 +77,6 @@ SELECT coalesce(array_agg(model), '{}') FROM (
 -- How many chunks of its segments are no more.
 SELECT dead_count FROM context_indexes WHERE tenant_id = %(tenant_id)s
 
--- name: find_model
--- Which model's vectors a tenant's searches use.
-SELECT model FROM context_indexes WHERE tenant_id = %(tenant_id)s
-
 -- name: begin_index
 -- A tenant's first item.
 INSERT INTO context_indexes (tenant_id, model) VALUES (%(tenant_id)s, %(model)s) ON CONFLICT DO NOTHING
