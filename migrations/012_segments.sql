@@ -72,6 +72,7 @@ CREATE TABLE context_segments (
     level smallint NOT NULL CHECK (level >= 0),
     chunk_count integer NOT NULL CHECK (chunk_count BETWEEN 1 AND 65536),
     term_total bigint NOT NULL,
+    languages text[] NOT NULL,  -- whose stems its terms are
     layout bytea NOT NULL,
     fresh_postings bytea,
     is_visible boolean NOT NULL DEFAULT true,  -- false while a merge is writing it

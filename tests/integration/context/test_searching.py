@@ -13,6 +13,7 @@ from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, open_context, person
 from support.api import Site
 
+OWNERS = (AclEntry(role="owner"),)
 MODES: tuple[SearchMode, ...] = get_args(SearchMode)
 TEXTS = {
     "cats": "Cats purr when they are content. A kitten sleeps most of the day.",
@@ -115,3 +116,47 @@ async def test_with_the_embedder_away_a_hybrid_search_goes_by_words_and_says_so(
         assert (len(result.results), result.degraded) == (1, True)
         with pytest.raises(ProviderError):
             await broken.search("invoices", "vector")
+
+
+async def test_words_are_found_in_the_forms_of_their_language(context: ContextGround) -> None:
+    german = "Die Rechnungen sind innerhalb von dreißig Tagen zu bezahlen, und der Hafen ist für Tanker geschlossen."
+    item = await context.add(german)
+    await context.add("The invoices are due within thirty days, and the harbour is closed to tankers of that size.")
+    for query in ("Rechnung", "bezahle", "an welchem Tage"):
+        assert [hit.item_id for hit in await context.search(query, "text")] == [item.id], query
+    assert (await context.search("invoice", "text"))[0].text.startswith("The invoices")
+
+
+async def test_an_identifier_is_found_as_it_is_written(context: ContextGround) -> None:
+    item = await context.add("When ERR-4021 is shown, call copilot.audit.flush() on 10.0.0.7.")
+    for number in range(20):
+        await context.add(f"When ERR-{number} is shown, call 4021 times on host 10.{number}.0.1, or audit the flush.")
+    for query in ("ERR-4021", "err-4021", "copilot.audit.flush", "10.0.0.7"):
+        for mode in ("text", "hybrid"):
+            assert (await context.search(query, mode))[0].item_id == item.id, (query, mode)
+
+
+async def test_neighbours_are_shown_as_one_passage_and_the_same_text_once(context: ContextGround) -> None:
+    paragraphs = [
+        f"Paragraph {number} of the walrus report. "
+        + " ".join(f"Bay{number * 100 + bay} has ice." for bay in range(20))
+        for number in range(3)
+    ]
+    text = "\n\n".join(paragraphs)
+    item = await context.add(text)
+    await context.add(text, name="a copy")
+    hits = await context.search("walrus report", "text")
+    assert len(hits) == 1
+    assert text[hits[0].start : hits[0].end] == hits[0].text
+    assert (hits[0].start, hits[0].end) == (0, len(text))
+    assert item.id in {hit.item_id for hit in hits} or hits[0].name == "a copy"
+
+
+async def test_as_many_are_found_as_there_are_though_most_may_not_be_seen(context: ContextGround) -> None:
+    bob = person(context.acme.tenant_id, "member")
+    for number in range(12):
+        await context.add(f"Walrus number {number} lives in bay {number}.", acl=() if number % 4 == 0 else OWNERS)
+    seen = [f"Walrus number {number} lives in bay {number}." for number in (0, 4, 8)]
+    for mode in MODES:
+        hits = await context.search("walrus", mode, by=bob, limit=3)
+        assert sorted(hit.text for hit in hits) == seen

@@ -6,7 +6,7 @@ import pytest
 
 from copilot_common.base.ids import TenantId
 from copilot_common.encryption import HashPurpose, TenantCipher
-from copilot_domain.context.terms import TermHasher, count_terms
+from copilot_domain.context.terms import TermHasher, count_terms, detect, query_terms
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,10 @@ from copilot_domain.context.terms import TermHasher, count_terms
         ("caf\u0065\u0301", {"café": 1}),
         ("", {}),
         ("!?…", {}),
+        ("ERR-4021", {"err-4021": 1, "err": 1, "4021": 1}),
+        ("os.path.join", {"os.path.join": 1, "os": 1, "path": 1, "join": 1}),
+        ("well-known", {"well": 1, "known": 1}),
+        ("x-1" * 40, {"x": 1, "1x": 39, "1": 1}),
     ],
 )
 def test_the_terms_of_a_text(text: str, terms: dict[str, int]) -> None:
@@ -48,3 +52,32 @@ def test_another_key_or_purpose_makes_other_hashes() -> None:
 
 def test_a_rotated_key_still_finds_what_was_hashed_before() -> None:
     assert TermHasher(cipher(1))("ship") == TermHasher(cipher(1, 2))("ship")
+
+
+PROSE = {
+    "english": "The harbour is closed to tankers, and the pilot will be at the lighthouse for the rest of the day.",
+    "german": "Der Hafen ist für Tanker geschlossen, und der Lotse wartet den Rest des Tages auf dem Leuchtturm.",
+    "french": "Le port est fermé aux pétroliers, et le pilote attend au phare pour le reste de la journée.",
+    "spanish": "El puerto está cerrado a los petroleros, y el práctico espera en el faro por el resto del día.",
+    "italian": "Il porto è chiuso alle petroliere, e il pilota aspetta nel faro per il resto della giornata.",
+    "dutch": "De haven is gesloten voor tankers, en de loods wacht de rest van de dag bij de vuurtoren.",
+    "swedish": "Hamnen är stängd för tankfartyg, och lotsen väntar på att det ska bli kväll i fyren.",
+    "russian": "Гавань закрыта для танкеров, и лоцман ждёт на маяке до вечера, но не один.",
+}
+
+
+@pytest.mark.parametrize("language", PROSE)
+def test_prose_tells_its_language(language: str) -> None:
+    assert detect([PROSE[language]]) == language
+
+
+@pytest.mark.parametrize("text", ["", "error 42", "def f(x):\n    return x + 1", "4711; 4712; 4713", "漢字の文章です"])
+def test_what_tells_nothing_counts_as_english(text: str) -> None:
+    assert detect([text]) == "english"
+
+
+def test_a_question_has_the_stems_of_every_language_it_is_asked_in() -> None:
+    german = count_terms("Häuser", "german")
+    assert german.keys() <= query_terms("Häusern", ["english", "german"]).keys()
+    assert not german.keys() <= query_terms("Häusern", ["english"]).keys()
+    assert query_terms("ships", []) == count_terms("ships")

@@ -4,12 +4,14 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import Stemmer
 
 from copilot_common.encryption import HashPurpose, TenantCipher
 from copilot_common.llm.ranking import STOPWORDS, UNSPACED
+from copilot_domain.context.languages import DEFAULT, detect_language
 
 TERM_BYTES: Final = 8
 """Of a hash. Two of a tenant's million terms collide with a probability of 3 in 100 million."""
@@ -17,17 +19,42 @@ TERM_BYTES: Final = 8
 _WORD: Final = re.compile(r"\w+")
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")  # of getUserName, HTTPServer, max_batch_2
 _IS_COMPOUND: Final = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]{2}|[A-Za-z]_+[A-Za-z0-9]")
+# ERR-4021, 10.0.0.7, os.path.join, ada@example.org: found as they are written, besides by their words. Words that only
+# hyphens join are not: prose is full of them, and was found worse with them (docs/retrieval.md).
+_JOINED: Final = re.compile(r"\w+(?:[-.:@#/+]\w+)+")
+_IS_IDENTIFIER: Final = re.compile(r"[0-9.:@#/+]")
+_MAX_JOINED: Final = 64  # characters: beyond it nobody types it
 
 
-def count_terms(text: str) -> Counter[str]:
-    """Stems by how often the text has them; stop words have none. A compound identifier counts whole and in parts."""
-    words = Counter(_WORD.findall(unicodedata.normalize("NFKC", text)))
-    stem = Stemmer.Stemmer("english").stemWord  # a stemmer of its own: it must not be shared by threads
+def detect(texts: Iterable[str]) -> str:
+    """The language that most of the texts are in, by the name of its stemmer."""
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(word.casefold() for word in _WORD.findall(text))
+    return detect_language(words)
+
+
+def count_terms(text: str, language: str = DEFAULT) -> Counter[str]:
+    """Stems by how often the text has them; stop words have none. A compound or joined identifier counts whole and in
+    parts."""
+    text = unicodedata.normalize("NFKC", text)
+    stem = Stemmer.Stemmer(language).stemWord  # a stemmer of its own: it must not be shared by threads
     counted: Counter[str] = Counter()
-    for word, times in words.items():
+    for word, times in Counter(_WORD.findall(text)).items():
         for part in _parts(word):
             if part not in STOPWORDS:
                 counted[stem(part)] += times
+    for joined in _JOINED.findall(text):
+        if len(joined) <= _MAX_JOINED and _IS_IDENTIFIER.search(joined):
+            counted[joined.casefold()] += 1
+    return counted
+
+
+def query_terms(text: str, languages: Sequence[str]) -> Counter[str]:
+    """Those of a question that is asked of texts in these languages: a word has a stem in each."""
+    counted: Counter[str] = Counter()
+    for language in languages or (DEFAULT,):
+        counted |= count_terms(text, language)
     return counted
 
 

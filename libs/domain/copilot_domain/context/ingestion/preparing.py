@@ -10,11 +10,13 @@ import msgspec
 
 from copilot_common.base.ids import new_id
 from copilot_common.encryption import HashPurpose, Purpose, TenantCipher
+from copilot_domain.context.languages import DEFAULT
 from copilot_domain.context.segments.types import ChunkTerms
-from copilot_domain.context.terms import TermHasher, count_terms
+from copilot_domain.context.terms import TermHasher, count_terms, detect
 from copilot_domain.documents.types import Piece
 
 _TEXT_HASH_BYTES: Final = 16
+_SAMPLES: Final = 8  # texts of a batch that tell its language
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Batch:
     headings: list[bytes | None] = field(default_factory=list)
     texts: list[bytes] = field(default_factory=list)
     terms: list[ChunkTerms] = field(default_factory=list)
+    language: str = DEFAULT
 
     @property
     def token_count(self) -> int:
@@ -47,11 +50,12 @@ def prepare(version: ItemVersion, pieces: Sequence[Piece], texts: Sequence[str],
     """`texts` may go on behind their pieces, as `cut_texts` makes them: that part is stored, and nothing else."""
     hash_term = TermHasher(cipher)
     text_key = cipher.hash_key(HashPurpose.CONTEXT_CONTENT)
-    batch = Batch(pieces=list(pieces))
+    language = detect(texts[:: len(texts) // _SAMPLES + 1])
+    batch = Batch(pieces=list(pieces), language=language)
     for piece, text in zip(pieces, texts, strict=True):
         chunk_id = new_id()
         shown = "\n".join([*piece.heading, text[: piece.end - piece.start]])
-        counted = {hash_term(term): times for term, times in count_terms(shown).items()}
+        counted = {hash_term(term): times for term, times in count_terms(shown, language).items()}
         heading = msgspec.json.encode(piece.heading) if piece.heading else None
         batch.shown.append(shown)
         batch.ids.append(chunk_id)

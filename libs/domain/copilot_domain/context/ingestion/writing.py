@@ -82,7 +82,7 @@ async def write_batch(
     await tx.execute(sql["insert_chunks"], {**key, **columns})
     await _write_vectors(tx, batch.ids, vectors, model)
     await tx.execute(segments_sql["begin_index"], {**key, "model": model})
-    await add_fresh(tx, batch.terms, {model: vectors})
+    await add_fresh(tx, batch.terms, {model: vectors}, [batch.language])
 
 
 async def finish(

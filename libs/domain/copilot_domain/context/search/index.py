@@ -21,6 +21,7 @@ class OpenIndex:
     ids: Sequence[UUID]
     layouts: Sequence[Layout]
     fresh: Sequence[PostingLists | None]
+    languages: Sequence[str]
     term_total: int
     starts: Numbers
 
@@ -80,6 +81,7 @@ async def open_index(tx: Transaction, cache: SegmentCache) -> OpenIndex:
         [row.id for row in rows],
         [known[row.id][0] for row in rows],
         [known[row.id][1] for row in rows],
+        sorted({language for row in rows for language in row.languages}),
         sum(row.term_total for row in rows),
         np.cumsum([0, *(row.chunk_count for row in rows)]),
     )

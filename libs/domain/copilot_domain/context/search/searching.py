@@ -25,7 +25,7 @@ from copilot_domain.context.search.index import OpenIndex, open_index
 from copilot_domain.context.search.passages import Assembler, Found
 from copilot_domain.context.segments.cache import SegmentCache
 from copilot_domain.context.segments.types import Numbers, to_uuid
-from copilot_domain.context.terms import TermHasher, count_terms
+from copilot_domain.context.terms import TermHasher, query_terms
 from copilot_domain.context.types import MAX_RESULTS, SearchFilter, SearchHit, SearchMode, SearchRequest, SearchResult
 from copilot_domain.metadata import check_metadata
 
@@ -45,13 +45,6 @@ class _Allowed:
     live_generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    request: SearchRequest
-    vector: Numbers | None
-    terms: Sequence[int]
-
-
 class ContextSearch:
     """The searcher of a process."""
 
@@ -66,8 +59,7 @@ class ContextSearch:
         _check(request)
         vector, degraded = await self._embed(request)
         async with self._db.transaction(principal) as tx:
-            question = _Question(request, vector, await _terms(tx, request))
-            ids, scores = rank(request.mode, vector, await self._candidates(tx, question))
+            ids, scores = rank(request.mode, vector, await self._candidates(tx, request, vector))
             hits = await _show(tx, ids, scores, request)
         return SearchResult(results=hits, degraded=degraded)
 
@@ -82,39 +74,44 @@ class ContextSearch:
             return None, True
         return (vector if vector.any() else None), False
 
-    async def _candidates(self, tx: Transaction, question: _Question) -> Candidates:
+    async def _candidates(self, tx: Transaction, request: SearchRequest, vector: Numbers | None) -> Candidates:
         index = await open_index(tx, self._cache)
-        text_scores = await index.text_scores(tx, question.terms)
-        chosen = question.request.filter
+        text_scores = await index.text_scores(tx, await _terms(tx, request, index.languages))
+        chosen = request.filter
         allowed = await _allowed(tx, index, chosen) if _narrows(chosen) else None
-        places = await self._likely(tx, index, question, text_scores, allowed)
+        places = await self._likely(tx, index, request, vector, text_scores, allowed)
         found = await check_candidates(tx, index, places, text_scores, self._embedder.spec)
-        if found.size < min(question.request.limit, len(places)) and allowed is None:
+        if found.size < min(request.limit, len(places)) and allowed is None:
             # What may not be seen is in the way: look again, among what may.
             allowed = await _allowed(tx, index, chosen)
-            places = await self._likely(tx, index, question, text_scores, allowed)
+            places = await self._likely(tx, index, request, vector, text_scores, allowed)
             found = await check_candidates(tx, index, places, text_scores, self._embedder.spec)
         return found
 
     async def _likely(
-        self, tx: Transaction, index: OpenIndex, question: _Question, text_scores: Numbers, allowed: Numbers | None
+        self,
+        tx: Transaction,
+        index: OpenIndex,
+        request: SearchRequest,
+        vector: Numbers | None,
+        text_scores: Numbers,
+        allowed: Numbers | None,
     ) -> Numbers:
         """The places of chunks that may be among the best; they rise."""
-        request = question.request
         half = max(_HALF_CANDIDATES, _LIMIT_SHARE * request.limit)
         likely = [_best_places(text_scores, half, allowed)]
-        if question.vector is not None:
+        if vector is not None:
             model = self._embedder.spec.name
             limit = _NEAR_CANDIDATES if request.mode == "vector" else half
-            likely.append(await index.near(tx, self._cache, model, question.vector, limit, allowed))
+            likely.append(await index.near(tx, self._cache, model, vector, limit, allowed))
         return np.unique(np.concatenate(likely))
 
 
-async def _terms(tx: Transaction, request: SearchRequest) -> list[int]:
+async def _terms(tx: Transaction, request: SearchRequest, languages: Sequence[str]) -> list[int]:
     if request.mode == "vector":
         return []
     hash_term = TermHasher(await tx.cipher())
-    return [hash_term(term) for term, _ in count_terms(request.query).most_common(_MAX_TERMS)]
+    return [hash_term(term) for term, _ in query_terms(request.query, languages).most_common(_MAX_TERMS)]
 
 
 async def _allowed(tx: Transaction, index: OpenIndex, chosen: SearchFilter) -> Numbers:

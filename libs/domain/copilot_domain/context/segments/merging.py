@@ -5,7 +5,7 @@ made of. A process that dies on the way has changed nothing that searches see: t
 A tenant's merges take turns by a lease in its row of context_indexes, which each transaction prolongs.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -121,10 +121,12 @@ class Merger:
             chosen = choose(await list_segments(tx), await _dead_count(tx))
             await tx.execute(sql["drop_unfinished"], {"tenant_id": tx.principal.tenant_id})
             sources = await _sources(tx, [segment.id for segment in chosen])
+        languages = {language for segment in chosen for language in segment.languages}
         if not sources:
             return False
         is_rewrite = len(chosen) == 1 and chosen[0].level > 0
-        await _merge(lease, sources, level=max(segment.level for segment in chosen) + (not is_rewrite))
+        level = max(segment.level for segment in chosen) + (not is_rewrite)
+        await _merge(lease, sources, level, languages)
         return True
 
 
@@ -144,12 +146,12 @@ class _Lease:
             yield tx
 
 
-async def _merge(lease: _Lease, sources: Sequence[_Source], *, level: int) -> None:
+async def _merge(lease: _Lease, sources: Sequence[_Source], level: int, languages: Collection[str]) -> None:
     merged = _merged_layout(sources)
     new: UUID | None = None
     if merged.size:
         async with lease.transaction() as tx:
-            new = await add_segment(tx, merged, level=level, is_visible=False)
+            new = await add_segment(tx, merged, level=level, languages=languages, is_visible=False)
             await _copy_codes(tx, sources, new)
         for low, high in _term_ranges(sources):
             async with lease.transaction() as tx:

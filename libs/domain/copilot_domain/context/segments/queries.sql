@@ -1,9 +1,10 @@
 -- name: insert_segment
 -- A segment and, where it is fresh, its posting lists.
 INSERT INTO context_segments (
-    tenant_id, id, level, chunk_count, term_total, layout, fresh_postings, is_visible
+    tenant_id, id, level, chunk_count, term_total, languages, layout, fresh_postings, is_visible
 ) VALUES (
-    %(tenant_id)s, %(id)s, %(level)s, %(chunk_count)s, %(term_total)s, %(layout)s, %(fresh_postings)s, %(is_visible)s
+    %(tenant_id)s, %(id)s, %(level)s, %(chunk_count)s, %(term_total)s, %(languages)s, %(layout)s, %(fresh_postings)s,
+    %(is_visible)s
 )
 
 -- name: insert_codes
@@ -20,7 +21,7 @@ FROM unnest(%(terms)b::bigint[], %(postings)b::bytea[]) AS p (term, postings)
 
 -- name: list_segments
 -- What a search reads, the oldest first.
-SELECT id, level, chunk_count, term_total FROM context_segments
+SELECT id, level, chunk_count, term_total, languages FROM context_segments
 WHERE tenant_id = %(tenant_id)s AND is_visible
 ORDER BY id
 

@@ -1,6 +1,6 @@
 """Segments as rows. Every function runs in the caller's transaction, as its principal's tenant."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -32,6 +32,7 @@ class SegmentRow:
     level: int
     chunk_count: int
     term_total: int
+    languages: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +62,33 @@ class FoundPostings:
     postings: bytes
 
 
-async def add_fresh(tx: Transaction, chunks: Sequence[ChunkTerms], vectors: Mapping[str, Numbers]) -> UUID:
+async def add_fresh(
+    tx: Transaction, chunks: Sequence[ChunkTerms], vectors: Mapping[str, Numbers], languages: Collection[str]
+) -> UUID:
     """A fresh segment; `vectors` by model, a row per chunk. Searches see it when the transaction is committed and the
     chunks' generation is live."""
     layout, lists = lay_out(chunks)
-    segment_id = await add_segment(tx, layout, level=0, fresh=lists)
+    segment_id = await add_segment(tx, layout, level=0, fresh=lists, languages=languages)
     for model, matrix in vectors.items():
         await add_codes(tx, segment_id, model, sign_codes(matrix))
     return segment_id
 
 
 async def add_segment(
-    tx: Transaction, layout: Layout, *, level: int, fresh: PostingLists | None = None, is_visible: bool = True
+    tx: Transaction,
+    layout: Layout,
+    *,
+    level: int,
+    languages: Collection[str],
+    fresh: PostingLists | None = None,
+    is_visible: bool = True,
 ) -> UUID:
     segment_id = new_id()
     params = {
         "tenant_id": tx.principal.tenant_id,
         "id": segment_id,
         "level": level,
+        "languages": sorted(languages),
         "chunk_count": layout.size,
         "term_total": int(layout.lengths.sum(dtype=np.int64)),
         "layout": layout.encode(),
