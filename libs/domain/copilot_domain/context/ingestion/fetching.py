@@ -8,14 +8,14 @@ from uuid import UUID
 import msgspec
 
 from copilot_common.base.errors import EgressFailed, EgressRefused, TooLarge
-from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobInfo, BlobStore
 from copilot_common.encryption import HashPurpose, Purpose
 from copilot_common.platform.egress.client import Egress, EgressStream
-from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.ingestion.errors import FetchFailed, IngestionError
 from copilot_domain.context.ingestion.preparing import ItemVersion
-from copilot_domain.context.ingestion.writing import sql, stage_blob, version_key
+from copilot_domain.context.ingestion.staging import staged_blob
+from copilot_domain.context.ingestion.writing import sql, version_key
 from copilot_domain.context.repository import ItemRow
 
 FETCH_SECONDS: Final = 60.0
@@ -23,7 +23,7 @@ FETCH_SECONDS: Final = 60.0
 
 _REDIRECTS: Final = 5
 _ACCEPT: Final = "text/html,application/xhtml+xml,application/pdf,text/*;q=0.9,*/*;q=0.5"
-_MAX_VALIDATOR_CHARS: Final = 500
+_MAX_HEADER_CHARS: Final = 500
 _GONE: Final = frozenset({404, 410})
 _NOT_NOW: Final = frozenset({408, 425, 429})
 _NEVER_TEXT: Final = ("image/", "video/", "audio/", "font/")
@@ -81,44 +81,42 @@ class Fetcher:
                 await tx.execute(sql["note_fetch"], version_key(tx, version))
             return item.source_id, item.media_type or ""
         _check_status(answer.status)
-        media_type = answer.headers.get("Content-Type", "")[:200]
+        media_type = _plain(answer.headers, "Content-Type")
         if media_type.lower().startswith(_NEVER_TEXT):
             raise IngestionError("UNSUPPORTED_TYPE", "What the URL has is no document.")
-        source_id = new_id()
-        async with self._db.transaction(principal) as tx:
-            await stage_blob(tx, version, source_id)
-        blob = await self._blobs.write(principal, source_id, _pieces(answer), max_bytes=self._max_bytes)
-        await self._note(principal, item, version, blob, media_type, answer.headers)
-        return source_id, media_type
+        validators = Validators(_plain(answer.headers, "ETag"), _plain(answer.headers, "Last-Modified"))
+        async with staged_blob(
+            self._db, self._blobs, principal, version, _pieces(answer), max_bytes=self._max_bytes
+        ) as (tx, blob):
+            await self._note(tx, version, blob, media_type, validators)
+            if item.source_id is not None:
+                await self._blobs.delete(tx, item.source_id)
+        return blob.blob_id, media_type
 
     async def _note(
-        self,
-        principal: Principal,
-        item: ItemRow,
-        version: ItemVersion,
-        blob: BlobInfo,
-        media_type: str,
-        headers: Mapping[str, str],
+        self, tx: Transaction, version: ItemVersion, blob: BlobInfo, media_type: str, validators: Validators
     ) -> None:
-        validators = Validators(
-            headers.get("ETag", "")[:_MAX_VALIDATOR_CHARS], headers.get("Last-Modified", "")[:_MAX_VALIDATOR_CHARS]
-        )
-        async with self._db.transaction(principal) as tx:
-            cipher = await tx.cipher()
-            columns = {
-                "source_id": blob.blob_id,
-                "media_type": media_type,
-                "size_bytes": blob.size_bytes,
-                "content_hash": hmac.digest(cipher.hash_key(HashPurpose.CONTEXT_CONTENT), blob.sha256, "sha256"),
-                "validators_sealed": cipher.seal(Purpose.CONTEXT_VALIDATORS, item.id, msgspec.json.encode(validators)),
-            }
-            if await tx.execute(sql["note_source"], {**version_key(tx, version), **columns}) and item.source_id:
-                await self._blobs.delete(tx, item.source_id)
+        cipher = await tx.cipher()
+        sealed = cipher.seal(Purpose.CONTEXT_VALIDATORS, version.item_id, msgspec.json.encode(validators))
+        columns = {
+            "source_id": blob.blob_id,
+            "media_type": media_type,
+            "size_bytes": blob.size_bytes,
+            "content_hash": hmac.digest(cipher.hash_key(HashPurpose.CONTEXT_CONTENT), blob.sha256, "sha256"),
+            "validators_sealed": sealed,
+        }
+        await tx.execute(sql["note_source"], {**version_key(tx, version), **columns})
 
 
 async def _pieces(answer: EgressStream) -> AsyncIterator[bytes]:
     async for piece in answer.pieces:
         yield piece
+
+
+def _plain(headers: Mapping[str, str], name: str) -> str:
+    """ "" for what a server may send but nobody can store or send back: it is a hint only."""
+    value = headers.get(name, "")
+    return value if len(value) <= _MAX_HEADER_CHARS and value.isascii() and value.isprintable() else ""
 
 
 def _check_status(status: int) -> None:

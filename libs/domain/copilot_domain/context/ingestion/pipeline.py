@@ -96,19 +96,27 @@ class Ingestion:
         except Overtaken:
             return "stale"
         except IngestionError as error:
-            await self.fail(principal, item_id, generation, error)
-            return "failed"
+            has_failed = await self._fail(principal, item_id, generation, error, attempt_id=version.attempt_id)
+            return "failed" if has_failed else "stale"
         if is_ready:
             await self._purge(principal, version)
         return "ready" if is_ready else "stale"
 
     async def fail(self, principal: Principal, item_id: UUID, generation: int, error: BaseException) -> None:
         """Give that generation up, with a reason that is safe to show. Nothing happens where the item has moved on."""
+        await self._fail(principal, item_id, generation, error, attempt_id=None)
+
+    async def _fail(
+        self, principal: Principal, item_id: UUID, generation: int, error: BaseException, *, attempt_id: UUID | None
+    ) -> bool:
+        """False where the item has moved on, or another attempt than `attempt_id` is at work."""
         code, message = describe(error)
+        key = {"tenant_id": principal.tenant_id, "id": item_id, "generation": generation, "attempt_id": attempt_id}
         async with self._db.transaction(principal) as tx:
-            key = {"tenant_id": principal.tenant_id, "id": item_id, "generation": generation}
-            if await tx.execute(sql["fail_ingestion"], {**key, "error_code": code, "error": message}):
+            has_failed = bool(await tx.execute(sql["fail_ingestion"], {**key, "error_code": code, "error": message}))
+            if has_failed:
                 await publish(tx, self._ledger, "context.failed", {"item_id": item_id, "code": code})
+        return has_failed
 
     async def _begin(self, principal: Principal, version: ItemVersion) -> ItemRow | None:
         async with self._db.transaction(principal) as tx:

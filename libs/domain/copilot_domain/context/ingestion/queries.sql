@@ -16,10 +16,11 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND attempt_id = %(attempt_id)s 
 FOR UPDATE
 
 -- name: fail_ingestion
--- That generation came to nothing; the chunks of the one before stay findable.
+-- That generation came to nothing; the chunks of the one before stay findable. An attempt may say so only of itself.
 UPDATE context_items
 SET status = 'failed', error_code = %(error_code)s, error = %(error)s, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND generation = %(generation)s AND status <> 'ready'
+    AND attempt_id IS NOT DISTINCT FROM coalesce(%(attempt_id)s::uuid, attempt_id)
 
 -- name: stage_blob
 -- A blob that is about to be written for the item: what becomes of it is settled by this attempt, or by the next.

@@ -4,13 +4,14 @@ Memory follows the pieces of a blob and the number of chunks, not the document: 
 read, its text comes back and is written in the same way.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 from uuid import UUID
 
+import msgspec
+
 from copilot_common.base.errors import NotFound, TooLarge
-from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
 from copilot_common.embedding import EmbedderSpec
 from copilot_common.encryption import DecryptionError, Purpose
@@ -22,7 +23,7 @@ from copilot_domain.context.ingestion.errors import IngestionError
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import ReadDocument
 from copilot_domain.context.ingestion.preparing import ItemVersion
-from copilot_domain.context.ingestion.writing import stage_blob
+from copilot_domain.context.ingestion.staging import staged_blob
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
 from copilot_domain.documents.types import Piece, Source
@@ -38,6 +39,11 @@ _LIMITS: Final = Limits(
     output_bytes=MAX_TEXT_BYTES + 16_000_000,  # and the places of some 100 000 chunks
 )
 _WAIT_SECONDS: Final = 300.0  # for a child: a job has time
+
+_MAX_PIECE_CHARS: Final = 100_000  # 400 tokens of the longest kind are a quarter of it
+_MAX_SENTENCE: Final = 500
+
+_T = TypeVar("_T")
 
 _KILLED: Final[dict[KillReason, tuple[str, str]]] = {
     "time": ("EXTRACTION_FAILED", "Reading it takes longer than allowed. Split it into smaller documents."),
@@ -110,15 +116,16 @@ class DocumentReader:
             return ReadDocument(content_id, [piece async for piece in answer.pieces()])
 
     async def _write_text(self, principal: Principal, version: ItemVersion, answer: "_Answer") -> UUID:
-        content_id = new_id()
-        async with self._db.transaction(principal) as tx:
-            await stage_blob(tx, version, content_id)
-        await self._blobs.write(principal, content_id, answer.text(), max_bytes=MAX_TEXT_BYTES)
-        return content_id
+        async with staged_blob(self._db, self._blobs, principal, version, answer.text(), max_bytes=MAX_TEXT_BYTES) as (
+            _,
+            blob,
+        ):
+            return blob.blob_id
 
 
 class _Answer:
-    """A child's parts, its text first: whatever comes out of a child is checked for being what it should be."""
+    """A child's parts, its text first: whatever comes out of a child is checked for being what it should be. Raises
+    SandboxKilled where it is not."""
 
     def __init__(self, parts: AsyncGenerator[bytes, None]) -> None:
         self._parts = parts
@@ -129,12 +136,15 @@ class _Answer:
             yield payload
 
     async def pieces(self) -> AsyncIterator[Piece]:
+        last = -1
         while (payload := await self._take(Part.PIECES)) is not None:
-            for piece in decode_pieces(payload):
+            for piece in _decoded(decode_pieces, payload):
+                _check(piece, after=last)
+                last = piece.start
                 yield piece
-        # Read on to the very end: a child that is left before is killed.
-        if await self._take(Part.DONE) is None or await anext(self._parts, None) is not None:
+        if await self._take(Part.DONE) is None:
             raise SandboxKilled("died")
+        await self._end()
 
     async def _take(self, wanted: Part) -> bytes | None:
         """The next part if it is of that kind; else it is the next one's."""
@@ -143,12 +153,20 @@ class _Answer:
             self._next = _known(part)
         kind, payload = self._next
         if kind is Part.FAULT:
-            fault = decode_fault(payload)
+            fault = _decoded(decode_fault, payload)
+            if len(fault.message) > _MAX_SENTENCE or not fault.message.isprintable():
+                raise SandboxKilled("died")
+            await self._end()
             raise IngestionError(fault.code, fault.message)
         if kind is not wanted:
             return None
         self._next = None
         return payload
+
+    async def _end(self) -> None:
+        """Read on to the very end: a child that is left before is killed."""
+        if await anext(self._parts, None) is not None:
+            raise SandboxKilled("died")
 
 
 def _known(part: bytes) -> tuple[Part, bytes]:
@@ -156,3 +174,18 @@ def _known(part: bytes) -> tuple[Part, bytes]:
         return Part(part[0]), part[1:]
     except (IndexError, ValueError):
         raise SandboxKilled("died") from None
+
+
+def _decoded(decode: Callable[[bytes], _T], payload: bytes) -> _T:
+    try:
+        return decode(payload)
+    except msgspec.DecodeError:
+        raise SandboxKilled("died") from None
+
+
+def _check(piece: Piece, *, after: int) -> None:
+    """Within what columns and memory hold. Raises SandboxKilled for what the cutting never makes."""
+    is_range = after < piece.start < piece.end <= min(piece.start + _MAX_PIECE_CHARS, MAX_TEXT_BYTES)
+    is_counted = 0 <= piece.token_count <= _MAX_PIECE_CHARS and 1 <= (piece.page or 1) <= MAX_TEXT_BYTES
+    if not is_range or not is_counted or piece.page == 0 or sum(map(len, piece.heading)) > _MAX_PIECE_CHARS:
+        raise SandboxKilled("died")

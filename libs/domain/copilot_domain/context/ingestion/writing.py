@@ -49,12 +49,6 @@ async def hold(tx: Transaction, version: ItemVersion) -> int | None:
     return await tx.fetch_value(sql["hold_attempt"], version_key(tx, version))  # type: ignore[return-value]  # integer
 
 
-async def stage_blob(tx: Transaction, version: ItemVersion, blob_id: UUID) -> None:
-    """Before it is written. Raises Overtaken where the item has moved on: nobody would ever delete it."""
-    if not await tx.execute(sql["stage_blob"], {**version_key(tx, version), "blob_id": blob_id}):
-        raise Overtaken
-
-
 async def find_vectors(tx: Transaction, hashes: Sequence[bytes], embedder: EmbedderSpec) -> dict[bytes, Numbers]:
     """Those of texts that are embedded already."""
     query = sql["find_vectors"] if embedder.dimensions == GUIDE_DIMENSIONS else sql["find_wide_vectors"]
