@@ -15,13 +15,18 @@ PHRASE = "the copper harbour signal"
 
 
 @functools.cache
-def word() -> bytes:
+def word(filler: str = "") -> bytes:
+    """`filler` stands before the phrase and behind it."""
     document = docx.Document()
     document.add_heading("Annual report", 0)
     document.add_heading("Harbours", 1)
     document.add_paragraph("Ships come and go.")
     document.add_heading("Signals", 2)
+    if filler:
+        document.add_paragraph(filler)
     document.add_paragraph("Every evening ").add_run(PHRASE).bold = True
+    if filler:
+        document.add_paragraph(filler)
     document.add_paragraph("first thing", style="List Bullet")
     document.add_paragraph("second thing", style="List Bullet")
     document.add_paragraph("step one", style="List Number")
@@ -35,12 +40,13 @@ def word() -> bytes:
 
 
 @functools.cache
-def slides() -> bytes:
+def slides(filler: str = "") -> bytes:
+    """`filler` stands around the phrase, or what is in its place."""
     presentation = pptx.Presentation()
     for number in range(1, 4):
         slide = presentation.slides.add_slide(presentation.slide_layouts[1])
         slide.shapes.title.text = f"Slide {number}"
-        slide.placeholders[1].text = PHRASE if number == 2 else "Nothing of note"
+        slide.placeholders[1].text = filler + (PHRASE if number == 2 else "Nothing of note") + filler
     slide = presentation.slides.add_slide(presentation.slide_layouts[5])
     slide.shapes.title.text = "Numbers"
     cells = slide.shapes.add_table(2, 2, 0, 0, 1000, 1000).table.iter_cells()
@@ -72,7 +78,7 @@ def workbook(last_cell: tuple[int, int] | None = None) -> bytes:
 
 
 @functools.cache
-def pdf(*, password: str = "", pages: int = 3, text: bool = True) -> bytes:
+def pdf(*, password: str = "", pages: int = 3, text: bool = True, filler: str = "") -> bytes:
     document = fpdf.FPDF()
     for number in range(1, pages + 1):
         document.add_page()
@@ -82,9 +88,9 @@ def pdf(*, password: str = "", pages: int = 3, text: bool = True) -> bytes:
         document.set_font("helvetica", size=18)
         document.cell(0, 10, f"Chapter {number}", new_x="LMARGIN", new_y="NEXT")
         document.set_font("helvetica", size=10)
-        document.multi_cell(0, 5, "Plain words go here. " * 20, new_x="LMARGIN", new_y="NEXT")
+        document.multi_cell(0, 5, "Plain words go here. " * 20 + filler, new_x="LMARGIN", new_y="NEXT")
         document.ln(5)
-        document.multi_cell(0, 5, PHRASE if number == 2 else "Nothing of note.")
+        document.multi_cell(0, 5, (PHRASE if number == 2 else "Nothing of note.") + filler)
     if password:
         document.set_encryption(owner_password="owner", user_password=password)
     return bytes(document.output())

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from copilot_common.base.ids import TenantId, UserId
-from copilot_common.blobs import PostgresBlobStore
+from copilot_common.blobs import BlobStore, PostgresBlobStore
 from copilot_common.embedding import Embedder
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_common.encryption import KeyRing
@@ -48,6 +48,7 @@ class ContextGround:
     searcher: ContextSearch
     acme: Principal
     other: Principal
+    blobs: BlobStore
 
     async def add(self, content: str, *, by: Principal | None = None, ingest: bool = True, **fields: Any) -> Item:
         principal = by or self.acme
@@ -57,6 +58,32 @@ class ContextGround:
         if ingest:
             assert await self.ingest(item.id, by=principal) == "ready"
         return await self.get(item.id, by=principal)
+
+    async def add_file(self, data: bytes, name: str, media_type: str = "") -> Item:
+        """Not yet ingested."""
+        source = await self.blobs.write(self.acme, uuid4(), _pieces(data), max_bytes=len(data))
+        async with self.db.transaction(self.acme) as tx:
+            return await self.service.create_file(tx, NewItem(name=name, type="file"), source, media_type)
+
+    async def add_url(self, url: str) -> Item:
+        """Not yet ingested."""
+        async with self.db.transaction(self.acme) as tx:
+            return await self.service.create(tx, NewItem(name="page", type="url", url=url))
+
+    async def ingested(self, item: Item) -> Item:
+        await self.ingest(item.id)
+        return await self.get(item.id)
+
+    async def reindexed(self, item: Item) -> Item:
+        async with self.db.transaction(self.acme) as tx:
+            await self.service.reindex(tx, item.id)
+        return await self.ingested(item)
+
+    async def text(self, item_id: UUID) -> str:
+        """What hits' ranges are of."""
+        async with self.db.transaction(self.acme) as tx:
+            stored = await self.service.content(tx, item_id)
+        return (await self.blobs.read_all(self.acme, stored.blob_id, max_bytes=100_000_000)).decode()
 
     async def get(self, item_id: UUID, *, by: Principal | None = None) -> Item:
         async with self.db.transaction(by or self.acme) as tx:
@@ -105,25 +132,35 @@ def owner_of(credentials: Credentials) -> Principal:
     return person(TenantId(UUID(credentials.tenant_id)), "owner", UUID(credentials.user_id))
 
 
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), 1_000_000):
+        yield data[start : start + 1_000_000]
+
+
 @asynccontextmanager
-async def open_context(site: Site, embedder: Embedder | None = None) -> AsyncIterator[ContextGround]:
+async def open_context(
+    site: Site, embedder: Embedder | None = None, *, egress: Egress | None = None
+) -> AsyncIterator[ContextGround]:
+    """Loopback addresses may be fetched from, unless `egress` says otherwise."""
     database = Database(site.database.app_url, max_size=2, application_name="tests")
     await database.open()
     db = TenantDatabase(database, KeyRing(bytes.fromhex(ENCRYPTION_KEY)))
     blobs = PostgresBlobStore(db)
     embedder = embedder or WordLlamaEmbedder()
-    egress = Egress(EgressRules(parse_exemptions("127.0.0.1")))
+    rules = EgressRules(parse_exemptions("127.0.0.1"))
+    egress = egress or Egress(rules)
     sandbox = document_sandbox(size=1)
     await sandbox.start()
     reader = DocumentReader(db, blobs, sandbox, Fetcher(db, blobs, egress, max_bytes=MAX_FETCHED), embedder.spec)
     yield ContextGround(
         site,
         db,
-        ContextService(ContextRepository(), blobs, Ledger(lambda _: None)),
+        ContextService(ContextRepository(), blobs, Ledger(lambda _: None), rules),
         Ingestion(db, blobs, embedder, Ledger(lambda _: None), reader),
         ContextSearch(db, embedder),
         owner_of(site.acme),
         owner_of(site.other),
+        blobs,
     )
     await sandbox.stop()
     await egress.aclose()

@@ -210,6 +210,26 @@ def test_text_is_read_in_its_encoding_though_nobody_named_it(encoding: str) -> N
     assert read("a.txt", text.encode(encoding)).text == text
 
 
+@pytest.mark.parametrize("times", [1, 8])
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Rien ne s'est passé à l'été dernier près du château où les élèves étaient restés. ", "cp1252"),
+        ("El niño comió piñas y después jugó con los pájaros en el jardín de la señora Muñoz. ", "cp1252"),
+        ("A situação não é tão fácil; há razões para a solução. ", "cp1252"),
+        ("Blåbærgrød på øen er ikke så sødt som æblekage. ", "cp1252"),
+        ("La città è più bella perché c'è libertà e felicità. ", "cp1252"),
+        ("Nothing of note happens on the quay. " * 20 + "It was déjà vu, près de l'été. ", "cp1252"),
+        ("Zażółć gęślą jaźń, proszę państwa, będzie trzęsło. ", "cp1250"),
+        ("Příliš žluťoučký kůň úpěl ďábelské ódy v neděli ráno. ", "cp1250"),
+        ("Întâmplarea şi ţara sunt lângă apă şi pădure. ", "cp1250"),
+        ("Čovjek šeće uz more i pjeva žalosnu pjesmu o đaku. ", "cp1250"),
+    ],
+)
+def test_languages_of_the_west_and_of_the_east_are_told_apart(text: str, encoding: str, times: int) -> None:
+    assert read("a.txt", (text * times).strip().encode(encoding)).text == (text * times).strip()
+
+
 def test_a_declared_encoding_is_used_where_the_bytes_fit() -> None:
     assert read("a.txt", "Ação".encode("cp850"), "text/plain; charset=IBM850").text == "Ação"
     assert read("a.txt", "Größe".encode(), "text/plain; charset=latin-1").text == "Größe"

@@ -4,7 +4,7 @@ import codecs
 import re
 from typing import Final
 
-from charset_normalizer import from_bytes
+from charset_normalizer import CharsetMatch, from_bytes
 
 from copilot_domain.documents.types import DocumentError
 
@@ -32,6 +32,9 @@ _SAMPLE: Final = 64 * 1024  # bytes; more makes a guess slower, not better
 _CONTROLS: Final = re.compile(b"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _MAX_CONTROLS: Final = 0.05  # of a legacy text; random bytes have 0.11
 _MAX_CONTROLS_UTF8: Final = 0.3  # valid UTF-8 is text, unless it is mostly padding
+_AS_GOOD: Final = 0.02  # of 1: below it the library's scores tell languages no more than chance does
+# Polish, Romanian, Turkish read as cp1252 have these within words; of its own languages, Icelandic has the letters.
+_EASTERN: Final = re.compile(r"[ðþýÐÞÝ]|\w[¹²³ºª¼½¾¿¡£¥]\w")
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
 
 
@@ -120,5 +123,14 @@ def _likeliest(data: bytes) -> str:
     first = next((match.start() for match in re.finditer(b"[\x80-\xff]", data)), 0)
     begin = max(0, data.rfind(b"\n", 0, first) + 1, first - _SAMPLE // 4)
     sample = data[begin : begin + _SAMPLE]
-    best = from_bytes(sample, cp_isolation=list(_LEGACY), preemptive_behaviour=False).best()
-    return best.encoding if best is not None and best.encoding in _LEGACY else "cp1252"
+    matches = from_bytes(sample, cp_isolation=list(_LEGACY), preemptive_behaviour=False)
+    best = matches.best()
+    if best is None or best.encoding not in _LEGACY or any(_is_western(match, best) for match in matches):
+        return "cp1252"
+    return best.encoding
+
+
+def _is_western(match: CharsetMatch, best: CharsetMatch) -> bool:
+    """Whether cp1252 fits as well as the best: of those that do, the library takes the first by name, cp1250."""
+    is_as_good = match.chaos - best.chaos < _AS_GOOD and best.coherence - match.coherence < _AS_GOOD
+    return match.encoding == "cp1252" and is_as_good and not _EASTERN.search(str(match))
