@@ -116,6 +116,12 @@ class ContextGround:
         )
         return (await self.searcher.search(by or self.acme, request)).results
 
+    def orphans(self) -> int:
+        """Blobs that no item knows of."""
+        known = "b.id = i.content_id OR b.id = i.source_id OR b.id = ANY (i.staged_blob_ids)"
+        query = f"SELECT count(*) FROM blobs b WHERE NOT EXISTS (SELECT 1 FROM context_items i WHERE {known})"
+        return int(self.site.rows(query)[0][0])
+
     def generation(self, item_id: UUID) -> int:
         return int(self.site.rows("SELECT generation FROM context_items WHERE id = %s", item_id)[0][0])
 
