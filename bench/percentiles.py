@@ -13,6 +13,7 @@ class Summary(msgspec.Struct, kw_only=True):
     mean: float = 0.0
     p50: float = 0.0
     p90: float = 0.0
+    p95: float = 0.0
     p99: float = 0.0
     max: float = 0.0
 
@@ -26,6 +27,7 @@ def summarise(values: Sequence[float]) -> Summary:
         mean=fmean(ordered),
         p50=percentile(ordered, 50),
         p90=percentile(ordered, 90),
+        p95=percentile(ordered, 95),
         p99=percentile(ordered, 99),
         max=ordered[-1],
     )

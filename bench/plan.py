@@ -11,6 +11,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     All counts are of one round. `slow_dispatches`: of a peer that polls twice a second. `pause_ms`: at least so long,
     at most twice that, between two jobs for an idle worker (for a peer that polls: and a poll, at most).
+
+    `chunks`: of all tenants that searches are measured in. `cranfield`: the folder of that collection's files; without
+    it the quality of searches is not measured.
     """
 
     rounds: int = 3
@@ -38,6 +41,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     idle_seconds: float = 20.0
     parked_jobs: int = 100_000
     depth_reads: int = 200
+    chunks: int = 100_000
+    recall_questions: int = 100
+    sql_searches: int = 200
+    api_seconds: float = 6.0
+    chat_seconds: float = 15.0
+    cranfield: str = ""
 
     @property
     def slow_script(self) -> str:
@@ -57,4 +66,9 @@ QUICK = Plan(
     posts=200,
     iterations=1_000,
     idle_seconds=10.0,
+    chunks=6_000,
+    recall_questions=50,
+    sql_searches=100,
+    api_seconds=3.0,
+    chat_seconds=2.0,
 )

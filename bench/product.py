@@ -116,10 +116,10 @@ def _prepare(stores: TemporaryStores, encryption_key: bytes) -> tuple[str, str, 
     )
     if made.api_key is None:
         raise RuntimeError("a fresh database has a tenant already")
-    return app_url, made.api_key, _owner(made.tenant_id, made.user_id)
+    return app_url, made.api_key, owner(made.tenant_id, made.user_id)
 
 
-def _owner(tenant_id: TenantId, user_id: UserId) -> Principal:
+def owner(tenant_id: TenantId, user_id: UserId) -> Principal:
     return Principal(
         kind="user",
         tenant_id=tenant_id,

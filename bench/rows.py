@@ -7,7 +7,8 @@ import msgspec
 
 from bench.load.job import Outcome
 
-Verdict = Literal["ok", "MISSED", "not measured"]
+Verdict = Literal["ok", "MISSED", "not measured", "reported"]
+"""`reported`: nothing was promised."""
 
 
 class Row(msgspec.Struct, kw_only=True):

@@ -8,7 +8,7 @@ from time import monotonic
 
 from bench.contenders import Contenders, Record
 from bench.machine import look_around, store_settings
-from bench.measures import CHAT, QUEUE
+from bench.measures import CHAT, QUEUE, RETRIEVAL
 from bench.memory import after_row, idle_row
 from bench.peers.arq_runner import is_installed
 from bench.peers.litellm import running_litellm
@@ -32,9 +32,9 @@ def run(plan: Plan, *, names: Sequence[str], pool: int) -> Report:
         rounds = Rounds(plan, product, is_installed())
         settings = {**store_settings(product), "DATABASE_POOL_MAX": str(pool), "RATE_LIMIT_REQUESTS": "1e9"}
         rows, records = _chat(plan, simulator, product, [name for name in CHAT if name in names])
-        for name in QUEUE:
+        for name, measure in (QUEUE | RETRIEVAL).items():
             if name in names:
-                rows += QUEUE[name](rounds)
+                rows += measure(rounds)
     return Report(
         started_at=started_at,
         seconds=round(monotonic() - began, 1),

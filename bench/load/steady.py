@@ -1,7 +1,9 @@
 """POSTs at a steady rate over kept connections: each at its moment, whether those before are answered or not."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from time import monotonic, time
 
 from bench.load.http1 import Connection, post
@@ -18,11 +20,12 @@ class Answered:
 
 
 class SteadyPosts:
-    """The same request again and again. `connections` are opened first; more where those are all in use."""
+    """The same body again and again, to one path or to several in turn. `connections` are opened first; more where
+    those are all in use."""
 
-    def __init__(self, host: str, port: int, path: str, headers: dict[str, str], body: bytes) -> None:
+    def __init__(self, host: str, port: int, paths: Sequence[str], headers: dict[str, str], body: bytes) -> None:
         self._host, self._port = host, port
-        self._request = post(host, path, headers, body)
+        self._requests = cycle([post(host, path, headers, body) for path in paths])
         self._free: list[Connection] = []
 
     async def send(self, count: int, *, per_second: float, connections: int) -> list[Answered]:
@@ -43,7 +46,7 @@ class SteadyPosts:
         connection = self._free.pop() if self._free else await Connection.open(self._host, self._port)
         body: list[bytes] = []
         began = time()
-        status = await connection.request(self._request, body.append)
+        status = await connection.request(next(self._requests), body.append)
         ended = time()
         self._free.append(connection)
         return Answered(began, ended, status, b"".join(body))

@@ -10,6 +10,8 @@ from bench.measures import (
     first_token,
     idle,
     plain,
+    quality,
+    retrieval,
     search,
     single,
     steps,
@@ -34,4 +36,10 @@ QUEUE: dict[str, Callable[[Rounds], list[Row]]] = {
     "idle": idle.measure,
     "depth": depth.measure,
 }
-MEASURES = [*CHAT, *QUEUE]
+RETRIEVAL: dict[str, Callable[[Rounds], list[Row]]] = {
+    "retrieval": retrieval.measure,
+    "quality": quality.measure,
+}
+"""They fill the database with much that others would find there, and take long: only when they are asked for."""
+
+MEASURES = [*CHAT, *QUEUE, *RETRIEVAL]

@@ -129,7 +129,7 @@ class _Stage:
         """In ms, from the POST to the begin of the run's first step, and to its answer; at 100 a second."""
         body = json_text({"workflow_id": str(self._chain), "inputs": {"n": 1}}).encode()
         headers = {"X-API-Key": self._product.api_key}
-        load = SteadyPosts("127.0.0.1", self._product.api.port, "/api/v1/workflows/runs", headers, body)
+        load = SteadyPosts("127.0.0.1", self._product.api.port, ["/api/v1/workflows/runs"], headers, body)
         try:
             await load.send(_AT_ONCE * 2, per_second=_POSTS_PER_SECOND, connections=_AT_ONCE)  # everything is warm
             answers = await load.send(posts, per_second=_POSTS_PER_SECOND, connections=_AT_ONCE)

@@ -1,0 +1,319 @@
+"""Retrieval at size: how fast texts come in, what is found among them, how fast, and what chat notices of it."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from bench.contenders import closed
+from bench.load.job import Outcome, Target
+from bench.load.runner import generate
+from bench.percentiles import Summary, summarise
+from bench.progress import say
+from bench.queueing.processes import pid_of, running
+from bench.queueing.producer import Producer, as_superuser, forget_jobs, open_producer
+from bench.queueing.rounds import Rounds
+from bench.retrieval.chat import PER_SECOND, Chat
+from bench.retrieval.filling import Ingestions, enqueue, rate
+from bench.retrieval.rankings import Rankings, exact_best, recall
+from bench.retrieval.resident import ResidentMemory
+from bench.retrieval.statements import timed_statements
+from bench.retrieval.tenants import Tenant, make_tenants, sizes
+from bench.retrieval.texts import CHUNK_CHARACTERS, CHUNKS, Author
+from bench.rows import Row, Verdict, at_least, at_most, failure_notes, ratio
+from bench.words import json_text
+from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
+from copilot_devstack.worker_server import ContextServiceServer
+from copilot_domain.context import NewItem, SearchRequest
+from copilot_domain.context.search.searching import ContextSearch
+
+_RATE_LIMIT = 800.0
+_MEMORY_LIMIT_MIB = 400.0
+_RECALL_LIMIT = 0.98
+_SQL_LIMIT_MS = 8.0
+_API_LIMIT_MS = 25.0
+_CHAT_LIMIT = 2.0
+_KEPT_LIMIT = 0.6
+_BEST = 10
+_CLIENTS = 8
+_API_QUESTIONS = 500
+_WARM_UP = 20
+# The others, which take turns, are done by then: with and without chat the large tenant's texts come in.
+_CHAT_BEGINS = 0.52
+_MEASURED = ("small", "middle", "large")
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """`kept` is the ingestion's rate during chat as a share of that just before; None where it ended meanwhile."""
+
+    chunks: int
+    per_second: float
+    enqueue_seconds: float
+    seconds: float
+    kept: float | None
+    rates: tuple[float, float]
+    chat: Summary
+
+
+@dataclass(frozen=True)
+class _Found:
+    """`fewest` hits of any search, `recall` of vector searches, times in ms of hybrid ones."""
+
+    chunks: int
+    recall: float
+    fewest: dict[str, int]
+    sql_ms: Summary
+    statements: float
+    whole_ms: Summary
+
+
+def measure(rounds: Rounds) -> list[Row]:
+    say("retrieval: tenants")
+    tenants = make_tenants(rounds.product, sizes(rounds.plan.chunks))
+    rows = asyncio.run(_play(rounds, tenants))
+    forget_jobs(rounds.product)
+    return rows
+
+
+async def _play(rounds: Rounds, tenants: Mapping[str, Tenant]) -> list[Row]:
+    author, plan = Author(), rounds.plan
+    async with open_producer(rounds.product) as producer:
+        enqueued = await _enqueue(producer, author, tenants)
+        with (
+            running(ContextServiceServer, rounds.product) as service,
+            ResidentMemory(pid_of(service)) as memory,
+        ):
+            filled = await _fill(rounds, enqueued)
+            say("retrieval: chat alone")
+            quiet = await Chat(rounds.product).talk(plan.chat_seconds)
+            found = {name: await _search(rounds, producer, author, tenants[name]) for name in _MEASURED}
+            outcomes = {name: await _ask(rounds, author, tenants[name]) for name in _MEASURED}
+    rounds.keep("retrieval", "ingestion", per_second=filled.per_second)
+    rounds.keep("retrieval", "chat alone", ms=quiet)
+    rounds.keep("retrieval", "chat beside ingestion", ms=filled.chat)
+    for name, one in found.items():
+        rounds.keep("retrieval", f"SQL, {name} tenant", ms=one.sql_ms)
+    return [
+        _ingestion_row(filled, _disk_bytes(rounds)),
+        *memory_rows(memory.alone_mib, memory.with_children_mib),
+        *(row for name, one in found.items() for row in search_rows(name, one, plan.recall_questions)),
+        *(_api_row(name, found[name].chunks, outcome) for name, outcome in outcomes.items()),
+        *chat_rows(quiet, filled.chat, filled.kept, filled.rates),
+    ]
+
+
+async def _enqueue(producer: Producer, author: Author, tenants: Mapping[str, Tenant]) -> float:
+    """Everything waits when the service starts, so that it is saturated from then on. Returns seconds."""
+    began, seed = perf_counter(), 0
+    for tenant in tenants.values():
+        say(f"retrieval: some {tenant.chunks} chunks of {tenant.slug} are enqueued")
+        items = []
+        for first in range(0, tenant.chunks, CHUNKS):
+            seed += 1
+            characters = min(CHUNKS, tenant.chunks - first) * CHUNK_CHARACTERS
+            items.append(NewItem(name=f"document {seed}", type="text", content=author.document(seed, characters)))
+            if len(items) == 100:  # what waits in memory
+                await enqueue(producer, tenant.principal, items)
+                items = []
+        await enqueue(producer, tenant.principal, items)
+    return perf_counter() - began
+
+
+async def _fill(rounds: Rounds, enqueue_seconds: float) -> _Filled:
+    """The rate is that of all but the time of the chat."""
+    seconds, wanted = rounds.plan.chat_seconds, rounds.plan.chunks
+    with Ingestions(rounds.product) as ingestions:
+        first = await ingestions.until("retrieval", chunks=1)
+        before = await ingestions.until("retrieval", chunks=int(wanted * _CHAT_BEGINS))
+        await asyncio.sleep(seconds)
+        begin = await asyncio.to_thread(ingestions.look)
+        say("retrieval: chat beside the ingestion")
+        chat = await Chat(rounds.product).talk(seconds)
+        end = await asyncio.to_thread(ingestions.look)
+        last = await ingestions.until("retrieval")
+    alone, beside = rate(before, begin), rate(begin, end)
+    quiet_chunks = (begin.chunks - first.chunks) + (last.chunks - end.chunks)
+    quiet_seconds = (begin.at - first.at) + (last.at - end.at)
+    return _Filled(
+        chunks=last.chunks,
+        per_second=quiet_chunks / max(quiet_seconds, 1e-9),
+        enqueue_seconds=enqueue_seconds,
+        seconds=last.at - first.at,
+        kept=beside / alone if end.left and alone else None,
+        rates=(alone, beside),
+        chat=chat,
+    )
+
+
+async def _search(rounds: Rounds, producer: Producer, author: Author, tenant: Tenant) -> _Found:
+    say(f"retrieval: searches of the {tenant.slug} tenant")
+    embedder, plan = WordLlamaEmbedder(), rounds.plan
+    await embedder.load()
+    questions = [author.question(seed) for seed in range(plan.recall_questions)]
+    rankings = Rankings(producer.db, embedder)
+    ranked = {
+        mode: [await rankings.rank(tenant.principal, SearchRequest(query=one, mode=mode)) for one in questions]
+        for mode in ("vector", "hybrid")
+    }
+    vectors = np.stack(list((await embedder.embed(questions, purpose="query")).vectors))
+    exact = await asyncio.to_thread(exact_best, rounds.product, tenant.principal, embedder.spec.name, vectors, _BEST)
+    sql_ms, counts, whole_ms = await _time(producer, embedder, author, tenant, plan.sql_searches)
+    return _Found(
+        chunks=_chunk_count(rounds, tenant),
+        recall=recall(ranked["vector"], exact),
+        fewest={mode: min(len(one) for one in several) for mode, several in ranked.items()},
+        sql_ms=summarise(sql_ms),
+        statements=sum(counts) / len(counts),
+        whole_ms=summarise(whole_ms),
+    )
+
+
+async def _time(
+    producer: Producer, embedder: WordLlamaEmbedder, author: Author, tenant: Tenant, count: int
+) -> tuple[list[float], list[int], list[float]]:
+    """Of each search: ms in SQL, number of statements, ms altogether."""
+    search = ContextSearch(producer.db, embedder)
+    sql_ms, counts, whole_ms = [], [], []
+    with timed_statements() as clock:
+        for number in range(-_WARM_UP, count):
+            clock.reset()
+            began = perf_counter()
+            await search.search(tenant.principal, SearchRequest(query=author.question(1_000 + number)))
+            if number >= 0:
+                whole_ms.append((perf_counter() - began) * 1000)
+                sql_ms.append(clock.seconds * 1000)
+                counts.append(clock.count)
+    return sql_ms, counts, whole_ms
+
+
+async def _ask(rounds: Rounds, author: Author, tenant: Tenant) -> Outcome:
+    say(f"retrieval: searches of the {tenant.slug} tenant through the API")
+    bodies = [json_text({"query": author.question(10_000 + number)}) for number in range(_API_QUESTIONS)]
+    target = Target(
+        host="127.0.0.1",
+        port=rounds.product.api.port,
+        path="/api/v1/context/search",
+        headers={"X-API-Key": tenant.api_key},
+        bodies=bodies,
+        turns=len(bodies),
+    )
+    job = closed(target, clients=_CLIENTS, seconds=rounds.plan.api_seconds, plan=rounds.plan)
+    return await asyncio.to_thread(generate, job)
+
+
+def _chunk_count(rounds: Rounds, tenant: Tenant) -> int:
+    query = "SELECT count(*) FROM context_chunks WHERE tenant_id = %s"
+    return int(str(as_superuser(rounds.product, query, tenant.principal.tenant_id)[0][0]))
+
+
+def _disk_bytes(rounds: Rounds) -> dict[str, int]:
+    query = (
+        "SELECT relname, pg_total_relation_size(oid) FROM pg_class "
+        "WHERE relkind IN ('r', 'p') AND (relname LIKE 'context%%' OR relname LIKE 'blob%%') ORDER BY 2 DESC"
+    )
+    return {str(name): int(str(size)) for name, size in as_superuser(rounds.product, query)}
+
+
+def _ingestion_row(filled: _Filled, disk: Mapping[str, int]) -> Row:
+    total = sum(disk.values())
+    largest = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in list(disk.items())[:5])
+    return Row(
+        name="ingestion of plain text",
+        target=f"≥ {_RATE_LIMIT:g} chunks/s",
+        measured=f"{filled.per_second:.0f} chunks/s",
+        verdict=at_least(filled.per_second, _RATE_LIMIT),
+        notes=[
+            f"{filled.chunks} chunks of {len(sizes(filled.chunks))} tenants, documents of some {CHUNKS}; from the "
+            f"first to the last that is found {filled.seconds:.0f} s, less those of the chat; made and enqueued before "
+            f"in {filled.enqueue_seconds:.0f} s",
+            f"on disk {total / _MIB:.0f} MiB, {total / max(filled.chunks, 1) / 1024:.1f} KiB a chunk: {largest}",
+        ],
+    )
+
+
+def memory_rows(alone_mib: float, with_children_mib: float) -> list[Row]:
+    values = {"context service, RSS at most": alone_mib, "the same with its children": with_children_mib}
+    return [
+        Row(
+            name=name,
+            target=f"≤ {_MEMORY_LIMIT_MIB:g} MiB",
+            measured=f"{mib:.0f} MiB",
+            verdict=at_most(mib, _MEMORY_LIMIT_MIB),
+            notes=["looked at twice a second, from the first ingestion to the last search"] if mib == alone_mib else [],
+        )
+        for name, mib in values.items()
+    ]
+
+
+def search_rows(name: str, found: _Found, questions: int) -> list[Row]:
+    what, fewest = f"{name} tenant ({found.chunks} chunks)", min(found.fewest.values())
+    is_whole = fewest >= min(_BEST, found.chunks)
+    verdict: Verdict = at_least(found.recall, _RECALL_LIMIT) if is_whole else "MISSED"
+    sql = found.sql_ms
+    return [
+        Row(
+            name=f"recall@{_BEST}, {what}",
+            target=f"≥ {_RECALL_LIMIT:g}, {_BEST} rows",
+            measured=f"{found.recall:.3f}, {fewest} rows",
+            verdict=verdict,
+            notes=[
+                f"{questions} questions, vector searches' rankings before passages are assembled against all vectors "
+                f"compared; fewest rows: {', '.join(f'{mode} {count}' for mode, count in found.fewest.items())}"
+            ],
+        ),
+        Row(
+            name=f"search in SQL, p95, {what}",
+            target=f"≤ {_SQL_LIMIT_MS:g} ms",
+            measured=f"{found.sql_ms.p95:.2f} ms",
+            verdict=at_most(found.sql_ms.p95, _SQL_LIMIT_MS),
+            notes=[
+                f"sum of {found.statements:.1f} statements, each from its sending to its last row, BEGIN and COMMIT "
+                f"included; {sql.count} hybrid searches one by one: p50 {sql.p50:.2f}, p99 {sql.p99:.2f} ms; the whole "
+                f"search in that process p95 {found.whole_ms.p95:.2f} ms"
+            ],
+        ),
+    ]
+
+
+def _api_row(name: str, chunks: int, outcome: Outcome) -> Row:
+    latency = outcome.latency_ms
+    return Row(
+        name=f"search over HTTP, {_CLIENTS} clients, p95, {name} tenant ({chunks} chunks)",
+        target=f"≤ {_API_LIMIT_MS:g} ms" if name == "large" else "–",
+        measured=f"{latency.p95:.1f} ms",
+        verdict=at_most(latency.p95, _API_LIMIT_MS) if name == "large" else "reported",
+        notes=[
+            f"closed loop: {outcome.per_second:.0f} searches/s, p50 {latency.p50:.1f}, p99 {latency.p99:.1f} ms; the "
+            f"generator used {outcome.cpu_share:.0%} of a core",
+            *failure_notes({name: [outcome]}),
+        ],
+    )
+
+
+def chat_rows(quiet: Summary, busy: Summary, kept: float | None, rates: tuple[float, float]) -> list[Row]:
+    """`kept` None: the ingestion ended before the chat did."""
+    times = ratio(busy.p99, quiet.p99) or 0.0
+    alone, beside = rates
+    return [
+        Row(
+            name="chat p99 beside saturating ingestion",
+            target=f"≤ {_CHAT_LIMIT:g} ×",
+            measured=f"{times:.2f} ×",
+            verdict="not measured" if kept is None else at_most(times, _CHAT_LIMIT),
+            notes=[
+                f"{quiet.count} plain messages at {PER_SECOND} a second: p50 {quiet.p50:.1f} → {busy.p50:.1f}, p99 "
+                f"{quiet.p99:.1f} → {busy.p99:.1f} ms"
+            ],
+        ),
+        Row(
+            name="ingestion beside chat",
+            target=f"≥ {_KEPT_LIMIT:.0%} of its rate",
+            measured="it ended before" if kept is None else f"{kept:.0%}",
+            verdict="not measured" if kept is None else at_least(kept, _KEPT_LIMIT),
+            notes=[f"{alone:.0f} chunks/s just before, {beside:.0f} beside the chat"],
+        ),
+    ]

@@ -1,0 +1,50 @@
+"""Resident memory of a process and of its children, looked at again and again."""
+
+from threading import Event, Thread
+from types import TracebackType
+
+import psutil
+
+_EVERY_SECONDS = 0.5
+_MIB = 1024 * 1024
+
+
+class ResidentMemory:
+    """The highest seen, in MiB; pages that processes share are counted once for each."""
+
+    def __init__(self, pid: int) -> None:
+        self.alone_mib = self.with_children_mib = 0.0
+        self._process = psutil.Process(pid)
+        self._end = Event()
+        self._thread = Thread(target=self._look_on, name="resident memory", daemon=True)
+
+    def __enter__(self) -> "ResidentMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _look_on(self) -> None:
+        while not self._end.wait(_EVERY_SECONDS):
+            alone = _rss_mib(self._process)
+            self.alone_mib = max(self.alone_mib, alone)
+            children = sum(_rss_mib(child) for child in _children(self._process))
+            self.with_children_mib = max(self.with_children_mib, alone + children)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _rss_mib(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_info().rss) / _MIB
+    except psutil.Error:
+        return 0.0

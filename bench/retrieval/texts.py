@@ -1,0 +1,79 @@
+"""Texts that have what searches live by: words as rare as Zipf says, and topics, so that vectors have clusters."""
+
+import random
+from itertools import accumulate, product
+
+import numpy as np
+import numpy.typing as npt
+
+CHUNK_CHARACTERS = 1_100  # what the splitter makes of them: measured, not promised
+CHUNKS = 20
+"""Of a document, about."""
+
+_WORDS = 20_000
+_TOPICS = 400
+_TOPIC_WORDS = 300
+_TOPIC_SHARE = 0.5  # of the words of a text; the others are everybody's
+_SENTENCE_WORDS = 14
+_PARAGRAPH_SENTENCES = 5
+_QUESTION_WORDS = 5
+
+Numbers = npt.NDArray[np.int64]
+
+
+class Author:
+    """The same texts for the same seeds."""
+
+    def __init__(self) -> None:
+        chance = random.Random(1)
+        self._words = _vocabulary(chance)
+        # What everybody says often is in no topic.
+        rare = range(_WORDS // 20, _WORDS)
+        self._topics = np.array([chance.sample(rare, _TOPIC_WORDS) for _ in range(_TOPICS)])
+        self._common, self._special = _zipf(_WORDS), _zipf(_TOPIC_WORDS)
+
+    def document(self, seed: int, characters: int) -> str:
+        """Paragraphs of sentences, all on one topic."""
+        chance = np.random.default_rng((1, seed))
+        words = [self._words[number] for number in self._draw(chance, characters // 6)]
+        sentences = []
+        for first in range(0, len(words), _SENTENCE_WORDS):
+            sentence = " ".join(words[first : first + _SENTENCE_WORDS])
+            sentences.append(f"{sentence[0].upper()}{sentence[1:]}.")
+        paragraphs = [
+            " ".join(sentences[first : first + _PARAGRAPH_SENTENCES])
+            for first in range(0, len(sentences), _PARAGRAPH_SENTENCES)
+        ]
+        return _until("\n\n".join(paragraphs), characters)
+
+    def question(self, seed: int) -> str:
+        """A few words as a document on some topic has them."""
+        return " ".join(self._words[number] for number in self._draw(np.random.default_rng((2, seed)), _QUESTION_WORDS))
+
+    def _draw(self, chance: np.random.Generator, count: int) -> Numbers:
+        topic = self._topics[int(chance.integers(_TOPICS))]
+        common = np.searchsorted(self._common, chance.random(count))
+        special = topic[np.searchsorted(self._special, chance.random(count))]
+        drawn: Numbers = np.where(chance.random(count) < _TOPIC_SHARE, special, common)
+        return drawn
+
+
+def _vocabulary(chance: random.Random) -> list[str]:
+    """The often used are short, as in any language."""
+    syllables = [f"{first}{second}" for first, second in product(["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "tr"], "aeiou")]
+    short = [f"{one}{end}" for one, end in product(syllables, ["n", "r", "s", "t", "l", ""])]
+    long = [f"{one}{other}" for one, other in product(syllables, short)]
+    return [*chance.sample(short, 200), *chance.sample(long, _WORDS - 200)]
+
+
+def _zipf(count: int) -> npt.NDArray[np.float64]:
+    """Cumulative shares of the ranks 1…count, as 1/rank."""
+    sums = np.array(list(accumulate(1 / rank for rank in range(1, count + 1))))
+    shares: npt.NDArray[np.float64] = sums / sums[-1]
+    return shares
+
+
+def _until(text: str, characters: int) -> str:
+    if len(text) <= characters:
+        return text
+    return text[: text.rfind(" ", 0, characters)]
