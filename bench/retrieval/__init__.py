@@ -1,1 +1,1 @@
-"""Finding passages under measurement: tenants full of texts, true rankings beside ours, a collection with judgements."""
+"""Finding passages under measurement: tenants full of texts, true rankings beside ours, a judged collection."""

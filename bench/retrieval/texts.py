@@ -1,21 +1,26 @@
 """Texts that have what searches live by: words as rare as Zipf says, and topics, so that vectors have clusters."""
 
 import random
-from itertools import accumulate, product
+from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import wordllama
+from tokenizers import Tokenizer
 
-CHUNK_CHARACTERS = 1_100  # what the splitter makes of them: measured, not promised
+CHUNK_CHARACTERS = 1_100
+"""Of a paragraph, and so of a chunk, about."""
 CHUNKS = 20
 """Of a document, about."""
 
 _WORDS = 20_000
+_WORD_BEGIN = "\N{LOWER ONE EIGHTH BLOCK}"  # as SentencePiece marks it
 _TOPICS = 400
 _TOPIC_WORDS = 300
 _TOPIC_SHARE = 0.5  # of the words of a text; the others are everybody's
 _SENTENCE_WORDS = 14
-_PARAGRAPH_SENTENCES = 5
+_PARAGRAPH_SENTENCES = 11  # 1 100 characters: two of them are more than a chunk takes
 _QUESTION_WORDS = 5
 
 Numbers = npt.NDArray[np.int64]
@@ -28,9 +33,9 @@ class Author:
         chance = random.Random(1)
         self._words = _vocabulary(chance)
         # What everybody says often is in no topic.
-        rare = range(_WORDS // 20, _WORDS)
-        self._topics = np.array([chance.sample(rare, _TOPIC_WORDS) for _ in range(_TOPICS)])
-        self._common, self._special = _zipf(_WORDS), _zipf(_TOPIC_WORDS)
+        size = len(self._words)
+        self._topics = np.array([chance.sample(range(size // 20, size), _TOPIC_WORDS) for _ in range(_TOPICS)])
+        self._common, self._special = _zipf(size), _zipf(_TOPIC_WORDS)
 
     def document(self, seed: int, characters: int) -> str:
         """Paragraphs of sentences, all on one topic."""
@@ -59,11 +64,17 @@ class Author:
 
 
 def _vocabulary(chance: random.Random) -> list[str]:
-    """The often used are short, as in any language."""
-    syllables = [f"{first}{second}" for first, second in product(["b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "st", "tr"], "aeiou")]
-    short = [f"{one}{end}" for one, end in product(syllables, ["n", "r", "s", "t", "l", ""])]
-    long = [f"{one}{other}" for one, other in product(syllables, short)]
-    return [*chance.sample(short, 200), *chance.sample(long, _WORDS - 200)]
+    """Words that WordLlama knows, the most frequent first, and then pairs of them (`windmill`), as rare words are."""
+    model = Path(wordllama.__file__).parent / "tokenizers" / "l2_supercat_tokenizer_config.json"
+    tokens: dict[str, int] = Tokenizer.from_file(str(model)).get_vocab()
+    known = [token[1:] for token in sorted(tokens, key=lambda token: tokens[token]) if _is_word(token)]
+    pairs = {f"{chance.choice(known)}{chance.choice(known)}": None for _ in range(_WORDS - len(known))}
+    return [*known, *pairs]
+
+
+def _is_word(token: str) -> bool:
+    word = token[1:]
+    return token[0] == _WORD_BEGIN and len(word) > 2 and word.isascii() and word.isalpha() and word.islower()
 
 
 def _zipf(count: int) -> npt.NDArray[np.float64]:

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from bench.measures import CHAT, MEASURES, QUEUE, dispatch, idle, search, throughput
+from bench.measures import CHAT, MEASURES, QUEUE, RETRIEVAL, dispatch, idle, search, throughput
 from bench.peers import arq_runner, environment
 from bench.percentiles import Summary
 
@@ -19,7 +19,7 @@ bench asked by workflow-engine: ERROR:  no statement
 
 
 def test_every_measure_has_one_name() -> None:
-    assert [*CHAT, *QUEUE] == MEASURES
+    assert [*CHAT, *QUEUE, *RETRIEVAL] == MEASURES
     assert len(set(MEASURES)) == len(MEASURES)
 
 
