@@ -76,9 +76,7 @@ def by_meaning(candidates: Candidates) -> Numbers:
 
 def by_ranks(candidates: Candidates) -> Numbers:
     """Reciprocal rank fusion."""
-    rankings = by_words(candidates), by_meaning(candidates)
-    fused: Numbers = sum(np.where(np.isfinite(scores), 1 / (_RRF + _ranks(scores)), 0.0) for scores in rankings)
-    return fused
+    return _reciprocal(by_words(candidates)) + _reciprocal(by_meaning(candidates))
 
 
 def hybrid(constants: Constants) -> Ranking:
@@ -122,8 +120,8 @@ def cross_validate(judged: Sequence[Judged], grid: Sequence[Constants] = GRID) -
     )
 
 
-def _ranks(scores: Numbers) -> Numbers:
-    """From 1 for the best."""
+def _reciprocal(scores: Numbers) -> Numbers:
+    """Ranks count from 1; 0 for what is not found."""
     ranks = np.empty(len(scores))
     ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
-    return ranks
+    return np.where(np.isfinite(scores), 1 / (_RRF + ranks), 0.0)

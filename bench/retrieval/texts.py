@@ -9,7 +9,7 @@ import numpy.typing as npt
 import wordllama
 from tokenizers import Tokenizer
 
-CHUNK_CHARACTERS = 1_100
+CHUNK_CHARACTERS = 1_150
 """Of a paragraph, and so of a chunk, about."""
 CHUNKS = 20
 """Of a document, about."""
@@ -20,7 +20,7 @@ _TOPICS = 400
 _TOPIC_WORDS = 300
 _TOPIC_SHARE = 0.5  # of the words of a text; the others are everybody's
 _SENTENCE_WORDS = 14
-_PARAGRAPH_SENTENCES = 11  # 1 100 characters: two of them are more than a chunk takes
+_PARAGRAPH_SENTENCES = 10  # 1 150 characters: two of them are more than a chunk takes
 _QUESTION_WORDS = 5
 
 Numbers = npt.NDArray[np.int64]
