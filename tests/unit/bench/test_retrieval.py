@@ -6,13 +6,14 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from bench.measures import retrieval
+from bench.measures import quality, retrieval
 from bench.percentiles import Summary
 from bench.retrieval.cranfield import ndcg, read_collection
 from bench.retrieval.fusions import (
     PARTS,
     PRODUCT,
     Constants,
+    CrossValidated,
     Judged,
     by_ranks,
     by_words,
@@ -162,6 +163,30 @@ def test_chat_beside_an_ingestion_that_has_ended_is_not_measured() -> None:
     chat, kept = retrieval.chat_rows(quiet, busy, 0.5, (900.0, 450.0))
     assert (chat.measured, chat.verdict) == ("1.50 ×", "ok")
     assert (kept.measured, kept.verdict) == ("50%", "MISSED")
+
+
+def _measured(model: str) -> quality._Measured:
+    constants = Constants(0.3, 3, 1.0, 0.5)
+    validated = CrossValidated(0.42, [constants], constants, 0.43)
+    return quality._Measured(
+        model=model,
+        questions=225,
+        chunks=1_600,
+        searched={"hybrid": 0.43, "vector": 0.34, "text": 0.39},
+        parts={"BM25 alone": 0.39},
+        validated=validated,
+    )
+
+
+def test_quality_is_judged_by_what_its_embedder_is_good_for() -> None:
+    verdicts = {model: quality.rows(_measured(model))[0].verdict for model in ("wordllama-256", "minilm-384", "other")}
+    assert verdicts == {"wordllama-256": "ok", "minilm-384": "MISSED", "other": "reported"}
+
+
+def test_without_the_collection_a_row_says_how_to_have_it() -> None:
+    row = quality.left_out()
+    assert row.verdict == "not measured"
+    assert any("--cranfield" in note for note in row.notes)
 
 
 def test_memory_is_judged_alone_and_with_children() -> None:
