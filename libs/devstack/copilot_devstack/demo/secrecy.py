@@ -15,7 +15,7 @@ _HOLDING_TABLES = (
     "messages",
     "context_items",
     "context_chunks",
-    "context_postings",
+    "context_segments",
     "context_embeddings",
     "blob_pieces",
     "jobs",
