@@ -21,7 +21,7 @@ _TOPIC_WORDS = 300
 _TOPIC_SHARE = 0.5  # of the words of a text; the others are everybody's
 _SENTENCE_WORDS = 14
 _PARAGRAPH_SENTENCES = 10  # 1 150 characters: two of them are more than a chunk takes
-_QUESTION_WORDS = 5
+_QUESTION_WORDS = (4, 14)  # from a few keywords to a sentence
 
 Numbers = npt.NDArray[np.int64]
 
@@ -52,8 +52,10 @@ class Author:
         return _until("\n\n".join(paragraphs), characters)
 
     def question(self, seed: int) -> str:
-        """A few words as a document on some topic has them."""
-        return " ".join(self._words[number] for number in self._draw(np.random.default_rng((2, seed)), _QUESTION_WORDS))
+        """Words as a document on some topic has them."""
+        chance = np.random.default_rng((2, seed))
+        count = int(chance.integers(*_QUESTION_WORDS, endpoint=True))
+        return " ".join(self._words[number] for number in self._draw(chance, count))
 
     def _draw(self, chance: np.random.Generator, count: int) -> Numbers:
         topic = self._topics[int(chance.integers(_TOPICS))]
