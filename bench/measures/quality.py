@@ -123,7 +123,7 @@ async def _candidates(
 def left_out() -> Row:
     return Row(
         name="Cranfield nDCG@10, hybrid",
-        target=", ".join(f"≥ {limit:g} ({model})" for model, limit in _LIMITS.items()),
+        target=f"≥ {_LIMITS['wordllama-256']:g}",
         measured="left out",
         verdict="not measured",
         notes=["the collection is not part of this repository: --cranfield PATH"],

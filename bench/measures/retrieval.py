@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from bench.contenders import closed
+from bench.cpu import CpuMeter
 from bench.load.job import Outcome, Target
 from bench.load.runner import generate
 from bench.percentiles import Summary, summarise
@@ -48,7 +49,8 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class _Filled:
-    """`kept` is the ingestion's rate during chat as a share of that just before; None where it ended meanwhile."""
+    """`kept` is the ingestion's rate during chat as a share of that just before; None where it ended meanwhile.
+    `cpu_ms` is what each process used altogether."""
 
     chunks: int
     per_second: float
@@ -57,6 +59,13 @@ class _Filled:
     kept: float | None
     rates: tuple[float, float]
     chat: Summary
+    cpu_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    outcome: Outcome
+    cpu_ms: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,12 @@ async def _play(rounds: Rounds, tenants: Mapping[str, Tenant]) -> list[Row]:
             running(ContextServiceServer, rounds.product) as service,
             ResidentMemory(pid_of(service)) as memory,
         ):
-            filled = await _fill(rounds, enqueued)
+            pids = _pids(rounds, service)
+            filled = await _fill(rounds, enqueued, CpuMeter(pids))
             say("retrieval: chat alone")
             quiet = await Chat(rounds.product).talk(plan.chat_seconds)
             found = {name: await _search(rounds, producer, author, tenants[name]) for name in _MEASURED}
-            outcomes = {name: await _ask(rounds, author, tenants[name]) for name in _MEASURED}
+            asked = {name: await _ask(rounds, author, tenants[name], CpuMeter(pids)) for name in _MEASURED}
     rounds.keep("retrieval", "ingestion", per_second=filled.per_second)
     rounds.keep("retrieval", "chat alone", ms=quiet)
     rounds.keep("retrieval", "chat beside ingestion", ms=filled.chat)
@@ -101,7 +111,7 @@ async def _play(rounds: Rounds, tenants: Mapping[str, Tenant]) -> list[Row]:
         _ingestion_row(filled, _disk_bytes(rounds)),
         *memory_rows(memory.alone_mib, memory.with_children_mib),
         *(row for name, one in found.items() for row in search_rows(name, one, plan.recall_questions)),
-        *(_api_row(name, found[name].chunks, outcome) for name, outcome in outcomes.items()),
+        *(_api_row(name, found[name].chunks, one) for name, one in asked.items()),
         *chat_rows(quiet, filled.chat, filled.kept, filled.rates),
     ]
 
@@ -123,7 +133,7 @@ async def _enqueue(producer: Producer, author: Author, tenants: Mapping[str, Ten
     return perf_counter() - began
 
 
-async def _fill(rounds: Rounds, enqueue_seconds: float) -> _Filled:
+async def _fill(rounds: Rounds, enqueue_seconds: float, meter: CpuMeter) -> _Filled:
     """The rate is that of all but the time of the chat."""
     seconds, wanted = rounds.plan.chat_seconds, rounds.plan.chunks
     with Ingestions(rounds.product) as ingestions:
@@ -146,6 +156,7 @@ async def _fill(rounds: Rounds, enqueue_seconds: float) -> _Filled:
         kept=beside / alone if end.left and alone else None,
         rates=(alone, beside),
         chat=chat,
+        cpu_ms=meter.ms_since_start(),
     )
 
 
@@ -190,7 +201,7 @@ async def _time(
     return sql_ms, counts, whole_ms
 
 
-async def _ask(rounds: Rounds, author: Author, tenant: Tenant) -> Outcome:
+async def _ask(rounds: Rounds, author: Author, tenant: Tenant, meter: CpuMeter) -> _Asked:
     say(f"retrieval: searches of the {tenant.slug} tenant through the API")
     bodies = [json_text({"query": author.question(10_000 + number)}) for number in range(_API_QUESTIONS)]
     target = Target(
@@ -202,7 +213,23 @@ async def _ask(rounds: Rounds, author: Author, tenant: Tenant) -> Outcome:
         turns=len(bodies),
     )
     job = closed(target, clients=_CLIENTS, seconds=rounds.plan.api_seconds, plan=rounds.plan)
-    return await asyncio.to_thread(generate, job)
+    outcome = await asyncio.to_thread(generate, job)
+    return _Asked(outcome, meter.ms_since_start())
+
+
+def _pids(rounds: Rounds, service: ContextServiceServer) -> dict[str, int | None]:
+    stores = rounds.product.stores
+    return {
+        "context service": pid_of(service),
+        "postgres": stores.postgres.pid,
+        "api": rounds.product.pid,
+        "redis": stores.redis.pid,
+    }
+
+
+def _cpu_each(cpu_ms: Mapping[str, float], count: int) -> str:
+    """Unlike a rate it hardly depends on what else the machine does."""
+    return ", ".join(f"{name} {ms / max(count, 1):.2f}" for name, ms in cpu_ms.items())
 
 
 def _chunk_count(rounds: Rounds, tenant: Tenant) -> int:
@@ -230,6 +257,7 @@ def _ingestion_row(filled: _Filled, disk: Mapping[str, int]) -> Row:
             f"{filled.chunks} chunks of {len(sizes(filled.chunks))} tenants, documents of some {CHUNKS}; from the "
             f"first to the last that is found {filled.seconds:.0f} s, less those of the chat; made and enqueued before "
             f"in {filled.enqueue_seconds:.0f} s",
+            f"CPU ms a chunk, children and chat included: {_cpu_each(filled.cpu_ms, filled.chunks)}",
             f"on disk {total / _MIB:.0f} MiB, {total / max(filled.chunks, 1) / 1024:.1f} KiB a chunk: {largest}",
         ],
     )
@@ -279,8 +307,8 @@ def search_rows(name: str, found: _Found, questions: int) -> list[Row]:
     ]
 
 
-def _api_row(name: str, chunks: int, outcome: Outcome) -> Row:
-    latency = outcome.latency_ms
+def _api_row(name: str, chunks: int, asked: _Asked) -> Row:
+    outcome, latency = asked.outcome, asked.outcome.latency_ms
     return Row(
         name=f"search over HTTP, {_CLIENTS} clients, p95, {name} tenant ({chunks} chunks)",
         target=f"≤ {_API_LIMIT_MS:g} ms" if name == "large" else "–",
@@ -289,6 +317,7 @@ def _api_row(name: str, chunks: int, outcome: Outcome) -> Row:
         notes=[
             f"closed loop: {outcome.per_second:.0f} searches/s, p50 {latency.p50:.1f}, p99 {latency.p99:.1f} ms; the "
             f"generator used {outcome.cpu_share:.0%} of a core",
+            f"CPU ms a search: {_cpu_each(asked.cpu_ms, outcome.requests)}",
             *failure_notes({name: [outcome]}),
         ],
     )
