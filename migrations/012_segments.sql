@@ -54,10 +54,17 @@ CREATE TABLE context_embeddings_wide (
     FOREIGN KEY (tenant_id, chunk_id) REFERENCES context_chunks ON DELETE CASCADE
 );
 
--- One per tenant: the model its searches use, and how many chunks of its segments are no more.
+-- One per tenant: the model its searches use, and how many chunks of its segments are no more. Every segment has codes of
+-- `model`. `next_model` is what a re-embedding is making vectors of (docs/adr/0025), by the job `reembed_job_id`.
 CREATE TABLE context_indexes (
     tenant_id uuid PRIMARY KEY REFERENCES tenants ON DELETE CASCADE,
     model text NOT NULL,
+    next_model text CHECK (next_model <> model),
+    reembed_job_id uuid,
+    reembed_done bigint NOT NULL DEFAULT 0,   -- chunks
+    reembed_total bigint NOT NULL DEFAULT 0,
+    reembed_error_code text,  -- why the last one came to nothing
+    reembed_error text,
     dead_count bigint NOT NULL DEFAULT 0,
     merge_id uuid,            -- which merge is at work, until when it must have shown that it lives
     merge_until timestamptz

@@ -20,6 +20,7 @@ from copilot_devstack.worker_server import ContextServiceServer
 from copilot_domain.context import ContextRepository, ContextService, NewItem, SearchRequest
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.jobs import INGEST_ITEM
+from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.search.searching import ContextSearch
 
 _LIMIT_MS = 6.0
@@ -83,7 +84,7 @@ async def _ways(producer: Producer) -> AsyncIterator[dict[str, Search]]:
     embedder = WordLlamaEmbedder()
     await embedder.load()
     requests = RequestClient(producer.line, producer.db, ProcessId(new_id()))
-    client, direct = SearchClient(requests), ContextSearch(producer.db, embedder)
+    client, direct = SearchClient(requests), ContextSearch(producer.db, Embedders(embedder))
     await requests.start()
     try:
         yield {

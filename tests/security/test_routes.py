@@ -48,6 +48,7 @@ BODIES: dict[tuple[str, str], object] = {
     ("PATCH", f"{V1}/context/{{item_id}}"): {"name": "Taken over"},
     ("POST", f"{V1}/context/search"): {"query": "x"},
     ("POST", f"{V1}/context/files"): FORM,
+    ("POST", f"{V1}/context/reembed"): {"model": "minilm-384"},
     ("POST", f"{V1}/workflows"): workflow("x"),
     ("POST", f"{V1}/workflows/validate"): workflow("x"),
     ("PUT", f"{V1}/workflows/{{workflow_id}}"): workflow("Taken over"),

@@ -79,6 +79,21 @@ def transferring(total_bytes: int) -> Iterator[tuple[Callable[[str], None], Call
         )
 
 
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar of things that are done, as `working` where somebody watches. What it yields is told how many of how many;
+    of 0 is not known yet."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    columns = (TextColumn(printable(title), markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
 def cell(value: object) -> str:
     """A value as a person reads it."""
     if value is None:

@@ -1,6 +1,7 @@
 """The composition root: everything this process is made of is put together here, and nowhere else."""
 
 import asyncio
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -25,6 +26,7 @@ from copilot_common.auth.authenticate import Authenticator
 from copilot_common.auth.tokens import AccessTokens
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.blobs import build_blob_store
+from copilot_common.embedding.factory import stored_name
 from copilot_common.encryption import KeyRing
 from copilot_common.expressions.evaluator import Evaluator, expression_sandbox
 from copilot_common.limits import Limit, Limiter, RequestLimits
@@ -45,6 +47,7 @@ from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.context import ContextRepository, ContextService
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.following import ItemFollower
+from copilot_domain.context.reembedding.service import IndexService
 from copilot_domain.conversations import ConversationRepository, ConversationService
 from copilot_domain.conversations.generation import GenerationService, StreamLog
 from copilot_domain.tenants import TenantServices
@@ -83,6 +86,7 @@ def build_services(settings: Settings) -> Services:
     dispatcher = Dispatcher(database, process_id)
     requests = RequestClient(line, tenants_db, process_id)
     searches = SearchClient(requests)
+    default_model = stored_name(settings) or settings.embedding_model  # the context service says what is wrong with it
     expressions = expression_sandbox(size=1)  # for definitions that are written; what runs is evaluated elsewhere
     versions = Versions()
     nudges = NudgeListener(redis)
@@ -121,6 +125,7 @@ def build_services(settings: Settings) -> Services:
         ),
         blobs=blobs,
         context=ContextService(ContextRepository(), blobs, ledger, rules),
+        indexes=IndexService(ledger, default_model, partial(stored_name, settings)),
         item_events=ItemFollower(tenants_db),
         uploads=Crowd("uploads", of_tenant=_TENANT_UPLOADS, of_all=_UPLOADS),
         item_streams=Crowd("streams of items", of_tenant=_TENANT_ITEM_STREAMS, of_all=_ITEM_STREAMS),

@@ -24,6 +24,7 @@ from copilot_common.tenancy import TenantDatabase
 from copilot_domain.context import ContextService
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.following import ItemFollower
+from copilot_domain.context.reembedding.service import IndexService
 from copilot_domain.conversations import ConversationService
 from copilot_domain.conversations.generation import GenerationService
 from copilot_domain.tenants import TenantServices
@@ -63,6 +64,7 @@ class Services:
     webhooks: WebhookService
     blobs: BlobStore
     context: ContextService
+    indexes: IndexService
     item_events: ItemFollower
     uploads: Crowd
     item_streams: Crowd

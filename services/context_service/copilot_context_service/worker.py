@@ -1,11 +1,12 @@
 """The composition root: everything the context service is made of is put together here, and nowhere else."""
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from copilot_common.blobs import build_blob_store
-from copilot_common.embedding import Embedder, EmbeddingMetrics, build_embedder
+from copilot_common.embedding import EmbeddingMetrics, build_embedder
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.settings import Settings
@@ -13,12 +14,16 @@ from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
 from copilot_context_service.ingesting import AbandonedItems, ItemIngester, SegmentMerger
+from copilot_context_service.reembedding import IndexReembedder, OldVectorsForgetter
 from copilot_context_service.searching import answer_search
 from copilot_domain.context.asking import SEARCH_METHOD
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
-from copilot_domain.context.jobs import INGEST_ITEM, MERGE_SEGMENTS
+from copilot_domain.context.jobs import FORGET_MODEL, INGEST_ITEM, MERGE_SEGMENTS, REEMBED
+from copilot_domain.context.reembedding.embedders import Embedders
+from copilot_domain.context.reembedding.forgetting import ModelForgetter
+from copilot_domain.context.reembedding.walking import Reembedder
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments.merging import Merger
 
@@ -32,24 +37,27 @@ async def run(settings: Settings) -> None:
     """The whole life of the process. Raises SettingsError where it must not work."""
     backbone = build_backbone(SERVICE, settings, version=version("copilot-context-service"))
     db = backbone.tenants_db
-    embedder = build_embedder(settings, metrics=EmbeddingMetrics(backbone.registry))
+    build = partial(build_embedder, settings, metrics=EmbeddingMetrics(backbone.registry))
+    embedders = Embedders(build(), build)
     blobs = build_blob_store(settings, db)
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
     fetcher = Fetcher(db, blobs, egress, max_bytes=_MAX_FETCHED_BYTES)
-    reader = DocumentReader(db, blobs, sandbox, fetcher, embedder.spec)
-    ingestion = Ingestion(db, blobs, embedder, backbone.ledger, reader)
+    reader = DocumentReader(db, blobs, sandbox, fetcher, embedders.default)
+    ingestion = Ingestion(db, blobs, embedders, backbone.ledger, reader)
     handlers: Mapping[JobType[Any], Handler] = {
         INGEST_ITEM: ItemIngester(ingestion),
         MERGE_SEGMENTS: SegmentMerger(Merger(db)),
+        REEMBED: IndexReembedder(Reembedder(db, embedders, backbone.ledger)),
+        FORGET_MODEL: OldVectorsForgetter(ModelForgetter(db)),
     }
-    methods = {SEARCH_METHOD: answer_search(ContextSearch(db, embedder))}
+    methods = {SEARCH_METHOD: answer_search(ContextSearch(db, embedders))}
     await run_worker(
         backbone,
         CONTEXT_QUEUE,
         handlers,
         probe_port=PROBE_PORT,
-        companions=[_Model(embedder), sandbox, _Way(egress), AbandonedItems(backbone.database)],
+        companions=[embedders, sandbox, _Way(egress), AbandonedItems(backbone.database)],
         on_request=RequestServer(backbone.line, db, methods),
     )
 
@@ -65,16 +73,3 @@ class _Way:
 
     async def stop(self) -> None:
         await self._egress.aclose()
-
-
-class _Model:
-    """Loaded before the first job, not by it."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-
-    async def start(self) -> None:
-        await self._embedder.load()
-
-    async def stop(self) -> None:
-        await self._embedder.aclose()

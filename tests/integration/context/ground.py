@@ -1,6 +1,6 @@
 """What the tests of the context stand on: a database with two tenants, and whoever ingests and searches in it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,7 @@ from copilot_domain.context import (
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import Ingestion, Outcome
 from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
+from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.types import SearchMode
 from support.api import ENCRYPTION_KEY, Site
@@ -44,6 +45,7 @@ class ContextGround:
     site: Site
     db: TenantDatabase
     service: ContextService
+    embedders: Embedders
     ingestion: Ingestion
     searcher: ContextSearch
     acme: Principal
@@ -145,25 +147,30 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def open_context(
-    site: Site, embedder: Embedder | None = None, *, egress: Egress | None = None
+    site: Site,
+    embedder: Embedder | None = None,
+    build: Callable[[str], Embedder] | None = None,
+    *,
+    egress: Egress | None = None,
 ) -> AsyncIterator[ContextGround]:
     """Loopback addresses may be fetched from, unless `egress` says otherwise."""
     database = Database(site.database.app_url, max_size=2, application_name="tests")
     await database.open()
     db = TenantDatabase(database, KeyRing(bytes.fromhex(ENCRYPTION_KEY)))
     blobs = PostgresBlobStore(db)
-    embedder = embedder or WordLlamaEmbedder()
+    embedders = Embedders(embedder or WordLlamaEmbedder(), build)
     rules = EgressRules(parse_exemptions("127.0.0.1"))
     egress = egress or Egress(rules)
     sandbox = document_sandbox(size=1)
     await sandbox.start()
-    reader = DocumentReader(db, blobs, sandbox, Fetcher(db, blobs, egress, max_bytes=MAX_FETCHED), embedder.spec)
+    reader = DocumentReader(db, blobs, sandbox, Fetcher(db, blobs, egress, max_bytes=MAX_FETCHED), embedders.default)
     yield ContextGround(
         site,
         db,
         ContextService(ContextRepository(), blobs, Ledger(lambda _: None), rules),
-        Ingestion(db, blobs, embedder, Ledger(lambda _: None), reader),
-        ContextSearch(db, embedder),
+        embedders,
+        Ingestion(db, blobs, embedders, Ledger(lambda _: None), reader),
+        ContextSearch(db, embedders),
         owner_of(site.acme),
         owner_of(site.other),
         blobs,

@@ -3,7 +3,7 @@
 from copilot_cli.client.api import ApiClient, Document, Question
 from copilot_cli.client.errors import ApiError
 from copilot_cli.client.streams import AnswerStream, StreamEvent
-from copilot_cli.client.types import Citation, Conversation, Item, Message
+from copilot_cli.client.types import Citation, Conversation, Index, Item, Message
 
 __all__ = [
     "AnswerStream",
@@ -12,6 +12,7 @@ __all__ = [
     "Citation",
     "Conversation",
     "Document",
+    "Index",
     "Item",
     "Message",
     "Question",

@@ -8,7 +8,7 @@ import msgspec
 
 from copilot_cli.client.http import Http
 from copilot_cli.client.pages import V1, items
-from copilot_cli.client.types import Found, Item, Page
+from copilot_cli.client.types import Found, Index, Item, Page
 
 _CONTEXT = f"{V1}/context"
 
@@ -39,6 +39,13 @@ class ContextRoutes:
 
     def search(self, query: str, *, limit: int, mode: str = "hybrid") -> Found:
         return self._http.post(f"{_CONTEXT}/search", {"query": query, "limit": limit, "mode": mode}, Found)
+
+    def index(self) -> Index:
+        return self._http.get(f"{_CONTEXT}/index", Index)
+
+    def reembed(self, model: str) -> Index:
+        """In the background; the answer is the state it begins with."""
+        return self._http.post(f"{_CONTEXT}/reembed", {"model": model}, Index)
 
     def remove(self, item_id: UUID) -> None:
         self._http.delete(f"{_CONTEXT}/{item_id}")

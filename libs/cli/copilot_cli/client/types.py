@@ -173,6 +173,18 @@ class Item(msgspec.Struct):
         return self.status in {"ready", "failed"}
 
 
+class Index(msgspec.Struct):
+    """`model` is what searches use; `done` of `total` chunks have the next model's vectors."""
+
+    model: str
+    next_model: str | None
+    done: int
+    total: int
+    error: ItemError | None
+    chunk_count: int
+    segments: int
+
+
 class Hit(msgspec.Struct):
     """`start` and `end` are character offsets into the item's text."""
 

@@ -1,4 +1,4 @@
-"""`copilot context add | list | search | rm`."""
+"""`copilot context add | list | search | rm | index | reembed`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,7 +9,7 @@ import typer
 from copilot_cli.options import USER_PANEL, AsJson, Limit
 
 if TYPE_CHECKING:
-    from copilot_cli.client import Item
+    from copilot_cli.client import Index, Item
     from copilot_cli.client.types import Found
     from copilot_cli.ingesting import New
 
@@ -29,6 +29,8 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_)
     group.command()(search)
     group.command("rm")(remove)
+    group.command()(index)
+    group.command()(reembed)
     app.add_typer(group, name="context", rich_help_panel=USER_PANEL)
 
 
@@ -129,6 +131,42 @@ def remove(item_id: Annotated[UUID, typer.Argument(help="From `list`.")], as_jso
         print(f"Deleted {item_id}.")
 
 
+def index(as_json: AsJson = False) -> None:
+    """Show which embedding model searches use, and how far a re-embedding is."""
+    from copilot_cli.client import ApiClient
+    from copilot_cli.places import Places
+
+    with ApiClient(Places.here().remote()) as client:
+        found = client.context.index()
+    _print_index(found, as_json=as_json)
+
+
+def reembed(
+    model: Annotated[str, typer.Option(help="As EMBEDDING_MODEL: wordllama-256, minilm-384, or provider/model.")],
+    detach: Annotated[bool, typer.Option("--detach", help="Do not wait until searches use it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make vectors by another model in the background; searches go on, and then switch. For admins."""
+    from copilot_cli.client import ApiClient
+    from copilot_cli.output import counting, note
+    from copilot_cli.places import Places
+    from copilot_cli.reembedding import wait_until_switched
+
+    with ApiClient(Places.here().remote()) as client:
+        found = client.context.reembed(model)
+        wanted = found.next_model
+        if wanted is not None and not detach:
+            with counting(f"Embedding with {wanted}") as progress:
+                found = wait_until_switched(client, found, progress=progress)
+    _print_index(found, as_json=as_json)
+    if wanted is not None and detach:
+        note("How far it is: copilot context index")
+    if found.error is not None:
+        note(f"{found.error.code}: {found.error.message}", style="red")
+    if wanted is not None and not detach and found.model != wanted:
+        raise typer.Exit(1)
+
+
 def _news(sources: list[str], name: str | None, kind: TextKind | None) -> "list[New]":
     from copilot_cli.ingesting import NewFile, NewUrl, read_texts
 
@@ -198,3 +236,21 @@ def _print_found(found: "Found") -> None:
     if found.degraded:
         note("The embedder was away: this search went by words alone.", style="yellow")
     note(f"{found.took_ms} ms", style="dim")
+
+
+def _print_index(found: "Index", *, as_json: bool) -> None:
+    from copilot_cli.output import print_fields, print_json
+
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        {
+            "model": found.model,
+            "next model": found.next_model,
+            "done": f"{found.done} of {found.total}" if found.next_model else None,
+            "error": f"{found.error.code}: {found.error.message}" if found.error else None,
+            "chunks": found.chunk_count,
+            "segments": found.segments,
+        }
+    )

@@ -30,3 +30,21 @@ class MergeSegments(JobPayload, frozen=True):
 
 
 MERGE_SEGMENTS = JobType("context.merge", MergeSegments, CONTEXT_QUEUE, job_class=JobClass.DEFERRABLE, max_failures=20)
+
+
+class Reembed(JobPayload, frozen=True):
+    """Of the job's tenant: its searches shall use that model."""
+
+    model: str
+
+
+REEMBED = JobType("context.reembed", Reembed, CONTEXT_QUEUE, job_class=JobClass.BULK, max_failures=20)
+
+
+class ForgetModel(JobPayload, frozen=True):
+    """Its vectors and codes, while the tenant's index does not use it."""
+
+    model: str
+
+
+FORGET_MODEL = JobType("context.forget", ForgetModel, CONTEXT_QUEUE, job_class=JobClass.BULK, max_failures=20)

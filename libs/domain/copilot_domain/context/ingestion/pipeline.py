@@ -7,18 +7,15 @@ and two at once do no harm.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
-import numpy as np
-
 from copilot_common.base.errors import NotFound
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
-from copilot_common.embedding import Embedder
 from copilot_common.encryption import DecryptionError
 from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
@@ -26,8 +23,8 @@ from copilot_domain.context.ingestion.errors import IngestionError, describe
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion, prepare
 from copilot_domain.context.ingestion.texts import cut_texts
 from copilot_domain.context.ingestion.writing import (
+    ModelSwitched,
     Overtaken,
-    find_vectors,
     finish,
     hold,
     purge,
@@ -36,6 +33,8 @@ from copilot_domain.context.ingestion.writing import (
     write_batch,
 )
 from copilot_domain.context.jobs import MERGE_SEGMENTS, MergeSegments
+from copilot_domain.context.reembedding.embedders import Embedders
+from copilot_domain.context.reembedding.vectors import BatchVectors
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.context.segments.merging import is_merge_due
 from copilot_domain.context.segments.types import Numbers
@@ -57,6 +56,25 @@ class ReadDocument:
     pieces: Sequence[Piece]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """A batch of a document; `token_count` up to its end."""
+
+    row: ItemRow
+    document: ReadDocument
+    batch: Batch
+    first_number: int
+    token_count: int
+
+    @property
+    def done(self) -> int:
+        return self.first_number - 1 + len(self.batch.pieces)
+
+    @property
+    def total(self) -> int:
+        return len(self.document.pieces)
+
+
 class Reader(Protocol):
     async def read(self, principal: Principal, item: ItemRow, version: ItemVersion) -> ReadDocument:
         """Raises IngestionError for what will never be read, Overtaken, and what another try may mend."""
@@ -67,11 +85,11 @@ class Ingestion:
     """The ingester of a process."""
 
     def __init__(
-        self, db: TenantDatabase, blobs: BlobStore, embedder: Embedder, ledger: Ledger, reader: Reader
+        self, db: TenantDatabase, blobs: BlobStore, embedders: Embedders, ledger: Ledger, reader: Reader
     ) -> None:
         self._db = db
         self._blobs = blobs
-        self._embedder = embedder
+        self._vectors = BatchVectors(db, embedders)
         self._ledger = ledger
         self._reader = reader
 
@@ -149,25 +167,37 @@ class Ingestion:
         async with aclosing(self._texts(principal, document)) as texts:
             for pieces in _batches(document.pieces):
                 batch = await asyncio.to_thread(prepare, version, pieces, [await anext(texts) for _ in pieces], cipher)
-                vectors = await self._embed(principal, batch)
                 token_count += batch.token_count
-                async with self._db.transaction(principal) as tx:
-                    live = await hold(tx, version)
-                    if live is None:
-                        return False
-                    await write_batch(
-                        tx, version, batch, vectors, first_number=done + 1, model=self._embedder.spec.name
-                    )
-                    done += len(pieces)
-                    await self._note(tx, version, done, total)
-                    if done == total:
-                        counts = {"chunk_count": total, "token_count": token_count, "replaced": live}
-                        await finish(tx, version, document.content_id, **counts)
-                        if row.content_id not in (None, document.content_id):
-                            await self._blobs.delete(tx, row.content_id)
-                        await publish(tx, self._ledger, "context.ready", {"item_id": version.item_id})
+                work = _Work(row=row, document=document, batch=batch, first_number=done + 1, token_count=token_count)
+                if not await self._add_embedded(principal, version, work):
+                    return False
+                done += len(pieces)
                 if on_progress is not None:
                     await on_progress(done, total)
+        return True
+
+    async def _add_embedded(self, principal: Principal, version: ItemVersion, work: "_Work") -> bool:
+        while True:
+            vectors = await self._vectors.embed(principal, work.batch)
+            try:
+                async with self._db.transaction(principal) as tx:
+                    return await self._add(tx, version, work, vectors)
+            except ModelSwitched:
+                continue  # another model's are wanted since
+
+    async def _add(self, tx: Transaction, version: ItemVersion, work: "_Work", vectors: Mapping[str, Numbers]) -> bool:
+        """With the last batch the generation is live. False where the item has moved on."""
+        live = await hold(tx, version)
+        if live is None:
+            return False
+        await write_batch(tx, version, work.batch, vectors, first_number=work.first_number)
+        await self._note(tx, version, work.done, work.total)
+        if work.done == work.total:
+            counts = {"chunk_count": work.total, "token_count": work.token_count, "replaced": live}
+            await finish(tx, version, work.document.content_id, **counts)
+            if work.row.content_id not in (None, work.document.content_id):
+                await self._blobs.delete(tx, work.row.content_id)
+            await publish(tx, self._ledger, "context.ready", {"item_id": version.item_id})
         return True
 
     async def _note(self, tx: Transaction, version: ItemVersion, done: int, total: int) -> None:
@@ -184,18 +214,6 @@ class Ingestion:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.") from None
         except (DecryptionError, ValueError):
             raise IngestionError("CONTENT_UNREADABLE", "Its content cannot be read as text.") from None
-
-    async def _embed(self, principal: Principal, batch: Batch) -> Numbers:
-        """A row per chunk. What the tenant has embedded before is not embedded again."""
-        async with self._db.transaction(principal) as tx:
-            known = await find_vectors(tx, batch.hashes, self._embedder.spec)
-        missing = {
-            text_hash: text for text_hash, text in zip(batch.hashes, batch.shown, strict=True) if text_hash not in known
-        }
-        if missing:
-            embedded = await self._embedder.embed(list(missing.values()))
-            known.update(zip(missing, embedded.vectors, strict=True))
-        return np.stack([known[text_hash] for text_hash in batch.hashes])
 
 
 def _batches(pieces: Sequence[Piece]) -> Iterator[Sequence[Piece]]:

@@ -1,6 +1,6 @@
 """The rows of a batch of chunks, and the moment they take the place of those before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -13,6 +13,7 @@ from copilot_common.embedding import EmbedderSpec
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion
+from copilot_domain.context.reembedding.indexes import hold_index
 from copilot_domain.context.segments.store import add_fresh
 from copilot_domain.context.segments.store import sql as segments_sql
 from copilot_domain.context.segments.types import Numbers
@@ -27,6 +28,10 @@ _PURGED_AT_ONCE: Final = 1_000  # chunks with their embeddings: some 50 ms
 
 class Overtaken(Exception):
     """The item has moved on, or another attempt has: this one has nothing more to do."""
+
+
+class ModelSwitched(Exception):
+    """The tenant's index has another model than the vectors have: they are to be made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +63,16 @@ async def find_vectors(tx: Transaction, hashes: Sequence[bytes], embedder: Embed
 
 
 async def write_batch(
-    tx: Transaction, version: ItemVersion, batch: Batch, vectors: Numbers, *, first_number: int, model: str
+    tx: Transaction, version: ItemVersion, batch: Batch, vectors: Mapping[str, Numbers], *, first_number: int
 ) -> None:
-    """After `hold`. `vectors`: a row per chunk, zeros for one without a direction."""
+    """After `hold`. `vectors`: by model, a row per chunk, zeros for one without a direction; a new index is of the
+    first model. Raises ModelSwitched."""
     key = version_key(tx, version)
+    await tx.execute(segments_sql["begin_index"], {**key, "model": next(iter(vectors))})
+    index = await hold_index(tx)
+    if index is None or index.model not in vectors:
+        raise ModelSwitched
+    wanted = {model: matrix for model, matrix in vectors.items() if model in {index.model, index.next_model}}
     columns = {
         "ids": batch.ids,
         "numbers": list(range(first_number, first_number + len(batch.ids))),
@@ -74,9 +85,9 @@ async def write_batch(
         "texts": batch.texts,
     }
     await tx.execute(sql["insert_chunks"], {**key, **columns})
-    await _write_vectors(tx, batch.ids, vectors, model)
-    await tx.execute(segments_sql["begin_index"], {**key, "model": model})
-    await add_fresh(tx, batch.terms, {model: vectors}, [batch.language])
+    for model, matrix in wanted.items():
+        await _write_vectors(tx, batch.ids, matrix, model)
+    await add_fresh(tx, batch.terms, wanted, [batch.language])
 
 
 async def finish(

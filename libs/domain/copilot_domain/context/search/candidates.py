@@ -12,7 +12,6 @@ import numpy as np
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
-from copilot_common.embedding import EmbedderSpec
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.ingestion.writing import GUIDE_DIMENSIONS
@@ -81,11 +80,12 @@ class _IntegersDumper(_ArrayDumper):
 
 
 async def check_candidates(
-    tx: Transaction, index: OpenIndex, places: Numbers, text_scores: Numbers, embedder: EmbedderSpec
+    tx: Transaction, index: OpenIndex, places: Numbers, text_scores: Numbers, model: str, query: Numbers | None
 ) -> Candidates:
-    """Of these places those that are live and that the principal may see."""
+    """Of these places those that are live and that the principal may see, with their vectors by that model."""
+    dimensions = GUIDE_DIMENSIONS if query is None else len(query)
     chunk_ids, item_ids, generations = index.chunks(places)
-    nothing = np.zeros((0, embedder.dimensions), np.float32)
+    nothing = np.zeros((0, dimensions), np.float32)
     if not len(places):
         return Candidates(chunk_ids, np.zeros(0, np.float32), nothing)
     adapters = tx.connection.adapters
@@ -95,17 +95,15 @@ async def check_candidates(
         "chunk_ids": _Uuids(chunk_ids, _UUID_OID),
         "item_ids": _Uuids(item_ids, _UUID_OID),
         "generations": _Integers(generations.astype(">i4"), _INT4_OID),
-        "model": embedder.name,
+        "model": model,
         **seen_by(tx.principal),
     }
-    query = _sql["check_candidates" if embedder.dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"]
+    query = _sql["check_candidates" if dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"]
     async with tx.connection.cursor(binary=True) as cursor:
         await cursor.execute(query, params)
         rows = await cursor.fetchall()
     found = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    return Candidates(
-        chunk_ids[found], text_scores[places[found]], _matrix([row[1] for row in rows], embedder.dimensions)
-    )
+    return Candidates(chunk_ids[found], text_scores[places[found]], _matrix([row[1] for row in rows], dimensions))
 
 
 def _matrix(sealed: list[bytes | None], dimensions: int) -> Numbers:

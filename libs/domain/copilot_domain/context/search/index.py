@@ -16,8 +16,9 @@ from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
 
 @dataclass(frozen=True, slots=True)
 class OpenIndex:
-    """`starts`: the place of each segment's first chunk, and their number at the end."""
+    """`model`: of the vectors, None where there are no segments. `starts`: the place of each segment's first chunk, and their number at the end."""
 
+    model: str | None
     ids: Sequence[UUID]
     layouts: Sequence[Layout]
     fresh: Sequence[PostingLists | None]
@@ -40,11 +41,11 @@ class OpenIndex:
         return bm25_scores(self.layouts, lists, self.term_total)
 
     async def near(
-        self, tx: Transaction, cache: SegmentCache, model: str, vector: Numbers, limit: int, allowed: Numbers | None
+        self, tx: Transaction, cache: SegmentCache, vector: Numbers, limit: int, allowed: Numbers | None
     ) -> Numbers:
         """The places of some chunks that are most likely nearest, `limit` or all."""
         sizes = {one: layout.size for one, layout in zip(self.ids, self.layouts, strict=True)}
-        codes = await cache.codes(tx, sizes, model)
+        codes = await cache.codes(tx, sizes, self.model) if self.model else {}
         known = [number for number, one in enumerate(self.ids) if one in codes]
         if not known:
             return np.empty(0, np.int64)
@@ -78,6 +79,7 @@ async def open_index(tx: Transaction, cache: SegmentCache) -> OpenIndex:
     known = await cache.segments(tx, [row.id for row in rows])
     rows = [row for row in rows if row.id in known]
     return OpenIndex(
+        rows[0].model if rows else None,
         [row.id for row in rows],
         [known[row.id][0] for row in rows],
         [known[row.id][1] for row in rows],

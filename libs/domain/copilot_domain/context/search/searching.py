@@ -6,6 +6,7 @@ by which they are ranked exactly. Where too few are left, it is asked first whic
 passages are found as there are.
 """
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,11 +14,12 @@ from uuid import UUID
 
 import numpy as np
 
-from copilot_common.base.errors import InvalidInput, ProviderError
-from copilot_common.embedding import Embedder
+from copilot_common.base.errors import InvalidInput, ProviderError, Unavailable
+from copilot_common.base.ids import TenantId
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.labels import label_hashes
+from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.repository import seen_by, wanted_metadata
 from copilot_domain.context.search.candidates import Candidates, check_candidates
 from copilot_domain.context.search.fusion import fuse, rank_hybrid
@@ -37,6 +39,8 @@ _HALF_CANDIDATES: Final = 150
 _LIMIT_SHARE: Final = 6  # of the limit, where that is more
 _MAX_TERMS: Final = 64  # of a query: those it has most often
 _SHOWN_SHARE: Final = 2  # so many times the limit are opened at first: some are near-duplicates or neighbours
+_TRIES: Final = 3  # the first may learn of another model than the last search, the second of a switch just made
+_MODELS_KNOWN: Final = 10_000  # tenants with another model than the default: some 2 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,65 +49,82 @@ class _Allowed:
     live_generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request with the vector of its query by `model`; `failure`: of that model's embedder."""
+
+    request: SearchRequest
+    model: str
+    vector: Numbers | None = None
+    failure: ProviderError | None = None
+
+
 class ContextSearch:
     """The searcher of a process."""
 
-    def __init__(self, db: TenantDatabase, embedder: Embedder, cache: SegmentCache | None = None) -> None:
+    def __init__(self, db: TenantDatabase, embedders: Embedders, cache: SegmentCache | None = None) -> None:
         self._db = db
-        self._embedder = embedder
+        self._embedders = embedders
         self._cache = cache or SegmentCache()
+        self._models: OrderedDict[TenantId, str] = OrderedDict()  # as they were; of others it is the default
 
     async def search(self, principal: Principal, request: SearchRequest) -> SearchResult:
         """The best first, of what the principal may see. Raises InvalidInput; ProviderError for a vector search whose
         embedder fails (a hybrid one goes by words alone and says so)."""
         _check(request)
-        vector, degraded = await self._embed(request)
-        async with self._db.transaction(principal) as tx:
-            ids, scores = rank(request.mode, vector, await self._candidates(tx, request, vector))
-            hits = await _show(tx, ids, scores, request)
-        return SearchResult(results=hits, degraded=degraded)
+        for _ in range(_TRIES):
+            model = self._models.get(principal.tenant_id, self._embedders.default.name)
+            asked = await self._embed(request, model)
+            async with self._db.transaction(principal) as tx:
+                index = await open_index(tx, self._cache)
+                if request.mode != "text" and index.model not in {None, model}:
+                    self._note_model(principal.tenant_id, str(index.model))
+                    continue
+                if asked.failure is not None and request.mode == "vector":
+                    raise asked.failure
+                ids, scores = rank(request.mode, asked.vector, await self._candidates(tx, index, asked))
+                hits = await _show(tx, ids, scores, request)
+            return SearchResult(results=hits, degraded=asked.failure is not None)
+        raise Unavailable("The index is changing its model; try again.")
 
-    async def _embed(self, request: SearchRequest) -> tuple[Numbers | None, bool]:
+    def _note_model(self, tenant_id: TenantId, model: str) -> None:
+        self._models[tenant_id] = model
+        self._models.move_to_end(tenant_id)
+        if len(self._models) > _MODELS_KNOWN:
+            self._models.popitem(last=False)
+
+    async def _embed(self, request: SearchRequest, model: str) -> _Asked:
         if request.mode == "text":
-            return None, False
+            return _Asked(request, model)
         try:
-            vector: Numbers = (await self._embedder.embed([request.query], purpose="query")).vectors[0]
-        except ProviderError:
-            if request.mode == "vector":
-                raise
-            return None, True
-        return (vector if vector.any() else None), False
+            async with self._embedders.use(model) as embedder:
+                vector: Numbers = (await embedder.embed([request.query], purpose="query")).vectors[0]
+        except ProviderError as error:
+            return _Asked(request, model, failure=error)
+        return _Asked(request, model, vector if vector.any() else None)
 
-    async def _candidates(self, tx: Transaction, request: SearchRequest, vector: Numbers | None) -> Candidates:
-        index = await open_index(tx, self._cache)
+    async def _candidates(self, tx: Transaction, index: OpenIndex, asked: _Asked) -> Candidates:
+        request, chosen = asked.request, asked.request.filter
         text_scores = await index.text_scores(tx, await _terms(tx, request, index.languages))
-        chosen = request.filter
         allowed = await _allowed(tx, index, chosen) if _narrows(chosen) else None
-        places = await self._likely(tx, index, request, vector, text_scores, allowed)
-        found = await check_candidates(tx, index, places, text_scores, self._embedder.spec)
+        places = await self._likely(tx, index, asked, text_scores, allowed)
+        found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
         if found.size < min(request.limit, len(places)) and allowed is None:
             # What may not be seen is in the way: look again, among what may.
             allowed = await _allowed(tx, index, chosen)
-            places = await self._likely(tx, index, request, vector, text_scores, allowed)
-            found = await check_candidates(tx, index, places, text_scores, self._embedder.spec)
+            places = await self._likely(tx, index, asked, text_scores, allowed)
+            found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
         return found
 
     async def _likely(
-        self,
-        tx: Transaction,
-        index: OpenIndex,
-        request: SearchRequest,
-        vector: Numbers | None,
-        text_scores: Numbers,
-        allowed: Numbers | None,
+        self, tx: Transaction, index: OpenIndex, asked: _Asked, text_scores: Numbers, allowed: Numbers | None
     ) -> Numbers:
         """The places of chunks that may be among the best; they rise."""
-        half = max(_HALF_CANDIDATES, _LIMIT_SHARE * request.limit)
+        half = max(_HALF_CANDIDATES, _LIMIT_SHARE * asked.request.limit)
         likely = [_best_places(text_scores, half, allowed)]
-        if vector is not None:
-            model = self._embedder.spec.name
-            limit = _NEAR_CANDIDATES if request.mode == "vector" else half
-            likely.append(await index.near(tx, self._cache, model, vector, limit, allowed))
+        if asked.vector is not None:
+            limit = _NEAR_CANDIDATES if asked.request.mode == "vector" else half
+            likely.append(await index.near(tx, self._cache, asked.vector, limit, allowed))
         return np.unique(np.concatenate(likely))
 
 

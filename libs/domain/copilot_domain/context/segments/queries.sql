@@ -20,8 +20,10 @@ SELECT %(tenant_id)s, %(id)s, p.term, p.postings
 FROM unnest(%(terms)b::bigint[], %(postings)b::bytea[]) AS p (term, postings)
 
 -- name: list_segments
--- What a search reads, the oldest first.
-SELECT id, level, chunk_count, term_total, languages FROM context_segments
+-- What a search reads, the oldest first, and the model whose codes each has.
+SELECT id, level, chunk_count, term_total, languages,
+    (SELECT model FROM context_indexes WHERE tenant_id = %(tenant_id)s) AS model
+FROM context_segments
 WHERE tenant_id = %(tenant_id)s AND is_visible
 ORDER BY id
 

@@ -33,6 +33,7 @@ class SegmentRow:
     chunk_count: int
     term_total: int
     languages: list[str]
+    model: str
 
 
 @dataclass(frozen=True, slots=True)

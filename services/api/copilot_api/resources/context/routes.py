@@ -17,6 +17,7 @@ from copilot_api.http.sse import EventStream, LastEventId, event_number, event_s
 from copilot_api.resources.context.schemas import (
     CreateItem,
     GivesBytes,
+    ReembedBody,
     SearchAnswer,
     SearchBody,
     UpdateItem,
@@ -27,6 +28,7 @@ from copilot_common.base.errors import InvalidInput
 from copilot_common.tenancy import Principal
 from copilot_domain.context import Item
 from copilot_domain.context.file_names import clean_file_name
+from copilot_domain.context.reembedding.service import IndexState
 from copilot_domain.conversations.generation.events import EventBatch
 from copilot_domain.pagination import Page
 
@@ -69,6 +71,22 @@ class ContextController(Controller):
         found = await services.searches.search(principal, data.to_request(), seconds=_SEARCH_SECONDS)
         took_ms = round((perf_counter() - began) * 1000)
         return JsonResponse(SearchAnswer(found.results, took_ms, found.degraded))
+
+    @get("/index")
+    async def show_index(self, principal: ActingPrincipal, services: AppServices) -> IndexState:
+        """Which embedding model searches use, and how far a re-embedding is."""
+        async with services.tenants_db.transaction(principal) as tx:
+            return await services.indexes.show(tx)
+
+    @post("/reembed", dto=StrictBody[ReembedBody], return_dto=None, status_code=202)
+    async def reembed(
+        self, request: HttpRequest, data: JSONBody[ReembedBody], principal: ActingPrincipal, services: AppServices
+    ) -> Response[IndexState]:
+        """Make vectors by another embedding model, in the background; searches go on with those they have, and then
+        switch. The model that the index has ends what is under way; 409 where nothing is, or with a third model."""
+        return await answer_once(
+            services, request, principal, lambda tx: services.indexes.reembed(tx, data.model), status=202
+        )
 
     @get("/{item_id:uuid}")
     async def show(self, item_id: PathId, principal: ActingPrincipal, services: AppServices) -> Item:

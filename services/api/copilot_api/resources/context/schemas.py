@@ -157,6 +157,10 @@ class SearchBody(RequestBody):
         )
 
 
+class ReembedBody(RequestBody):
+    model: Annotated[str, Meta(min_length=1, max_length=220)]
+
+
 class SearchAnswer(msgspec.Struct, frozen=True):
     """`took_ms` is what the client waited for besides the network: the queue and the search."""
 

@@ -1,0 +1,39 @@
+"""The handlers of `context.reembed` and `context.forget`."""
+
+from copilot_common.queue import Job, JobFailed, JobLost
+from copilot_domain.context.ingestion.errors import describe
+from copilot_domain.context.jobs import REEMBED, ForgetModel, Reembed
+from copilot_domain.context.reembedding.embedders import ModelUnavailable
+from copilot_domain.context.reembedding.forgetting import ModelForgetter
+from copilot_domain.context.reembedding.walking import Reembedder
+
+
+class IndexReembedder:
+    """Called with the job. A model that cannot be had here ends it at once, other failures when they are too many."""
+
+    def __init__(self, reembedder: Reembedder) -> None:
+        self._reembedder = reembedder
+
+    async def __call__(self, job: Job[Reembed]) -> None:
+        try:
+            await self._reembedder.reembed(job)
+        except JobLost:
+            raise
+        except ModelUnavailable:
+            code, text = "MODEL_UNAVAILABLE", "This embedding model is not configured in the context service."
+            await self._reembedder.fail(job, code, text)
+            raise JobFailed(code, text, is_final=True) from None
+        except Exception as error:
+            if job.failures + 1 >= REEMBED.max_failures:
+                await self._reembedder.fail(job, *describe(error))
+            raise
+
+
+class OldVectorsForgetter:
+    """Called with the job."""
+
+    def __init__(self, forgetter: ModelForgetter) -> None:
+        self._forgetter = forgetter
+
+    async def __call__(self, job: Job[ForgetModel]) -> None:
+        await self._forgetter.forget(job)
