@@ -108,6 +108,32 @@ def test_a_file_that_is_refused_is_named_and_the_others_are_added(user_cli: Cli,
     assert [item["status"] for item in json.loads(result.stdout)] == ["ready"]
 
 
+def test_a_model_that_the_service_does_not_have_is_said(user_cli: Cli, note: Path) -> None:
+    user_cli.run("context", "add", str(note), "--type", "document")
+    result = user_cli.run("context", "reembed", "--model", "minilm-384", code=1)
+    assert result.stderr.startswith("MODEL_UNAVAILABLE: ")
+    shown = user_cli.run("context", "index").stdout
+    assert re.search(r"^model +wordllama-256\nnext model +-\n.*\nerror +MODEL_UNAVAILABLE: ", shown)
+
+
+def test_an_index_of_a_model_that_is_gone_gets_another_one(user_cli: Cli, note: Path, shared_api: SharedApi) -> None:
+    user_cli.run("context", "add", str(note), "--type", "document")
+    shared_api.site.rows(
+        "UPDATE context_indexes SET model = 'compatible/gone@8' WHERE tenant_id = %s", shared_api.site.acme.tenant_id
+    )
+    assert user_cli.json("context", "index")["model"] == "compatible/gone@8"
+    assert user_cli.json("context", "search", "lamp")["degraded"]
+    assert user_cli.json("context", "reembed", "--model", "wordllama-256")["model"] == "wordllama-256"
+    assert not user_cli.json("context", "search", "lamp")["degraded"]
+
+
+def test_a_reembedding_may_be_left_alone(user_cli: Cli, note: Path) -> None:
+    user_cli.run("context", "add", str(note), "--type", "document")
+    result = user_cli.run("context", "reembed", "--model", "minilm-384", "--detach")
+    assert re.search(r"^next model +minilm-384\ndone +0 of 0$", result.stdout, re.M)
+    assert "copilot context index" in result.stderr
+
+
 def test_an_answer_from_the_context_cites_the_item(user_cli: Cli, note: Path, word: str) -> None:
     (item,) = user_cli.json("context", "add", str(note), "--type", "document")
     question = ("ask", "--context", f"Where stands the {word} lamp?", "--model", "local/extractive")

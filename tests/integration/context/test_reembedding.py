@@ -1,5 +1,6 @@
 """Another model's vectors are made while searches go on with the old ones, and then all searches use them at once."""
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import numpy as np
 import psycopg
 import pytest
@@ -91,28 +93,26 @@ class Reembedding:
     def claim(self, kind: JobType[Any]) -> Job[Any]:
         """The last of its kind, now this process's."""
         ((job_id, fence, payload),) = self.context.site.rows(
-            "UPDATE jobs SET status = 'running', fence = fence + 1, owner = %s, lease_expires_at = now() + interval '1 h' "
+            "UPDATE jobs SET status = 'running', fence = fence + 1, process_id = %s "
             "WHERE id = (SELECT id FROM jobs WHERE kind = %s ORDER BY id DESC LIMIT 1) RETURNING id, fence, payload",
             uuid4(),
             kind.kind,
         )
-        import msgspec
-
         return Job(job_id, fence, msgspec.msgpack.decode(payload, type=kind.payload), self.context.acme, failures=0)
 
     def missing(self, model: str) -> int:
         """Live chunks without a vector, and segments without codes."""
         table = "context_embeddings" if model == OLD else "context_embeddings_wide"
-        return int(
-            self.context.site.rows(
-                f"SELECT (SELECT count(*) FROM context_chunks c JOIN context_items i ON i.id = c.item_id "
-                f"AND i.live_generation = c.generation WHERE NOT EXISTS (SELECT FROM {table} e "
-                f"WHERE e.chunk_id = c.id AND e.model = %s)) + (SELECT count(*) FROM context_segments s WHERE NOT EXISTS "
-                f"(SELECT FROM context_segment_codes c WHERE c.segment_id = s.id AND c.model = %s))",
-                model,
-                model,
-            )[0][0]
+        chunks = (
+            "SELECT count(*) FROM context_chunks c "
+            "JOIN context_items i ON i.id = c.item_id AND i.live_generation = c.generation "
+            f"WHERE NOT EXISTS (SELECT FROM {table} e WHERE e.chunk_id = c.id AND e.model = %s)"
         )
+        segments = (
+            "SELECT count(*) FROM context_segments s WHERE NOT EXISTS "
+            "(SELECT FROM context_segment_codes c WHERE c.segment_id = s.id AND c.model = %s)"
+        )
+        return sum(int(self.context.site.rows(query, model)[0][0]) for query in (chunks, segments))
 
     def stored(self, model: str) -> int:
         return sum(
@@ -258,11 +258,6 @@ async def test_a_merge_that_began_before_the_switch_shows_a_segment_of_the_new_m
     monkeypatch.setattr(merging, "MERGE_FRESH", 3)
     await one.add_many(3)
     await one.start()
-    switch = merging._switch
-
-    async def later(*args: Any, **more: Any) -> None:
-        await switch(*args, **more)
-
     transaction, count = merging._Lease.transaction, 0
 
     @asynccontextmanager
@@ -275,7 +270,6 @@ async def test_a_merge_that_began_before_the_switch_shows_a_segment_of_the_new_m
         async with transaction(lease, *args) as tx:
             yield tx
 
-    monkeypatch.setattr(merging, "_switch", later)
     monkeypatch.setattr(merging._Lease, "transaction", counted)
     assert await Merger(one.context.db).merge_all(one.context.acme) == 1
     assert (await one.state()).segments == 1
@@ -324,7 +318,9 @@ async def test_a_worker_that_lost_its_job_writes_no_more(one: Reembedding) -> No
     assert one.stored(NEW) == 0
 
 
-async def test_a_switch_during_an_ingestion_makes_it_embed_anew(one: Reembedding) -> None:
+async def test_a_switch_during_an_ingestion_makes_it_embed_anew(
+    one: Reembedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its vectors are of the model before."""
     await one.add_many(1)
     item = await one.context.add("The gannet flew in.", ingest=False)
@@ -340,13 +336,13 @@ async def test_a_switch_during_an_ingestion_makes_it_embed_anew(one: Reembedding
             await one.run()
         return found
 
-    vectors.embed = slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(vectors, "embed", slowly)
     assert await one.context.ingest(item.id) == "ready"
     assert made == [[OLD], [NEW]]
     assert one.missing(NEW) == 0
 
 
-async def test_a_switch_during_a_search_makes_it_begin_anew(one: Reembedding) -> None:
+async def test_a_switch_during_a_search_makes_it_begin_anew(one: Reembedding, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its query's vector is of the model before."""
     await one.add_many(2)
     await one.start()
@@ -360,7 +356,7 @@ async def test_a_switch_during_a_search_makes_it_begin_anew(one: Reembedding) ->
             await one.run()
         return question
 
-    one.context.searcher._embed = slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(one.context.searcher, "_embed", slowly)
     assert await best(one, "the heron of house 1 sleeps") == "The heron of house 1 sleeps."
     assert asked == [OLD, NEW]
 
@@ -422,9 +418,8 @@ async def test_it_is_begun_once(one: Reembedding) -> None:
     assert one.context.site.rows(query) == [(1,)]
     with pytest.raises(Conflict):
         await one.start("compatible/away@8")
-    one.context.site.rows(
-        "UPDATE jobs SET status = 'dead', error_code = 'LAPSED', ended_at = now() WHERE kind = %s", REEMBED.kind
-    )
+    dead = "UPDATE jobs SET status = 'dead', error_code = 'LAPSED', ended_at = now() WHERE kind = %s"
+    one.context.site.rows(dead, REEMBED.kind)
     state = await one.state()
     assert state.error is not None
     assert state.error.code == "LAPSED"
@@ -468,7 +463,7 @@ async def test_an_empty_index_switches_at_once(one: Reembedding) -> None:
 
 
 async def test_a_chunk_that_is_being_deleted_is_waited_for(one: Reembedding, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it will be gone is known when that transaction ends; meanwhile neither waits with a lock of the other's."""
+    """Whether it will be gone is known when that transaction ends; neither waits with a lock of the other's."""
     await one.add_many(2)
     await one.start()
     with psycopg.connect(one.context.site.database.admin_url) as deleting:
@@ -480,6 +475,6 @@ async def test_a_chunk_that_is_being_deleted_is_waited_for(one: Reembedding, mon
             deleting.rollback()
 
         one.hashing.happens = delete
-        monkeypatch.setattr(walking.asyncio, "sleep", roll_back)
+        monkeypatch.setattr(asyncio, "sleep", roll_back)
         await one.run()
     assert one.missing(NEW) == 0

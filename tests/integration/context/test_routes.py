@@ -216,3 +216,24 @@ def test_the_api_does_not_load_what_ingests_and_searches() -> None:
     code = "import sys, copilot_api.composition; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
     assert not {"wordllama", "numpy", "semantic_text_splitter", "Stemmer", "pgvector", "tokenizers"} & set(loaded)
+
+
+async def test_a_reembedding_is_accepted_shown_and_ended(shared_api: SharedApi) -> None:
+    async with shared_api.acme as client:
+        before = await client.get("/context/index")
+        assert before["model"] == "wordllama-256"
+        answer = await client.call("POST", "/context/reembed", {"model": "compatible/own@8"})
+        begun = answer.json()
+        assert (answer.status_code, begun["model"], begun["next_model"]) == (202, "wordllama-256", "compatible/own@8")
+        assert (await client.get("/context/index"))["next_model"] == "compatible/own@8"
+        other = await client.call("POST", "/context/reembed", {"model": "minilm-384"})
+        assert refusal(other, 409, "CONFLICT") == {"next_model": "compatible/own@8"}
+        ended = await client.call("POST", "/context/reembed", {"model": "wordllama-256"})
+        assert (ended.status_code, ended.json()["next_model"]) == (202, None)
+        refusal(await client.call("POST", "/context/reembed", {"model": "wordllama-256"}), 409, "CONFLICT")
+
+
+@pytest.mark.parametrize("model", ["", "nonsense", "compatible/own", "openai/text-embedding-3-small@9999", "x" * 221])
+async def test_a_model_that_cannot_be_is_named(client: Client, model: str) -> None:
+    answer = await client.call("POST", "/context/reembed", {"model": model})
+    assert "model" in refusal(answer, 422, "VALIDATION_ERROR")["fields"]

@@ -82,6 +82,8 @@ def test_help_loads_no_driver_and_no_sdk() -> None:
         ["context", "list"],
         ["context", "search", "x"],
         ["context", "add", __file__],
+        ["context", "index"],
+        ["context", "reembed", "--model", "x"],
     ],
     ids=" ".join,
 )
@@ -137,6 +139,7 @@ def test_without_a_database_one_line_says_what_to_set(command: list[str]) -> Non
         ["context", "search", " "],
         ["context", "search", "x", "--limit", "51"],
         ["context", "rm", "no-uuid"],
+        ["context", "reembed"],
         ["user", "create", "a@b.c", "--tenant", "t", "--role", "king"],
         ["migrate", "down"],
     ],

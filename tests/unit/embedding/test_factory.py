@@ -9,6 +9,7 @@ import pytest
 
 from copilot_common.base.errors import ProviderError, SettingsError
 from copilot_common.embedding import build_embedder
+from copilot_common.embedding.factory import stored_name
 from copilot_common.platform.settings import Settings
 
 REQUIRED = {"DATABASE_URL": "", "REDIS_URL": "", "JWT_SECRET": "", "ENCRYPTION_KEY": ""}
@@ -29,6 +30,22 @@ def test_another_embedder_can_be_built_beside_the_default() -> None:
         build_embedder(made, name).spec.name for name in (None, "wordllama-256", "openai/text-embedding-3-small@256")
     ]
     assert names == ["openai/text-embedding-3-small@512", "wordllama-256", "openai/text-embedding-3-small@256"]
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        (None, "openai/text-embedding-3-small@512"),
+        ("openai/text-embedding-3-small", "openai/text-embedding-3-small@1536"),
+        ("compatible/own@8", "compatible/own@8"),
+        ("compatible/own", None),  # its dimensions are not known
+        ("minilm-384", "minilm-384"),
+        ("nonsense", None),
+    ],
+)
+def test_what_vectors_are_stored_under_is_known_without_an_embedder(name: str | None, stored: str | None) -> None:
+    made = settings(EMBEDDING_MODEL="openai/text-embedding-3-small", EMBEDDING_DIMENSIONS="512")
+    assert stored_name(made, name) == stored
 
 
 def test_a_server_in_openais_place_needs_no_key() -> None:

@@ -23,8 +23,8 @@ FORGET_AFTER: Final = timedelta(minutes=1)
 
 
 class IndexState(msgspec.Struct, frozen=True, kw_only=True):
-    """`model` is what searches use. While `next_model` is there, `done` of `total` chunks have its vectors; `error` says
-    why the last re-embedding came to nothing, or stands still."""
+    """`model` is what searches use. While `next_model` is there, `done` of `total` chunks have its vectors.
+    `error` says why the last re-embedding came to nothing, or stands still."""
 
     model: str
     next_model: str | None = None

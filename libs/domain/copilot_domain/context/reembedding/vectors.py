@@ -1,6 +1,7 @@
 """The vectors of chunks that are new, by every model that the tenant's index needs."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -34,10 +35,8 @@ class BatchVectors:
         except ModelUnavailable as error:
             raise IngestionError("MODEL_UNAVAILABLE", error.message) from None
         if index and index.next_model:
-            try:
+            with suppress(ProviderError):
                 vectors[index.next_model] = await self._embed_with(principal, batch, index.next_model)
-            except ProviderError:
-                pass
         return vectors
 
     async def _embed_with(self, principal: Principal, batch: Batch, model: str) -> Numbers:

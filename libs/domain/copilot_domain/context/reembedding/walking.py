@@ -188,9 +188,8 @@ class _Walk:
                 if vectors[chunk_id].any()  # else it is found by its words alone
             ]
             await tx.execute_many(sql["fill_embedding" if is_guides else "fill_wide_embedding"], rows)
-            return len(staying) == len(vectors) or len(staying) == len(
-                await tx.fetch_all(_Id, sql["find_chunks"], params)
-            )
+            present = await tx.fetch_all(_Id, sql["find_chunks"], params)
+            return all(row.id in staying for row in present)
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Transaction]:

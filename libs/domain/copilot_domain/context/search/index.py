@@ -16,7 +16,8 @@ from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
 
 @dataclass(frozen=True, slots=True)
 class OpenIndex:
-    """`model`: of the vectors, None where there are no segments. `starts`: the place of each segment's first chunk, and their number at the end."""
+    """`model`: of the vectors, None without segments. `starts`: the place of each segment's first chunk, and their
+    number at the end."""
 
     model: str | None
     ids: Sequence[UUID]
