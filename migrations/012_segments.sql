@@ -89,7 +89,7 @@ CREATE TABLE context_segments (
 );
 ALTER TABLE context_segments ALTER COLUMN layout SET STORAGE EXTERNAL, ALTER COLUMN fresh_postings SET STORAGE EXTERNAL;
 
--- The signs of each vector's components, a bit each, in the order of the layout.
+-- Each vector in four bits a component, in the order of the layout.
 CREATE TABLE context_segment_codes (
     tenant_id uuid NOT NULL,
     segment_id uuid NOT NULL,

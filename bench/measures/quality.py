@@ -25,6 +25,7 @@ from copilot_common.embedding import Embedder, build_embedder
 from copilot_common.platform.settings import load_settings
 from copilot_devstack.worker_server import ContextServiceServer
 from copilot_domain.context import NewItem, SearchRequest
+from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.types import SearchMode
 
@@ -93,7 +94,7 @@ async def _search(
 ) -> float:
     """nDCG@10 of the searches that the product answers: a document is where its best passage is."""
     say(f"quality: {len(collection.judged)} questions, {mode}")
-    search, gains = ContextSearch(producer.db, embedder), []
+    search, gains = ContextSearch(producer.db, Embedders(embedder)), []
     for question, relevant in collection.judged:
         request = SearchRequest(query=question, mode=mode, limit=_SHOWN)
         hits = (await search.search(tenant.principal, request)).results

@@ -28,6 +28,7 @@ from bench.words import json_text
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_devstack.worker_server import ContextServiceServer
 from copilot_domain.context import NewItem, SearchRequest
+from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.search.searching import ContextSearch
 
 _RATE_LIMIT = 800.0
@@ -187,7 +188,7 @@ async def _time(
     producer: Producer, embedder: WordLlamaEmbedder, author: Author, tenant: Tenant, count: int
 ) -> tuple[list[float], list[int], list[float]]:
     """Of each search: ms in SQL, number of statements, ms altogether."""
-    search = ContextSearch(producer.db, embedder)
+    search = ContextSearch(producer.db, Embedders(embedder))
     sql_ms, counts, whole_ms = [], [], []
     with timed_statements() as clock:
         for number in range(-_WARM_UP, count):

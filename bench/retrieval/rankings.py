@@ -11,9 +11,9 @@ from bench.product import Product
 from copilot_common.embedding import Embedder
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.context.ingestion.writing import decode_vector
-from copilot_domain.context.search import searching
-from copilot_domain.context.segments.cache import SegmentCache
-from copilot_domain.context.segments.types import Numbers
+from copilot_domain.context.reembedding.embedders import Embedders
+from copilot_domain.context.search.searching import ContextSearch, rank
+from copilot_domain.context.segments.types import Numbers, to_uuid
 from copilot_domain.context.types import SearchRequest
 
 _ROWS_AT_ONCE = 5_000
@@ -29,36 +29,23 @@ class Candidates:
     vector: Numbers
 
 
-class Rankings(searching.ContextSearch):
+class Rankings:
     """The search up to its ranking: what is shown then leaves out near-duplicates and joins neighbours."""
 
     def __init__(self, db: TenantDatabase, embedder: Embedder) -> None:
-        super().__init__(db, embedder, SegmentCache())
+        self._search = ContextSearch(db, Embedders(embedder))
 
     async def rank(self, principal: Principal, request: SearchRequest) -> list[UUID]:
-        question, weighed = await self._found(principal, request)
-        return [chunk_id for chunk_id, _ in searching._rank(question, weighed)]
+        candidates, vector = await self._search.candidates(principal, request)
+        ids, _ = rank(request.mode, vector, candidates)
+        return [to_uuid(chunk_id) for chunk_id in ids]
 
     async def candidates(self, principal: Principal, query: str) -> Candidates:
         """Raises RuntimeError for a question without a vector."""
-        question, weighed = await self._found(principal, SearchRequest(query=query))
-        if question.vector is None:
+        found, vector = await self._search.candidates(principal, SearchRequest(query=query))
+        if vector is None:
             raise RuntimeError("the question has no vector")
-        nothing = np.zeros_like(question.vector)
-        return Candidates(
-            [one.chunk_id for one in weighed],
-            np.array([one.text_score for one in weighed]),
-            np.stack([nothing if one.vector is None else one.vector for one in weighed]),
-            question.vector,
-        )
-
-    async def _found(
-        self, principal: Principal, request: SearchRequest
-    ) -> tuple[searching._Question, list[searching._Weighed]]:
-        vector, _ = await self._embed(request)
-        async with self._db.transaction(principal) as tx:
-            question = searching._Question(request, vector, await searching._terms(tx, request))
-            return question, await self._weigh(tx, question)
+        return Candidates([to_uuid(one) for one in found.chunk_ids], found.text_scores, found.vectors, vector)
 
 
 def exact_best(product: Product, principal: Principal, model: str, queries: Numbers, count: int) -> list[set[UUID]]:

@@ -1,9 +1,9 @@
-"""Candidates by the signs of vectors."""
+"""Candidates by vectors in four bits a component."""
 
 import numpy as np
 import pytest
 
-from copilot_domain.context.segments.codes import nearest, sign_codes
+from copilot_domain.context.segments.codes import Codes, encode_vectors, nearest
 from copilot_domain.context.segments.types import Numbers
 
 RNG = np.random.default_rng(7)
@@ -23,10 +23,13 @@ def _scaled(vectors: Numbers) -> Numbers:
     return scaled
 
 
-def in_two(vectors: Numbers) -> tuple[list[Numbers], Numbers]:
-    codes = sign_codes(vectors)
-    middle = len(codes) // 3
-    return [codes[:middle], codes[middle:]], np.array([0, middle])
+def encoded(vectors: Numbers) -> Codes:
+    return Codes.decode(encode_vectors(vectors).tobytes(), len(vectors))
+
+
+def in_two(vectors: Numbers) -> tuple[list[Codes], Numbers]:
+    middle = len(vectors) // 3
+    return [encoded(vectors[:middle]), encoded(vectors[middle:])], np.array([0, middle])
 
 
 @pytest.mark.parametrize("dimensions", [256, 384, 100])
@@ -38,8 +41,8 @@ def test_the_true_best_are_among_the_candidates(dimensions: int) -> None:
     found = []
     for query in queries:
         best = set(np.argsort(-(vectors @ query))[:10].tolist())
-        places = nearest(codes, starts, query, 400)
-        assert len(set(places.tolist())) == 400
+        places = nearest(codes, starts, query, 100)
+        assert len(set(places.tolist())) == 100
         found.append(len(best & set(places.tolist())) / 10)
     assert np.mean(found) > 0.98
 
@@ -63,6 +66,14 @@ def test_only_allowed_places_are_candidates() -> None:
 
 def test_places_of_segments_without_codes_are_left_out() -> None:
     """The second segment begins at 900 although the first with codes ends at 300."""
-    codes = sign_codes(unit(1_000))
-    places = nearest([codes[:300], codes[300:]], np.array([0, 900]), unit(1)[0], 2_000)
+    vectors = unit(1_000)
+    places = nearest([encoded(vectors[:300]), encoded(vectors[300:])], np.array([0, 900]), unit(1)[0], 2_000)
     assert places.tolist() == [*range(300), *range(900, 1_600)]
+
+
+@pytest.mark.parametrize("dimensions", [256, 33])
+def test_an_order_by_codes_is_nearly_that_of_the_vectors(dimensions: int) -> None:
+    vectors, query = unit(400, dimensions), unit(1, dimensions)[0]
+    codes = encoded(vectors)
+    places = nearest([codes], np.array([0]), query, 40)
+    assert len(set(np.argsort(-(vectors @ query))[:20].tolist()) & set(places.tolist())) == 20

@@ -28,7 +28,7 @@ from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.indexes import lock_index, sql
 from copilot_domain.context.reembedding.service import FORGET_AFTER
 from copilot_domain.context.reembedding.vectors import embed_missing
-from copilot_domain.context.segments.codes import sign_codes
+from copilot_domain.context.segments.codes import encode_vectors
 from copilot_domain.context.segments.store import load_segments
 from copilot_domain.context.segments.types import Numbers, to_uuid
 
@@ -145,7 +145,7 @@ class _Walk:
         codes: list[Numbers] = []
         for first in range(0, len(ids), _BATCH):
             vectors = await self._fill_batch(ids[first : first + _BATCH])
-            codes.append(sign_codes(vectors))
+            codes.append(encode_vectors(vectors))
         async with self._transaction() as tx:
             data = np.concatenate(codes).tobytes()
             await tx.execute(sql["fill_codes"], {**self._key(), "id": segment.id, "codes": data})

@@ -98,9 +98,9 @@ async def check_candidates(
         "model": model,
         **seen_by(tx.principal),
     }
-    query = _sql["check_candidates" if dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"]
+    statement = _sql["check_candidates" if dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"]
     async with tx.connection.cursor(binary=True) as cursor:
-        await cursor.execute(query, params)
+        await cursor.execute(statement, params)
         rows = await cursor.fetchall()
     found = np.fromiter((row[0] for row in rows), np.int64, len(rows))
     return Candidates(chunk_ids[found], text_scores[places[found]], _matrix([row[1] for row in rows], dimensions))

@@ -7,7 +7,8 @@ passages are found as there are.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -33,9 +34,8 @@ from copilot_domain.metadata import check_metadata
 
 _sql = Queries(__package__)
 
-_NEAR_CANDIDATES: Final = 400  # recall of the best ten 0.987 among 50 000 passages (docs/adr/0024)
-# Of each half of a hybrid search: each vector that is read costs some 6 µs, and those further down change nothing.
-_HALF_CANDIDATES: Final = 150
+# By words and by meaning each: a vector that is read costs some 10 µs, and those further down change nothing.
+_CANDIDATES: Final = 150
 _LIMIT_SHARE: Final = 6  # of the limit, where that is more
 _MAX_TERMS: Final = 64  # of a query: those it has most often
 _SHOWN_SHARE: Final = 2  # so many times the limit are opened at first: some are near-duplicates or neighbours
@@ -71,6 +71,21 @@ class ContextSearch:
     async def search(self, principal: Principal, request: SearchRequest) -> SearchResult:
         """The best first, of what the principal may see. Raises InvalidInput; ProviderError for a vector search whose
         embedder fails (a hybrid one goes by words alone and says so)."""
+        async with self._opened(principal, request) as (tx, index, asked):
+            ids, scores = rank(request.mode, asked.vector, await self._candidates(tx, index, asked))
+            hits = await _show(tx, ids, scores, request)
+        return SearchResult(results=hits, degraded=asked.failure is not None)
+
+    async def candidates(self, principal: Principal, request: SearchRequest) -> tuple[Candidates, Numbers | None]:
+        """What a search would rank, and the vector of its query: for measuring. Raises as `search`."""
+        async with self._opened(principal, request) as (tx, index, asked):
+            return await self._candidates(tx, index, asked), asked.vector
+
+    @asynccontextmanager
+    async def _opened(
+        self, principal: Principal, request: SearchRequest
+    ) -> AsyncIterator[tuple[Transaction, OpenIndex, _Asked]]:
+        """A transaction, the index in it, and the question by the index's model, which was embedded before."""
         _check(request)
         for _ in range(_TRIES):
             model = self._models.get(principal.tenant_id, self._embedders.default.name)
@@ -82,9 +97,8 @@ class ContextSearch:
                     continue
                 if asked.failure is not None and request.mode == "vector":
                     raise asked.failure
-                ids, scores = rank(request.mode, asked.vector, await self._candidates(tx, index, asked))
-                hits = await _show(tx, ids, scores, request)
-            return SearchResult(results=hits, degraded=asked.failure is not None)
+                yield tx, index, asked
+                return
         raise Unavailable("The index is changing its model; try again.")
 
     def _note_model(self, tenant_id: TenantId, model: str) -> None:
@@ -120,10 +134,9 @@ class ContextSearch:
         self, tx: Transaction, index: OpenIndex, asked: _Asked, text_scores: Numbers, allowed: Numbers | None
     ) -> Numbers:
         """The places of chunks that may be among the best; they rise."""
-        half = max(_HALF_CANDIDATES, _LIMIT_SHARE * asked.request.limit)
-        likely = [_best_places(text_scores, half, allowed)]
+        limit = max(_CANDIDATES, _LIMIT_SHARE * asked.request.limit)
+        likely = [_best_places(text_scores, limit, allowed)]
         if asked.vector is not None:
-            limit = _NEAR_CANDIDATES if asked.request.mode == "vector" else half
             likely.append(await index.near(tx, self._cache, asked.vector, limit, allowed))
         return np.unique(np.concatenate(likely))
 

@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-import numpy as np
-
 from copilot_common.tenancy import Transaction
+from copilot_domain.context.segments.codes import Codes
 from copilot_domain.context.segments.store import load_codes, load_segments
-from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
+from copilot_domain.context.segments.types import Layout, PostingLists
 
-CACHE_BYTES: Final = 96 * 1024 * 1024
-"""About a million chunks with 256 signs each: what is left of 400 MB beside the model and the libraries."""
+CACHE_BYTES: Final = 128 * 1024 * 1024
+"""Some 600 000 chunks with vectors of 256 components: what is left of 400 MB beside the model and the libraries."""
 
 _ENTRY_BYTES: Final = 1_000  # of Python's objects around the arrays
 
@@ -47,18 +46,17 @@ class SegmentCache:
                 self._put(one, "", loaded, layout.memory_bytes + (fresh.memory_bytes if fresh else 0))
         return known
 
-    async def codes(self, tx: Transaction, sizes: dict[UUID, int], model: str) -> dict[UUID, Numbers]:
-        """A row per chunk. Of `sizes` (chunks by segment) those that have codes of that model."""
-        known: dict[UUID, Numbers] = {}
+    async def codes(self, tx: Transaction, sizes: dict[UUID, int], model: str) -> dict[UUID, Codes]:
+        """Of `sizes` (chunks by segment) those that have codes of that model."""
+        known: dict[UUID, Codes] = {}
         for one in sizes:
-            if isinstance(entry := self._get(one, model), np.ndarray):
+            if isinstance(entry := self._get(one, model), Codes):
                 known[one] = entry
         missing = [one for one in sizes if one not in known]
         if missing:
             for one, data in (await load_codes(tx, missing, model)).items():
-                matrix = np.frombuffer(data, np.uint8).reshape(sizes[one], -1)
-                known[one] = matrix
-                self._put(one, model, matrix, matrix.nbytes)
+                codes = known[one] = Codes.decode(data, sizes[one])
+                self._put(one, model, codes, codes.memory_bytes)
         return known
 
     def _get(self, segment_id: UUID, what: str) -> object:

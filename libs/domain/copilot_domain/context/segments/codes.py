@@ -1,34 +1,61 @@
-"""The signs of vectors: a bit a component, by which candidates are found among many without reading the vectors."""
+"""Vectors in four bits a component, kept in memory: by them candidates are found without reading the vectors."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from copilot_domain.context.segments.types import Numbers
 
-# Measured with WordLlama's 256 components on 50 000 passages: of the true best ten, 99.1 % are among the nearest 1 600
-# by Hamming distance (docs/adr/0024).
-_NEAR: Final = 1_600
-_NEAR_SHARE: Final = 100  # or one in a hundred, where that is more
-_MAX_NEAR: Final = 8_000
+# Components of a vector of length 1 lie about 1/√d around 0: sixteen levels from -3/√d to 3/√d lose little.
+_CLIP: Final = 3.0
+_LEVELS: Final = 16
+# Measured with WordLlama on 50 000 passages (docs/adr/0024): of the true best ten, 99.7 % are among the nearest 2 500
+# by the signs alone, and those among the best 50 of these by the levels.
+_NEAR: Final = 2_500
+_NEAR_SHARE: Final = 50  # or one in fifty, where that is more
+_MAX_NEAR: Final = 10_000
 
 
-def sign_codes(vectors: Numbers) -> Numbers:
-    """One row of bytes per vector."""
-    return np.packbits(vectors > 0, axis=1)
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """A row per vector. `levels`: two components a byte, the first one in the upper half. `signs`: a bit each."""
+
+    levels: Numbers
+    signs: Numbers
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.levels.nbytes + self.signs.nbytes
+
+    @staticmethod
+    def decode(data: bytes, count: int) -> "Codes":
+        levels = np.frombuffer(data, np.uint8).reshape(count, -1)
+        bits = np.empty((count, 2 * levels.shape[1]), np.uint8)
+        bits[:, 0::2], bits[:, 1::2] = levels >> 7, (levels >> 3) & 1
+        return Codes(levels, _words(np.packbits(bits, axis=1)))
+
+
+def encode_vectors(vectors: Numbers) -> Numbers:
+    """The levels of unit vectors, as `Codes.decode` reads their bytes."""
+    count, dimensions = vectors.shape
+    levels = np.floor((vectors * (np.sqrt(dimensions) / _CLIP) + 1) * (_LEVELS / 2)).clip(0, _LEVELS - 1)
+    padded = np.zeros((count, dimensions + dimensions % 2), np.uint8)
+    padded[:, :dimensions] = levels
+    encoded: Numbers = padded[:, 0::2] << 4 | padded[:, 1::2]
+    return encoded
 
 
 def nearest(
-    codes: Sequence[Numbers], starts: Numbers, vector: Numbers, limit: int, allowed: Numbers | None = None
+    codes: Sequence[Codes], starts: Numbers, vector: Numbers, limit: int, allowed: Numbers | None = None
 ) -> Numbers:
     """The places of some `limit` rows that are most likely nearest, in no order. All of them where they are that few.
 
-    `codes` are matrices whose first rows are at the places `starts`, which rise. `allowed`: of these places only.
-    By Hamming distance first, then by the product of the query itself with the signs.
+    `codes` have their first rows at the places `starts`, which rise. `allowed`: of these places only.
     """
-    every = [start + np.arange(len(matrix)) for start, matrix in zip(starts.tolist(), codes, strict=True)]
-    places = np.concatenate(every)
+    sizes = [len(one.levels) for one in codes]
+    places = np.concatenate([start + np.arange(size) for start, size in zip(starts.tolist(), sizes, strict=True)])
     wanted = None if allowed is None else _are_in(places, allowed)
     if wanted is not None:
         places = places[wanted]
@@ -36,11 +63,9 @@ def nearest(
         return places
     near = max(limit, min(max(_NEAR, len(places) // _NEAR_SHARE), _MAX_NEAR))
     if len(places) > near:
-        distances = _hamming(codes, sign_codes(vector[None, :])[0])
-        places = places[_lowest(distances if wanted is None else distances[wanted], near)]
-    places = np.sort(places)
-    signs = np.unpackbits(_rows(codes, starts, places), axis=1, count=len(vector)).astype(np.float32)
-    return places[_lowest(-(signs @ vector), limit)]
+        distances = _hamming(codes, vector)
+        places = np.sort(places[_lowest(distances if wanted is None else distances[wanted], near)])
+    return places[_lowest(-_products(_rows(codes, starts, places), vector), limit)]
 
 
 def _are_in(places: Numbers, allowed: Numbers) -> Numbers:
@@ -49,16 +74,27 @@ def _are_in(places: Numbers, allowed: Numbers) -> Numbers:
     return marks[places]
 
 
-def _rows(codes: Sequence[Numbers], starts: Numbers, rising: Numbers) -> Numbers:
-    """Of these places."""
+def _rows(codes: Sequence[Codes], starts: Numbers, rising: Numbers) -> Numbers:
+    """The levels at these places."""
     parts = np.split(rising, np.searchsorted(rising, starts[1:]))
-    return np.concatenate([matrix[part - start] for matrix, part, start in zip(codes, parts, starts, strict=True)])
+    return np.concatenate([one.levels[part - start] for one, part, start in zip(codes, parts, starts, strict=True)])
 
 
-def _hamming(codes: Sequence[Numbers], code: Numbers) -> Numbers:
-    if codes[0].shape[1] % 8 == 0:
-        codes, code = [matrix.view("<u8") for matrix in codes], code.view("<u8")
-    return np.concatenate([np.bitwise_count(matrix ^ code).sum(axis=1, dtype=np.uint16) for matrix in codes])
+def _products(levels: Numbers, vector: Numbers) -> Numbers:
+    """But for a constant and a factor that are the same for all: it is the order that counts."""
+    even, odd = vector[0::2], vector[1::2]
+    upper: Numbers = (levels >> 4).astype(np.float32) @ even
+    return upper + (levels[:, : len(odd)] & 15).astype(np.float32) @ odd
+
+
+def _hamming(codes: Sequence[Codes], vector: Numbers) -> Numbers:
+    query = Codes.decode(encode_vectors(vector[None, :]).tobytes(), 1).signs
+    return np.concatenate([np.bitwise_count(one.signs ^ query).sum(axis=1, dtype=np.uint16) for one in codes])
+
+
+def _words(signs: Numbers) -> Numbers:
+    """Eight bytes at a time where they divide."""
+    return np.ascontiguousarray(signs).view("<u8") if signs.shape[1] % 8 == 0 else signs
 
 
 def _lowest(values: Numbers, count: int) -> Numbers:

@@ -10,7 +10,7 @@ import numpy as np
 from copilot_common.base.ids import new_id
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Transaction
-from copilot_domain.context.segments.codes import sign_codes
+from copilot_domain.context.segments.codes import encode_vectors
 from copilot_domain.context.segments.types import (
     RECORD_BYTES,
     ChunkTerms,
@@ -71,7 +71,7 @@ async def add_fresh(
     layout, lists = lay_out(chunks)
     segment_id = await add_segment(tx, layout, level=0, fresh=lists, languages=languages)
     for model, matrix in vectors.items():
-        await add_codes(tx, segment_id, model, sign_codes(matrix))
+        await add_codes(tx, segment_id, model, encode_vectors(matrix))
     return segment_id
 
 
