@@ -159,15 +159,16 @@ async def open_context(
     db = TenantDatabase(database, KeyRing(bytes.fromhex(ENCRYPTION_KEY)))
     blobs = PostgresBlobStore(db)
     embedders = Embedders(embedder or WordLlamaEmbedder(), build)
-    rules = EgressRules(parse_exemptions("127.0.0.1"))
-    egress = egress or Egress(rules)
-    sandbox = document_sandbox(size=1)
+    egress = egress or Egress(EgressRules(parse_exemptions("127.0.0.1")))
+    # Items may have come to be under other rules than those of today.
+    any_url = EgressRules(parse_exemptions("127.0.0.0/8,169.254.0.0/16"), frozenset(range(1, 65_536)))
+    sandbox = document_sandbox(size=2)
     await sandbox.start()
     reader = DocumentReader(db, blobs, sandbox, Fetcher(db, blobs, egress, max_bytes=MAX_FETCHED), embedders.default)
     yield ContextGround(
         site,
         db,
-        ContextService(ContextRepository(), blobs, Ledger(lambda _: None), rules),
+        ContextService(ContextRepository(), blobs, Ledger(lambda _: None), any_url),
         embedders,
         Ingestion(db, blobs, embedders, Ledger(lambda _: None), reader),
         ContextSearch(db, embedders),

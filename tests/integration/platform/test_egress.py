@@ -426,6 +426,78 @@ async def test_a_stream_goes_no_further_than_a_request() -> None:
     assert (inside.connections, len(outside.requests)) == (0, 1)
 
 
+async def test_a_stream_follows_as_many_redirects_as_the_caller_allows() -> None:
+    async with receiver(redirect("/1"), redirect("/2"), answer(b"there")) as server, egress() as client:
+        url = f"http://{OUTSIDE}:{server.port}/0"
+        async with client.stream("GET", url, redirects=2) as answered:
+            assert (answered.status, [piece async for piece in answered.pieces]) == (200, [b"there"])
+    assert [request.path for request in server.requests] == ["/0", "/1", "/2"]
+    async with (
+        receiver(redirect("/1"), redirect("/2"), redirect("/3")) as server,
+        egress() as client,
+        client.stream("GET", f"http://{OUTSIDE}:{server.port}/0", redirects=2) as answered,
+    ):
+        assert (answered.status, answered.headers["Location"]) == (302, "/3")
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.2/", "http://169.254.169.254/latest/", "http://[::1]/"])
+async def test_a_stream_is_not_redirected_inside_and_gives_its_place_back(target: str) -> None:
+    client = Egress(EgressRules(parse_exemptions(OUTSIDE)), max_connections=1)
+    async with receiver(redirect("/1"), redirect(target), answer()) as server:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        with pytest.raises(EgressRefused) as refused:
+            await client.stream("GET", url, redirects=5).__aenter__()
+        assert refused.value.rule == "address"
+        assert (await client.request("GET", url, timeout_seconds=5)).status == 200
+
+
+async def test_a_stream_is_not_redirected_to_a_name_that_leads_inside() -> None:
+    async with (
+        receiver(answer(), host=INSIDE) as inside,
+        receiver(redirect(f"http://{NAME}:{inside.port}/")) as outside,
+        egress(inside, lookup=dns([INSIDE])) as client,
+    ):
+        with pytest.raises(EgressRefused) as refused:
+            await client.stream("GET", f"http://{OUTSIDE}:{outside.port}/", redirects=1).__aenter__()
+        assert refused.value.rule == "address"
+    assert inside.connections == 0
+
+
+async def test_the_connections_of_hops_that_a_stream_has_passed_are_closed() -> None:
+    """Though their bodies never end; the deadline holds for all hops together."""
+    left = asyncio.Event()
+
+    async def endless_redirect(_: Received, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: /next\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+                await writer.drain()
+        except ConnectionError:
+            left.set()
+            raise
+
+    async with receiver(endless_redirect, flood, hang) as server, egress(max_connections=1) as client:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        async with client.stream("GET", url, redirects=1) as answered:
+            await anext(answered.pieces)
+            await asyncio.wait_for(left.wait(), 5)
+    assert server.connections == 2
+
+
+async def test_the_time_of_a_stream_is_for_all_its_hops() -> None:
+    async def silence(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with receiver(redirect("/1"), redirect("/2"), silence) as server, egress(max_connections=1) as client:
+        url = f"http://{OUTSIDE}:{server.port}/"
+        with pytest.raises(EgressFailed) as failed:
+            await client.stream("GET", url, timeout_seconds=0.3, redirects=5).__aenter__()
+        assert failed.value.failure == "timeout"
+    assert len(server.requests) == 3
+
+
 async def test_a_stream_that_is_left_gives_its_connection_back() -> None:
     async with receiver(flood) as server, egress(max_connections=1) as client:
         url = f"http://{OUTSIDE}:{server.port}/"
