@@ -477,4 +477,6 @@ async def test_a_chunk_that_is_being_deleted_is_waited_for(one: Reembedding, mon
         one.hashing.happens = delete
         monkeypatch.setattr(asyncio, "sleep", roll_back)
         await one.run()
+        deleting.rollback()
+    assert one.context.count("context_chunks") == 2
     assert one.missing(NEW) == 0
