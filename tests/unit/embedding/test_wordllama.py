@@ -3,8 +3,11 @@
 import asyncio
 import threading
 
+import numpy
 import pytest
+import wordllama
 
+from copilot_common.base.wordllama import package_folder
 from copilot_common.embedding import wordllama_adapter as adapter
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 
@@ -12,6 +15,23 @@ from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 async def test_what_means_the_same_is_nearer() -> None:
     cat, kitten, tax = (await WordLlamaEmbedder().embed(["a cat", "a kitten", "value added tax"])).vectors
     assert cat @ kitten > cat @ tax
+
+
+PROSE = [
+    "The harbour is closed to tankers over 200 metres; the pilot boards at the lighthouse.",
+    "Die Überprüfung der Rechnung dauert dreißig Tage.\n\n- erstens\n- zweitens",
+    "def f(x):\n    return {'a': x + 1}\n",
+    "港は閉まっています。 Счета оплачиваются.",
+    "",
+]
+
+
+async def test_its_vectors_are_the_librarys_own() -> None:
+    library = wordllama.WordLlama.load(cache_dir=package_folder(), dim=256, disable_download=True)
+    embedded = (await WordLlamaEmbedder().embed(PROSE)).vectors
+    for text, vector in zip(PROSE, embedded, strict=True):
+        expected = library.embed([text], norm=True)[0] if text else numpy.zeros(256)
+        assert vector == pytest.approx(expected, abs=1e-5)
 
 
 async def test_a_long_text_beside_short_ones_does_not_change_them() -> None:

@@ -2,15 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from copilot_common.base.wordllama import UnitTokens, own_units, package_folder
 from copilot_common.embedding.loading import Loaded
 from copilot_common.embedding.protocol import Embedded, EmbedderSpec, Purpose, Vectors
 
 _DIMENSIONS = 256
-# The library pads a group of texts to its longest: eight of the longest take 35 to 130 MB, ordinary chunks 2 MB.
-_GROUP = 8
 _MAX_CHARACTERS = 16_384
 
 
@@ -44,13 +42,22 @@ class WordLlamaEmbedder:
 def _load() -> Any:
     import wordllama  # noqa: PLC0415 — with numpy and tokenizers, only in the process that embeds
 
+    own_units()
     # It looks for its tokenizer in another folder than the one it ships it in, and would then ask the network.
-    folder = Path(wordllama.__file__).parent
-    return wordllama.WordLlama.load(cache_dir=folder, dim=_DIMENSIONS, disable_download=True)
+    model = wordllama.WordLlama.load(cache_dir=package_folder(), dim=_DIMENSIONS, disable_download=True)
+    return model.embedding
 
 
-def _embed(model: Any, texts: list[str]) -> Vectors:
-    from copilot_common.embedding.vectors import unit_length  # noqa: PLC0415 — numpy, as above
+def _embed(embedding: Any, texts: list[str]) -> Vectors:
+    """Means of the tokens' vectors, as the library makes them: but unit by unit, and without padding texts to one
+    length, which takes a third of the time."""
+    import numpy  # noqa: PLC0415 — as above
 
-    # An empty text, or one without a known token, has no direction (its mean is 0 / 0).
-    return unit_length(model.embed([text[:_MAX_CHARACTERS] for text in texts], norm=False, batch_size=_GROUP))
+    from copilot_common.embedding.vectors import unit_length  # noqa: PLC0415 — likewise
+
+    tokens = UnitTokens()
+    means = numpy.zeros((len(texts), _DIMENSIONS), numpy.float32)
+    for number, text in enumerate(texts):
+        if ids := tokens.of(text[:_MAX_CHARACTERS]):
+            means[number] = embedding[ids].mean(axis=0)
+    return unit_length(means)
