@@ -1,7 +1,7 @@
 """WordLlama's tokens, without its weights: for what embeds and for what cuts texts to its measure.
 
-A text is tokenized unit by unit, roughly word by word, and units recur: a third of the time that the tokenizer takes for
-the whole text, and less the longer texts are.
+A text is tokenized unit by unit, roughly word by word, and units recur: a third of the time the tokenizer takes for the
+whole text, and less the longer texts are.
 """
 
 import re
