@@ -3,14 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
 from copilot_api.composition import build_services
 from copilot_common.base.errors import SettingsError
 from copilot_common.embedding import build_embedder
-from copilot_common.platform.settings import load_settings
+from copilot_common.platform.settings import Settings, load_settings
+from copilot_common.reranking import build_reranker
 from support.api import Site
 
 GOOD = {
@@ -56,6 +57,16 @@ BAD = [
     ("S3_ENDPOINT", "https://minio-17:port"),
     ("S3_PREFIX", "/up/../and-away"),
     ("S3_PATH_STYLE", "perhaps-17"),
+]
+# The same of a reranker, which the API and the context service refuse alike.
+BAD_RERANKERS: list[tuple[str, dict[str, str]]] = [
+    ("RERANK_BASE_URL", {"RERANK_MODEL": "rerank-17"}),
+    ("RERANK_BASE_URL", {"RERANK_MODEL": "rerank-17", "RERANK_BASE_URL": "localhost-17:8000"}),
+    ("RERANK_BASE_URL", {"RERANK_MODEL": "rerank-17", "RERANK_BASE_URL": "http://me:secret-17@reranker/v1"}),
+    ("RERANK_BASE_URL", {"RERANK_MODEL": "rerank-17", "RERANK_BASE_URL": "http://reranker:port-17/v1"}),
+    ("RERANK_MODEL", {"RERANK_BASE_URL": "http://reranker-17/v1"}),
+    ("RERANK_MODEL", {"RERANK_API_KEY": "secret-17"}),
+    ("RERANK_MODEL", {"RERANK_MODEL": "17" * 101, "RERANK_BASE_URL": "http://reranker/v1"}),
 ]
 # Variables of which one is wrong, and its name.
 BAD_EMBEDDERS: list[tuple[str, dict[str, str]]] = [
@@ -121,6 +132,19 @@ def test_an_embedder_that_cannot_be_is_refused_by_its_variable(name: str, variab
         build_embedder(load_settings(GOOD | variables))
     message = refused.value.message
     assert message.split()[0].partition("=")[0] == name
+    assert "\n" not in message
+    assert "17" not in message
+
+
+@pytest.mark.parametrize("build", [build_reranker, build_services])
+@pytest.mark.parametrize(("name", "variables"), BAD_RERANKERS)
+def test_a_reranker_that_cannot_be_is_refused_by_its_variable(
+    build: Callable[[Settings], object], name: str, variables: dict[str, str]
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        build(load_settings(GOOD | variables))
+    message = refused.value.message
+    assert message.split()[0] == name
     assert "\n" not in message
     assert "17" not in message
 

@@ -43,6 +43,7 @@ from copilot_common.platform.settings import Settings
 from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import ArqLine, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
+from copilot_common.reranking import check_reranker
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.context import ContextRepository, ContextService
 from copilot_domain.context.asking import SearchClient
@@ -106,6 +107,7 @@ def build_services(settings: Settings) -> Services:
         ledger=ledger,
         requests=requests,
         searches=searches,
+        can_rerank=check_reranker(settings),
         sweeper=JobSweeper(dispatcher, ringer.ring, keep_ended=settings.keep_ended_jobs),
         authenticator=Authenticator(database, access_tokens),
         limits=RequestLimits(limiter, Limit(settings.rate_limit_requests, settings.rate_limit_window_ms)),

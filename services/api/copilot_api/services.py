@@ -54,6 +54,7 @@ class Services:
     ledger: Ledger
     requests: RequestClient
     searches: SearchClient
+    can_rerank: bool
     sweeper: JobSweeper
     authenticator: Authenticator
     limits: RequestLimits

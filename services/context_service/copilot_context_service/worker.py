@@ -13,6 +13,7 @@ from copilot_common.platform.settings import Settings
 from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
+from copilot_common.reranking import Reranker, RerankMetrics, build_reranker
 from copilot_context_service.ingesting import AbandonedItems, ItemIngester, SegmentMerger
 from copilot_context_service.reembedding import IndexReembedder, OldVectorsForgetter
 from copilot_context_service.searching import answer_search
@@ -39,6 +40,7 @@ async def run(settings: Settings) -> None:
     db = backbone.tenants_db
     build = partial(build_embedder, settings, metrics=EmbeddingMetrics(backbone.registry))
     embedders = Embedders(build(), build)
+    reranker = build_reranker(settings, metrics=RerankMetrics(backbone.registry))
     blobs = build_blob_store(settings, db)
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
@@ -51,13 +53,13 @@ async def run(settings: Settings) -> None:
         REEMBED: IndexReembedder(Reembedder(db, embedders, backbone.ledger)),
         FORGET_MODEL: OldVectorsForgetter(ModelForgetter(db)),
     }
-    methods = {SEARCH_METHOD: answer_search(ContextSearch(db, embedders))}
+    methods = {SEARCH_METHOD: answer_search(ContextSearch(db, embedders, reranker=reranker))}
     await run_worker(
         backbone,
         CONTEXT_QUEUE,
         handlers,
         probe_port=PROBE_PORT,
-        companions=[embedders, sandbox, _Way(egress), AbandonedItems(backbone.database)],
+        companions=[embedders, _Order(reranker), sandbox, _Way(egress), AbandonedItems(backbone.database)],
         on_request=RequestServer(backbone.line, db, methods),
     )
 
@@ -73,3 +75,17 @@ class _Way:
 
     async def stop(self) -> None:
         await self._egress.aclose()
+
+
+class _Order:
+    """Of passages, by a reranker."""
+
+    def __init__(self, reranker: Reranker | None) -> None:
+        self._reranker = reranker
+
+    async def start(self) -> None:
+        """Nothing is held before a call."""
+
+    async def stop(self) -> None:
+        if self._reranker is not None:
+            await self._reranker.aclose()

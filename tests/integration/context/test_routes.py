@@ -161,6 +161,11 @@ async def test_a_url_that_would_not_be_fetched_is_refused_at_once(client: Client
     assert list(refusal(answer, 422, "VALIDATION_ERROR")["fields"]) == ["url"]
 
 
+async def test_reranking_that_is_not_configured_is_refused_by_name(client: Client) -> None:
+    answer = await client.call("POST", "/context/search", {"query": "invoices", "rerank": True})
+    assert refusal(answer, 422, "VALIDATION_ERROR")["fields"] == {"rerank": "is not configured here"}
+
+
 FILTERS = [
     ("type=x", "type"),
     ("status=x", "status"),

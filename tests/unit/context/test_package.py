@@ -1,6 +1,7 @@
 """What the packages offer, to the name."""
 
 import copilot_common.embedding
+import copilot_common.reranking
 import copilot_domain.context
 
 
@@ -13,6 +14,13 @@ def test_the_public_names_are_these() -> None:
         "Purpose",
         "Vectors",
         "build_embedder",
+    ]
+    assert copilot_common.reranking.__all__ == [
+        "RerankMetrics",
+        "Reranker",
+        "RerankerSpec",
+        "build_reranker",
+        "check_reranker",
     ]
     assert copilot_domain.context.__all__ == [
         "AclEntry",

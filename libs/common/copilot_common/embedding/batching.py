@@ -5,11 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy
 
+from copilot_common.embedding.cutting import cut
 from copilot_common.embedding.protocol import Embedded, Embedder, EmbedderSpec, Purpose
 from copilot_common.llm import estimate_tokens
-
-# English has four to five, code and numbers some three. A text that is denser still may be refused by its provider.
-_BYTES_PER_TOKEN = 3
 
 
 class Batching:
@@ -30,7 +28,8 @@ class Batching:
 
     async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
         said = [index for index, text in enumerate(texts) if text.strip()]
-        batches = list(self._split([self._cut(texts[index]) for index in said]))
+        max_tokens = self.spec.max_input_tokens if self._cuts else None
+        batches = list(self._split([cut(texts[index], max_tokens) for index in said]))
         parts = await self._embed_all(batches, purpose)
         vectors = numpy.zeros((len(texts), self.spec.dimensions), dtype=numpy.float32)
         if parts:
@@ -60,11 +59,6 @@ class Batching:
             return await self._embedder.embed(batch, purpose=purpose)
         async with self._places:
             return await self._embedder.embed(batch, purpose=purpose)
-
-    def _cut(self, text: str) -> str:
-        limit = self.spec.max_input_tokens * _BYTES_PER_TOKEN if self._cuts else None
-        data = text[:limit].encode("utf-8", "replace")  # a lone surrogate has no UTF-8, and nobody takes it
-        return data[:limit].decode("utf-8", "ignore")
 
     def _split(self, texts: list[str]) -> Iterator[list[str]]:
         batch: list[str] = []

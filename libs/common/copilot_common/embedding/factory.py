@@ -4,11 +4,11 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, assert_never
-from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
 
 from copilot_common.base.errors import SettingsError
+from copilot_common.embedding.addresses import checked_url, given
 from copilot_common.embedding.catalogue import EmbeddingModel, ModelName, describe, parse_name
 from copilot_common.embedding.metering import EmbeddingMetrics, Metered
 from copilot_common.embedding.pacing import Paced, Rate
@@ -102,19 +102,20 @@ def _adapter(settings: Settings, model: EmbeddingModel, spec: EmbedderSpec) -> E
         case "google":
             from copilot_common.embedding.google_adapter import GoogleEmbedder  # noqa: PLC0415 — numpy
 
-            key = _given(settings.google_api_key, "GOOGLE_API_KEY", "google's embedder needs it")
+            key = given(settings.google_api_key, "GOOGLE_API_KEY", "google's embedder needs it")
             url = settings.google_base_url or _GOOGLE_URL
             return GoogleEmbedder(model, spec, base_url=url, api_key=key, timeout_seconds=timeout_seconds)
         case "openai":
             # A compatible server in OpenAI's place needs no key, as for chat.
-            key_given = settings.openai_api_key
+            own_key = settings.openai_api_key
             if settings.openai_base_url is None:
-                key_given = _given(key_given, "OPENAI_API_KEY", "openai's embedder needs it")
+                own_key = given(own_key, "OPENAI_API_KEY", "openai's embedder needs it")
             url = settings.openai_base_url or _OPENAI_URL
-            return _openai(model, spec, url, key_given, timeout_seconds)
+            return _openai(model, spec, url, own_key, timeout_seconds)
         case "compatible":
-            url = _given(settings.embedding_base_url, "EMBEDDING_BASE_URL", "a compatible embedder's address")
-            return _openai(model, spec, _checked(url), settings.embedding_api_key, timeout_seconds)
+            url = given(settings.embedding_base_url, "EMBEDDING_BASE_URL", "a compatible embedder's address")
+            url = checked_url(url, "EMBEDDING_BASE_URL", "http://localhost:11434/v1")
+            return _openai(model, spec, url, settings.embedding_api_key, timeout_seconds)
         case _:
             assert_never(model.provider)
 
@@ -128,7 +129,7 @@ def _openai(model: EmbeddingModel, spec: EmbedderSpec, url: str, key: str | None
 def _minilm(settings: Settings) -> Embedder:
     if find_spec("onnxruntime") is None:
         raise SettingsError(f"EMBEDDING_MODEL={_MINILM} needs a library that is missing: copilot-common[minilm]")
-    folder = Path(_given(settings.embedding_model_path, "EMBEDDING_MODEL_PATH", f"the folder of {_MINILM}'s files"))
+    folder = Path(given(settings.embedding_model_path, "EMBEDDING_MODEL_PATH", f"the folder of {_MINILM}'s files"))
     # Hugging Face keeps ONNX files in a folder of their own.
     models = [path for path in (folder / "model.onnx", folder / "onnx" / "model.onnx") if path.is_file()]
     tokenizer = folder / "tokenizer.json"
@@ -137,16 +138,3 @@ def _minilm(settings: Settings) -> Embedder:
     from copilot_common.embedding.minilm_adapter import MiniLMEmbedder  # noqa: PLC0415 — an extra
 
     return MiniLMEmbedder(models[0], tokenizer)
-
-
-def _given(value: str | None, variable: str, purpose: str) -> str:
-    if not value:
-        raise SettingsError(f"{variable} is missing: {purpose}")
-    return value
-
-
-def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise SettingsError("EMBEDDING_BASE_URL must be an address like http://localhost:11434/v1")
-    return url

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -54,20 +55,12 @@ class Metered:
         return self._embedder.spec
 
     async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
-        started = time.perf_counter()
-        outcome: Outcome = "failed"
-        try:
-            embedded = await self._embedder.embed(texts, purpose=purpose)
-            outcome = "completed"
-        except ProviderError as error:
-            outcome = _outcome(error)
-            raise
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-            raise
-        finally:
+        def count(outcome: Outcome, seconds: float) -> None:
             self._metrics.requests.labels(*self._labels, purpose, outcome).inc()
-            self._metrics.duration.labels(*self._labels, purpose).observe(time.perf_counter() - started)
+            self._metrics.duration.labels(*self._labels, purpose).observe(seconds)
+
+        with attempt(count):
+            embedded = await self._embedder.embed(texts, purpose=purpose)
         self._metrics.tokens.labels(*self._labels).inc(embedded.input_tokens)
         self._metrics.texts.labels(*self._labels).inc(len(texts))
         return embedded
@@ -77,6 +70,24 @@ class Metered:
 
     async def aclose(self) -> None:
         await self._embedder.aclose()
+
+
+@contextmanager
+def attempt(count: Callable[[Outcome, float], None]) -> Iterator[None]:
+    """`count` is told how the attempt within ended, and after how many seconds."""
+    started = time.perf_counter()
+    outcome: Outcome = "failed"
+    try:
+        yield
+        outcome = "completed"
+    except ProviderError as error:
+        outcome = _outcome(error)
+        raise
+    except asyncio.CancelledError:
+        outcome = "cancelled"
+        raise
+    finally:
+        count(outcome, time.perf_counter() - started)
 
 
 def _outcome(error: ProviderError) -> Outcome:

@@ -1,11 +1,28 @@
-"""Try a batch again, within one deadline."""
+"""Try a request again, within one deadline."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from copilot_common.base.errors import ProviderError, ProviderTimeout
 from copilot_common.embedding.protocol import Embedded, Embedder, EmbedderSpec, Purpose
 from copilot_common.llm.attempts import Attempts
+
+T = TypeVar("T")
+
+
+async def try_within(attempts: Attempts, call: Callable[[], Awaitable[T]], provider: str, timeout_seconds: float) -> T:
+    """What `call` returns at last. `timeout_seconds` is the attempts' whole deadline. Raises ProviderError."""
+    while True:
+        try:
+            async with asyncio.timeout(attempts.seconds_left):
+                return await call()
+        except ProviderError as error:
+            await attempts.pause(error)
+        except TimeoutError:
+            message = f"{provider} sent nothing for {timeout_seconds:g} s."
+            raise ProviderTimeout(message, provider=provider, retryable=True) from None
 
 
 class Retrying:
@@ -24,16 +41,8 @@ class Retrying:
         return self._embedder.spec
 
     async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
-        attempts = self._begin()
-        while True:
-            try:
-                async with asyncio.timeout(attempts.seconds_left):
-                    return await self._embedder.embed(texts, purpose=purpose)
-            except ProviderError as error:
-                await attempts.pause(error)
-            except TimeoutError:
-                message = f"{self._provider} sent nothing for {self._timeout_seconds:g} s."
-                raise ProviderTimeout(message, provider=self._provider, retryable=True) from None
+        call = partial(self._embedder.embed, texts, purpose=purpose)
+        return await try_within(self._begin(), call, self._provider, self._timeout_seconds)
 
     async def load(self) -> None:
         await self._embedder.load()

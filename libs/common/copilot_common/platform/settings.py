@@ -65,6 +65,10 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     embedding_requests_per_minute: Annotated[Positive | None, _doc("to an embedding provider, per process")] = None
     embedding_tokens_per_minute: Annotated[Positive | None, _doc("to an embedding provider, per process")] = None
 
+    rerank_model: Annotated[str | None, _doc("of a server with /rerank; without one nothing is reranked")] = None
+    rerank_base_url: Annotated[str | None, _doc("that server's; passages that searches find are sent there")] = None
+    rerank_api_key: Annotated[str | None, _doc("that server's, if it wants one")] = None
+
     node_env: str = "production"
     host: str = "0.0.0.0"  # noqa: S104 — a pod listens on all its addresses
     port: Port = 8080

@@ -1,4 +1,5 @@
-"""A provider simulator: one process that speaks the wire formats of OpenAI, Anthropic and Google, embeddings included.
+"""A provider simulator: one process that speaks the wire formats of OpenAI, Anthropic and Google, embeddings included,
+and the `/rerank` of Cohere, Jina and others.
 
 What it answers is asked for in the model id, after a comma, so that an ordinary request through an ordinary client
 can have any behaviour: `sim,tokens=50,pace_ms=20` or `sim,fault=cut,after=5,times=1` (see `script.Script`). Any other

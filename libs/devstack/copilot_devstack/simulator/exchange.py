@@ -52,11 +52,14 @@ class Exchange:
         return "finished"
 
     def _render(self, *, spoilt: Fault) -> bytes:
-        asked = self._ask.embedding
-        if asked is None:
-            return _document(self._wire, self._script, self._ask)
+        ask, replace = self._ask, msgspec.structs.replace
+        if ask.embedding is not None:
+            ask = replace(ask, embedding=replace(ask.embedding, spoilt=spoilt))
+        elif ask.reranking is not None:
+            ask = replace(ask, reranking=replace(ask.reranking, spoilt=spoilt))
+        else:
+            return _document(self._wire, self._script, ask)
         # Megabytes, and never the same again: not kept.
-        ask = msgspec.structs.replace(self._ask, embedding=msgspec.structs.replace(asked, spoilt=spoilt))
         return plain_answer(200, self._wire.document(self._script, ask))
 
     async def _stream(self, wire: StreamFormat, *, broken: bool) -> State:

@@ -22,7 +22,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     finish       why the answer ends
     fault        status: answer with `status` (and `retry_after` seconds); stall, cut, malformed, error_event: after
                  `after` words say nothing more, break the connection, send broken JSON, send the format's error event;
-                 of embeddings: short leaves the last vector out, infinite has a number in it that is none
+                 of embeddings and scores: short leaves the last one out, infinite has a number in it that is none
     times        only the first so many requests with this model id meet the fault; 0 is all of them
     refuse       answer 400 to a body that has this field
     dimensions   of an embedding, where the request leaves them to the model

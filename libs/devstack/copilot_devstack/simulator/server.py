@@ -13,6 +13,7 @@ from copilot_devstack.simulator.google_format import GoogleFormat
 from copilot_devstack.simulator.http import Request, plain_answer, read_request
 from copilot_devstack.simulator.openai_format import OpenAIFormat
 from copilot_devstack.simulator.recording import Recorded, Recorder, State
+from copilot_devstack.simulator.rerank_format import RerankFormat
 from copilot_devstack.simulator.script import parse_script
 from copilot_devstack.simulator.wire import WireFormat
 
@@ -23,8 +24,14 @@ class Simulator:
     """All providers at once; `serve_connection` is what asyncio.start_server takes."""
 
     def __init__(self) -> None:
-        self._openai, self._anthropic, self._google = OpenAIFormat(), AnthropicFormat(), GoogleFormat()
-        self._openai_embeddings, self._google_embeddings = OpenAIEmbeddings(), GoogleEmbeddings()
+        self._by_end: dict[str, WireFormat] = {
+            "/chat/completions": OpenAIFormat(),
+            "/embeddings": OpenAIEmbeddings(),
+            "/rerank": RerankFormat(),
+            ":batchEmbedContents": GoogleEmbeddings(),
+            "/v1/messages": AnthropicFormat(),
+        }
+        self._google = GoogleFormat()
         self._recorder = Recorder()
         self._numbers = itertools.count(1)
         self._connections = 0
@@ -64,14 +71,9 @@ class Simulator:
     def _format_of(self, request: Request) -> WireFormat | None:
         if request.method != "POST":
             return None
-        if request.path.endswith("/chat/completions"):
-            return self._openai
-        if request.path.endswith("/embeddings"):
-            return self._openai_embeddings
-        if request.path.endswith(":batchEmbedContents"):
-            return self._google_embeddings
-        if request.path.endswith("/v1/messages"):
-            return self._anthropic
+        for end, wire in self._by_end.items():
+            if request.path.endswith(end):
+                return wire
         return self._google if "/models/" in request.path else None
 
     async def _control(self, request: Request) -> bytes:

@@ -16,6 +16,7 @@ class Ask(msgspec.Struct, frozen=True):
     tool_input: str | None
     wants_usage: bool = True
     embedding: "EmbeddingAsk | None" = None
+    reranking: "RerankAsk | None" = None
 
 
 class EmbeddingAsk(msgspec.Struct, frozen=True):
@@ -24,6 +25,15 @@ class EmbeddingAsk(msgspec.Struct, frozen=True):
     texts: tuple[str, ...]
     dimensions: int | None
     base64: bool = False
+    spoilt: Fault = "none"
+
+
+class RerankAsk(msgspec.Struct, frozen=True):
+    """`is_tei`: in TEI's words; `spoilt` is what is wrong with the answer."""
+
+    query: str
+    texts: tuple[str, ...]
+    is_tei: bool = False
     spoilt: Fault = "none"
 
 

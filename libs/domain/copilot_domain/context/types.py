@@ -13,6 +13,8 @@ ItemStatus = Literal["pending", "processing", "ready", "failed"]
 SearchMode = Literal["hybrid", "vector", "text"]
 
 MAX_RESULTS = 50
+NO_RERANKER = "is not configured here"
+"""Said of `rerank` where there is none."""
 
 
 class AclEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -84,19 +86,22 @@ class SearchFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SearchRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """`max_tokens` bounds the estimated tokens of all texts together."""
+    """`max_tokens` bounds the estimated tokens of all texts together. `rerank`: the best are put in order once more, by
+    the configured reranker."""
 
     query: str
     limit: int = 10
     filter: SearchFilter = SearchFilter()
     mode: SearchMode = "hybrid"
     max_tokens: int | None = None
+    rerank: bool = False
 
 
 class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
     """`start` and `end` are character offsets into the item's text: `content[start:end] == text`. `page` counts from 1.
 
-    `score` compares hits of one search only: from 0 to 1 for hybrid, the cosine for vector, BM25 for text.
+    `score` compares hits of one search only: from 0 to 1 for hybrid, the cosine for vector, BM25 for text, the
+    reranker's own where it has put them in order.
     """
 
     item_id: UUID
@@ -112,7 +117,8 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SearchResult(msgspec.Struct, frozen=True, kw_only=True):
-    """`degraded`: the embedder was away, so a hybrid search went by words alone."""
+    """`degraded`: the embedder was away, so a hybrid search went by words alone; or the reranker, so they are in the
+    order they had."""
 
     results: list[SearchHit]
     degraded: bool = False

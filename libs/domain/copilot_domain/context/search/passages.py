@@ -88,6 +88,11 @@ class Assembler:
             self._passages.append(passage)
         passage.add(chunk, text)
 
+    def add_all(self, rows: Sequence[Found], scores: Sequence[float]) -> None:
+        for row, score in zip(rows, scores, strict=True):
+            if not self.is_full:
+                self.add(row, score)
+
     def hits(self) -> list[SearchHit]:
         return [_hit(passage, self._cipher) for passage in self._passages]
 
@@ -99,6 +104,12 @@ class Assembler:
         return self._left is None or self._left >= 0
 
 
+def shown_text(chunk: Found, cipher: TenantCipher) -> str:
+    """What of a chunk was embedded: its headings and its text."""
+    text = cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
+    return "\n".join([*_heading(chunk, cipher), text[: chunk.end_offset - chunk.start_offset]])
+
+
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:
     fewer, more = sorted((len(one), len(other)))
     return fewer >= _SAME_SHARE * more and len(one & other) >= _SAME_SHARE * len(one | other)
@@ -106,7 +117,6 @@ def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:
 
 def _hit(passage: _Passage, cipher: TenantCipher) -> SearchHit:
     best, first, last = passage.best, passage.chunks[0], passage.chunks[-1]
-    heading = first.heading_sealed
     return SearchHit(
         item_id=best.item_id,
         chunk_id=best.id,
@@ -116,9 +126,14 @@ def _hit(passage: _Passage, cipher: TenantCipher) -> SearchHit:
         start=first.start_offset,
         end=last.end_offset,
         page=first.page,
-        heading=_decode_heading(cipher.open(Purpose.CONTEXT_HEADING, first.id, heading)) if heading else [],
+        heading=_heading(first, cipher),
         metadata=best.metadata,
     )
+
+
+def _heading(chunk: Found, cipher: TenantCipher) -> list[str]:
+    sealed = chunk.heading_sealed
+    return _decode_heading(cipher.open(Purpose.CONTEXT_HEADING, chunk.id, sealed)) if sealed else []
 
 
 def _joined(chunks: Sequence[Found], texts: Sequence[str]) -> str:

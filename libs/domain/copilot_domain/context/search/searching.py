@@ -18,6 +18,7 @@ import numpy as np
 from copilot_common.base.errors import InvalidInput, ProviderError, Unavailable
 from copilot_common.base.ids import TenantId
 from copilot_common.platform.sql import Queries
+from copilot_common.reranking import Reranker
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.labels import label_hashes
 from copilot_domain.context.reembedding.embedders import Embedders
@@ -26,10 +27,19 @@ from copilot_domain.context.search.candidates import Candidates, check_candidate
 from copilot_domain.context.search.fusion import fuse, rank_hybrid
 from copilot_domain.context.search.index import OpenIndex, open_index
 from copilot_domain.context.search.passages import Assembler, Found
+from copilot_domain.context.search.reranking import Ranked, assemble, rerank, reranked_count
 from copilot_domain.context.segments.cache import SegmentCache
 from copilot_domain.context.segments.types import Numbers, to_uuid
 from copilot_domain.context.terms import TermHasher, query_terms
-from copilot_domain.context.types import MAX_RESULTS, SearchFilter, SearchHit, SearchMode, SearchRequest, SearchResult
+from copilot_domain.context.types import (
+    MAX_RESULTS,
+    NO_RERANKER,
+    SearchFilter,
+    SearchHit,
+    SearchMode,
+    SearchRequest,
+    SearchResult,
+)
 from copilot_domain.metadata import check_metadata
 
 _sql = Queries(__package__)
@@ -62,19 +72,33 @@ class _Asked:
 class ContextSearch:
     """The searcher of a process."""
 
-    def __init__(self, db: TenantDatabase, embedders: Embedders, cache: SegmentCache | None = None) -> None:
+    def __init__(
+        self,
+        db: TenantDatabase,
+        embedders: Embedders,
+        cache: SegmentCache | None = None,
+        reranker: Reranker | None = None,
+    ) -> None:
         self._db = db
         self._embedders = embedders
+        self._reranker = reranker
         self._cache = cache or SegmentCache()
         self._models: OrderedDict[TenantId, str] = OrderedDict()  # as they were; of others it is the default
 
     async def search(self, principal: Principal, request: SearchRequest) -> SearchResult:
         """The best first, of what the principal may see. Raises InvalidInput; ProviderError for a vector search whose
         embedder fails (a hybrid one goes by words alone and says so)."""
+        if request.rerank and self._reranker is None:
+            raise InvalidInput({"rerank": NO_RERANKER})
         async with self._opened(principal, request) as (tx, index, asked):
             ids, scores = rank(request.mode, asked.vector, await self._candidates(tx, index, asked))
-            hits = await _show(tx, ids, scores, request)
-        return SearchResult(results=hits, degraded=asked.failure is not None)
+            degraded = asked.failure is not None
+            if not request.rerank or self._reranker is None:
+                return SearchResult(results=await _show(tx, ids, scores, request), degraded=degraded)
+            count = reranked_count(request.limit)
+            ranked = Ranked(*await _rows(tx, ids[:count], scores[:count]), await tx.cipher())
+        ranked, is_reranked = await rerank(self._reranker, request.query, ranked)
+        return SearchResult(results=assemble(ranked, request), degraded=degraded or not is_reranked)
 
     async def candidates(self, principal: Principal, request: SearchRequest) -> tuple[Candidates, Numbers | None]:
         """What a search would rank, and the vector of its query: for measuring. Raises as `search`."""
@@ -193,19 +217,22 @@ def rank(mode: SearchMode, query: Numbers | None, candidates: Candidates) -> tup
 
 
 async def _show(tx: Transaction, ids: Numbers, scores: Numbers, request: SearchRequest) -> list[SearchHit]:
-    """What an ingestion has replaced since it was found is left out."""
     assembler = Assembler(await tx.cipher(), limit=request.limit, max_tokens=request.max_tokens)
     step = _SHOWN_SHARE * request.limit
     for first in range(0, len(ids), step):
-        some = [to_uuid(chunk_id) for chunk_id in ids[first : first + step]]
-        params = {"tenant_id": tx.principal.tenant_id, "ids": some}
-        rows = {row.id: row for row in await tx.fetch_all(Found, _sql["show_chunks"], params)}
-        for chunk_id, score in zip(some, scores[first : first + step].tolist(), strict=True):
-            if chunk_id in rows and not assembler.is_full:
-                assembler.add(rows[chunk_id], score)
+        assembler.add_all(*await _rows(tx, ids[first : first + step], scores[first : first + step]))
         if assembler.is_full:
             break
     return assembler.hits()
+
+
+async def _rows(tx: Transaction, ids: Numbers, scores: Numbers) -> tuple[list[Found], list[float]]:
+    """What an ingestion has replaced since it was found is left out."""
+    uuids = [to_uuid(chunk_id) for chunk_id in ids]
+    params = {"tenant_id": tx.principal.tenant_id, "ids": uuids}
+    rows = {row.id: row for row in await tx.fetch_all(Found, _sql["show_chunks"], params)}
+    known = [(rows[one], score) for one, score in zip(uuids, scores.tolist(), strict=True) if one in rows]
+    return [row for row, _ in known], [score for _, score in known]
 
 
 def _check(request: SearchRequest) -> None:

@@ -66,9 +66,11 @@ class ContextController(Controller):
     async def search(
         self, data: JSONBody[SearchBody], principal: ActingPrincipal, services: AppServices
     ) -> Response[SearchAnswer]:
-        """Answered by the context service; 503 where it does not answer in time."""
+        """Answered by the context service; 503 where it does not answer in time. `rerank` sends the best passages to
+        the reranker that is configured here; 422 where there is none."""
         began = perf_counter()
-        found = await services.searches.search(principal, data.to_request(), seconds=_SEARCH_SECONDS)
+        wanted = data.to_request(can_rerank=services.can_rerank)
+        found = await services.searches.search(principal, wanted, seconds=_SEARCH_SECONDS)
         took_ms = round((perf_counter() - began) * 1000)
         return JsonResponse(SearchAnswer(found.results, took_ms, found.degraded))
 

@@ -19,13 +19,11 @@ from copilot_api.http.body import RequestBody
 from copilot_common.base.errors import InvalidInput
 from copilot_common.tenancy import Role
 from copilot_domain.context import AclEntry, ItemChanges, ItemFilter, NewItem, SearchFilter, SearchHit, SearchRequest
-from copilot_domain.context.types import MAX_RESULTS, ItemStatus, ItemType, SearchMode
+from copilot_domain.context.types import MAX_RESULTS, NO_RERANKER, ItemStatus, ItemType, SearchMode
 
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
 Content = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
 Metadata = dict[str, object]
-
-_UNBUILT = "is not available in this version"
 
 
 class AclEntryBody(RequestBody):
@@ -140,9 +138,9 @@ class SearchBody(RequestBody):
     max_tokens: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     rerank: bool = False
 
-    def to_request(self) -> SearchRequest:
-        if self.rerank:
-            raise InvalidInput({"rerank": _UNBUILT})
+    def to_request(self, *, can_rerank: bool) -> SearchRequest:
+        if self.rerank and not can_rerank:
+            raise InvalidInput({"rerank": NO_RERANKER})
         chosen = SearchFilterBody() if self.filter is UNSET else self.filter
         return SearchRequest(
             query=self.query,
@@ -154,6 +152,7 @@ class SearchBody(RequestBody):
             ),
             mode=self.mode,
             max_tokens=self.max_tokens,
+            rerank=self.rerank,
         )
 
 

@@ -1,0 +1,55 @@
+"""The best candidates, put in order once more by a model that reads them together with the query.
+
+What they hold leaves for the reranker that the operator has configured, and only for a search that asks for it. They
+are read in the search's transaction and sent after it: none is open while another server is waited for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from loguru import logger
+
+from copilot_common.base.errors import ProviderError
+from copilot_common.encryption import TenantCipher
+from copilot_common.reranking import Reranker
+from copilot_domain.context.search.passages import Assembler, Found, shown_text
+from copilot_domain.context.types import SearchHit, SearchRequest
+
+# A reranker takes a millisecond or more for each, and what is further down rarely belongs among the best ten.
+_RERANKED: Final = 50
+_LIMIT_SHARE: Final = 2  # of the limit, where that is more: some are near-duplicates or neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Candidates with their rows, the best first, and the key to what they hold."""
+
+    rows: Sequence[Found]
+    scores: Sequence[float]
+    cipher: TenantCipher
+
+
+def reranked_count(limit: int) -> int:
+    """How many candidates are reranked for so many results: only these are shown, as only these have its scores."""
+    return max(_RERANKED, _LIMIT_SHARE * limit)
+
+
+async def rerank(reranker: Reranker, query: str, ranked: Ranked) -> tuple[Ranked, bool]:
+    """In its order and with its scores, and True; as they were, and False, where it fails. Not within a transaction."""
+    rows = ranked.rows[: reranker.spec.max_documents]
+    if not rows:
+        return ranked, True
+    try:
+        scores = await reranker.rerank(query, [shown_text(row, ranked.cipher) for row in rows])
+    except ProviderError as error:
+        logger.bind(error_type=type(error).__name__, status=error.status).warning("Not reranked")
+        return ranked, False
+    order = sorted(range(len(rows)), key=lambda place: -scores[place])
+    return Ranked([rows[place] for place in order], [scores[place] for place in order], ranked.cipher), True
+
+
+def assemble(ranked: Ranked, request: SearchRequest) -> list[SearchHit]:
+    assembler = Assembler(ranked.cipher, limit=request.limit, max_tokens=request.max_tokens)
+    assembler.add_all(ranked.rows, ranked.scores)
+    return assembler.hits()

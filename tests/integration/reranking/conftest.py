@@ -1,0 +1,3 @@
+from support.simulator import simulator
+
+__all__ = ["simulator"]
