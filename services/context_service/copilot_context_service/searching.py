@@ -5,13 +5,13 @@ import msgspec
 from copilot_common.base.errors import InvalidInput
 from copilot_common.queue.requests import Method
 from copilot_common.tenancy import Principal
-from copilot_domain.context.search.searching import ContextSearch
+from copilot_domain.context.search.canary import RecallCanary
 from copilot_domain.context.types import SearchRequest
 
 _decode = msgspec.msgpack.Decoder(SearchRequest).decode
 
 
-def answer_search(search: ContextSearch) -> Method:
+def answer_search(search: RecallCanary) -> Method:
     async def answer(principal: Principal, body: bytes) -> bytes:
         try:
             request = _decode(body)

@@ -25,6 +25,7 @@ from copilot_domain.context.jobs import FORGET_MODEL, INGEST_ITEM, MERGE_SEGMENT
 from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.forgetting import ModelForgetter
 from copilot_domain.context.reembedding.walking import Reembedder
+from copilot_domain.context.search.canary import RecallCanary, RecallMetrics
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments.merging import Merger
 
@@ -53,14 +54,14 @@ async def run(settings: Settings) -> None:
         REEMBED: IndexReembedder(Reembedder(db, embedders, backbone.ledger)),
         FORGET_MODEL: OldVectorsForgetter(ModelForgetter(db)),
     }
-    methods = {SEARCH_METHOD: answer_search(ContextSearch(db, embedders, reranker=reranker))}
+    search = RecallCanary(db, ContextSearch(db, embedders, reranker=reranker), RecallMetrics(backbone.registry))
     await run_worker(
         backbone,
         CONTEXT_QUEUE,
         handlers,
         probe_port=PROBE_PORT,
-        companions=[embedders, _Order(reranker), sandbox, _Way(egress), AbandonedItems(backbone.database)],
-        on_request=RequestServer(backbone.line, db, methods),
+        companions=[embedders, _Order(reranker), sandbox, _Way(egress), AbandonedItems(backbone.database), search],
+        on_request=RequestServer(backbone.line, db, {SEARCH_METHOD: answer_search(search)}),
     )
 
 

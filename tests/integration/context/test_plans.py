@@ -96,6 +96,18 @@ def test_checking_candidates_reads_no_others(site: Site, app: psycopg.Connection
     assert "context_embeddings_embedding_idx" not in plan.indexes
 
 
+def test_exact_scores_are_of_every_vector_and_not_of_what_the_guides_index_shows(
+    site: Site, app: psycopg.Connection
+) -> None:
+    vector = "[" + ",".join(["1"] + ["0"] * 255) + "]"
+    plan = Plan(app, search_sql["score_exactly"], asked(site, vector=vector, model="m", limit=10))
+    assert "context_embeddings_embedding_idx" not in plan.indexes
+    assert rows_of_table(plan, "context_embeddings") >= LARGE
+    app.execute("SELECT set_config('app.tenant_id', %s, false)", [site.acme.tenant_id])
+    small = {**asked(site, vector=vector, model="m", limit=10), "tenant_id": UUID(site.acme.tenant_id)}
+    assert rows_of_table(Plan(app, search_sql["score_exactly"], small), "context_embeddings") == SMALL
+
+
 def test_a_metadata_filter_reads_only_what_has_its_label(site: Site, app: psycopg.Connection) -> None:
     """Row-level security lets no index serve `@>`; equal labels it does."""
     params = asked(site, item_ids=None, type=None, metadata=Jsonb({"n": 7}), labels=[7])

@@ -11,6 +11,7 @@ from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_common.platform.settings import Settings
 from copilot_common.reranking import Reranker, RerankerSpec, build_reranker
 from copilot_domain.context import AclEntry, SearchRequest
+from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, person
@@ -37,7 +38,7 @@ async def connect(context: ContextGround, simulator: SimulatorHandle) -> AsyncIt
         reranker = build_reranker(msgspec.convert(required | variables, Settings, strict=False))
         assert reranker is not None
         made.append(reranker)
-        return ContextSearch(context.db, WordLlamaEmbedder(), reranker=reranker), key
+        return ContextSearch(context.db, Embedders(WordLlamaEmbedder()), reranker=reranker), key
 
     yield make
     for reranker in made:
@@ -141,7 +142,7 @@ class WatchfulReranker:
 async def test_no_transaction_is_open_while_the_reranker_is_waited_for(context: ContextGround) -> None:
     await add_all(context)
     reranker = WatchfulReranker(context)
-    await ContextSearch(context.db, WordLlamaEmbedder(), reranker=reranker).search(context.acme, wanted())
+    await ContextSearch(context.db, Embedders(WordLlamaEmbedder()), reranker=reranker).search(context.acme, wanted())
     assert reranker.open_transactions == [0]
 
 
@@ -153,7 +154,7 @@ async def test_the_worst_of_those_that_are_sent_can_become_the_first(
         text = " ".join(f"word{number}x{place}" for place in range(1 + number))
         await context.add(f"Invoices of {text}", name=str(number))
     reranker = WatchfulReranker(context)
-    searcher = ContextSearch(context.db, WordLlamaEmbedder(), reranker=reranker)
+    searcher = ContextSearch(context.db, Embedders(WordLlamaEmbedder()), reranker=reranker)
     plain = await searcher.search(context.acme, wanted(rerank=False))
     found = await searcher.search(context.acme, wanted(limit=2))
     assert [hit.name for hit in found.results] == [hit.name for hit in plain.results[4:2:-1]]

@@ -46,3 +46,33 @@ SELECT c.id, c.item_id, c.number, c.start_offset, c.end_offset, c.token_count, c
 FROM context_chunks c
 JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = c.item_id
 WHERE c.tenant_id = %(tenant_id)s AND c.id = ANY (%(ids)b::uuid[])
+
+-- name: be_modest
+-- For the rest of the transaction: what nobody waits for takes one core, and not for long.
+SELECT set_config('statement_timeout', %(milliseconds)s::text, true),
+    set_config('max_parallel_workers_per_gather', '0', true)
+
+-- name: score_exactly
+-- How near the nearest of all chunks are that the principal may find, the nearest first. MATERIALIZED: every vector is
+-- compared, where the guide's index (ivfflat) would look at some.
+WITH compared AS MATERIALIZED (
+    SELECT -(e.embedding <#> %(vector)b::vector) AS score
+    FROM context_items i
+    JOIN context_chunks c ON c.tenant_id = %(tenant_id)s AND c.item_id = i.id AND c.generation = i.live_generation
+    JOIN context_embeddings e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = c.id AND e.model = %(model)s
+    WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
+        AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+)
+SELECT score FROM compared ORDER BY score DESC LIMIT %(limit)s
+
+-- name: score_wide_exactly
+-- The same for vectors of other dimensions than the guide's table holds.
+WITH compared AS MATERIALIZED (
+    SELECT -(e.embedding <#> %(vector)b::vector) AS score
+    FROM context_items i
+    JOIN context_chunks c ON c.tenant_id = %(tenant_id)s AND c.item_id = i.id AND c.generation = i.live_generation
+    JOIN context_embeddings_wide e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = c.id AND e.model = %(model)s
+    WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
+        AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+)
+SELECT score FROM compared ORDER BY score DESC LIMIT %(limit)s

@@ -60,7 +60,7 @@ class _Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """A request with the vector of its query by `model`; `failure`: of that model's embedder."""
 
     request: SearchRequest
@@ -88,17 +88,27 @@ class ContextSearch:
     async def search(self, principal: Principal, request: SearchRequest) -> SearchResult:
         """The best first, of what the principal may see. Raises InvalidInput; ProviderError for a vector search whose
         embedder fails (a hybrid one goes by words alone and says so)."""
+        return (await self.answer(principal, request))[0]
+
+    async def nearest(self, tx: Transaction, asked: Asked) -> tuple[Candidates, OpenIndex]:
+        """What a vector search ranks for this vector, and of which index."""
+        index = await open_index(tx, self._cache)
+        by_vector = Asked(SearchRequest(query="", mode="vector"), asked.model, asked.vector)
+        return await self._candidates(tx, index, by_vector), index
+
+    async def answer(self, principal: Principal, request: SearchRequest) -> tuple[SearchResult, Asked]:
+        """As `search`, with what was asked of the index."""
         if request.rerank and self._reranker is None:
             raise InvalidInput({"rerank": NO_RERANKER})
         async with self._opened(principal, request) as (tx, index, asked):
             ids, scores = rank(request.mode, asked.vector, await self._candidates(tx, index, asked))
             degraded = asked.failure is not None
             if not request.rerank or self._reranker is None:
-                return SearchResult(results=await _show(tx, ids, scores, request), degraded=degraded)
+                return SearchResult(results=await _show(tx, ids, scores, request), degraded=degraded), asked
             count = reranked_count(request.limit)
             ranked = Ranked(*await _rows(tx, ids[:count], scores[:count]), await tx.cipher())
         ranked, is_reranked = await rerank(self._reranker, request.query, ranked)
-        return SearchResult(results=assemble(ranked, request), degraded=degraded or not is_reranked)
+        return SearchResult(results=assemble(ranked, request), degraded=degraded or not is_reranked), asked
 
     async def candidates(self, principal: Principal, request: SearchRequest) -> tuple[Candidates, Numbers | None]:
         """What a search would rank, and the vector of its query: for measuring. Raises as `search`."""
@@ -108,7 +118,7 @@ class ContextSearch:
     @asynccontextmanager
     async def _opened(
         self, principal: Principal, request: SearchRequest
-    ) -> AsyncIterator[tuple[Transaction, OpenIndex, _Asked]]:
+    ) -> AsyncIterator[tuple[Transaction, OpenIndex, Asked]]:
         """A transaction, the index in it, and the question by the index's model, which was embedded before."""
         _check(request)
         for _ in range(_TRIES):
@@ -131,17 +141,17 @@ class ContextSearch:
         if len(self._models) > _MODELS_KNOWN:
             self._models.popitem(last=False)
 
-    async def _embed(self, request: SearchRequest, model: str) -> _Asked:
+    async def _embed(self, request: SearchRequest, model: str) -> Asked:
         if request.mode == "text":
-            return _Asked(request, model)
+            return Asked(request, model)
         try:
             async with self._embedders.use(model) as embedder:
                 vector: Numbers = (await embedder.embed([request.query], purpose="query")).vectors[0]
         except ProviderError as error:
-            return _Asked(request, model, failure=error)
-        return _Asked(request, model, vector if vector.any() else None)
+            return Asked(request, model, failure=error)
+        return Asked(request, model, vector if vector.any() else None)
 
-    async def _candidates(self, tx: Transaction, index: OpenIndex, asked: _Asked) -> Candidates:
+    async def _candidates(self, tx: Transaction, index: OpenIndex, asked: Asked) -> Candidates:
         request, chosen = asked.request, asked.request.filter
         text_scores = await index.text_scores(tx, await _terms(tx, request, index.languages))
         allowed = await _allowed(tx, index, chosen) if _narrows(chosen) else None
@@ -155,7 +165,7 @@ class ContextSearch:
         return found
 
     async def _likely(
-        self, tx: Transaction, index: OpenIndex, asked: _Asked, text_scores: Numbers, allowed: Numbers | None
+        self, tx: Transaction, index: OpenIndex, asked: Asked, text_scores: Numbers, allowed: Numbers | None
     ) -> Numbers:
         """The places of chunks that may be among the best; they rise."""
         limit = max(_CANDIDATES, _LIMIT_SHARE * asked.request.limit)
