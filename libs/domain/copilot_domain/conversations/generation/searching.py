@@ -9,12 +9,12 @@ from copilot_common.base.errors import CopilotError
 from copilot_common.llm.types import Passage
 from copilot_common.tenancy import Principal
 from copilot_domain.context import SearchFilter, SearchRequest, SearchResult
+from copilot_domain.conversations.generation.asking import QUERY_CHARACTERS, search_query
 from copilot_domain.conversations.generation.running import RunningGeneration
 from copilot_domain.conversations.generation.starting import CONTEXT_TOKENS
 from copilot_domain.conversations.types import ContextWanted
 
 _SEARCH_SECONDS = 2.0  # somebody waits for the first word
-_QUERY_CHARACTERS = 10_000
 
 
 class Searcher(Protocol):
@@ -32,7 +32,7 @@ class Grounder:
     async def ground(self, generation: RunningGeneration) -> None:
         if generation.wanted is None:
             return
-        request = _request(generation.wanted, question=generation.request.messages[-1].content)
+        request = _request(generation.wanted, question=search_query(generation.request.messages))
         try:
             found = await self._searcher.search(generation.principal, request, seconds=_SEARCH_SECONDS)
         except CopilotError as error:
@@ -59,7 +59,7 @@ class Grounder:
 
 def _request(wanted: ContextWanted, *, question: str) -> SearchRequest:
     return SearchRequest(
-        query=(wanted.query or question)[:_QUERY_CHARACTERS],
+        query=(wanted.query or question)[:QUERY_CHARACTERS],
         limit=wanted.limit,
         filter=SearchFilter(item_ids=wanted.item_ids),
         max_tokens=CONTEXT_TOKENS,
