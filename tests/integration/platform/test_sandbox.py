@@ -246,6 +246,11 @@ async def test_a_child_may_open_as_many_files_as_the_limits_say(make: Make) -> N
     assert await sandbox.call(b"open " + sandboxed.__file__.encode()) == b'"""What th'
 
 
+async def test_a_child_stands_back_as_far_as_the_limits_say(make: Make) -> None:
+    child = await pid_of(await make(niceness=3))
+    assert os.getpriority(os.PRIO_PROCESS, child) == min(os.getpriority(os.PRIO_PROCESS, 0) + 3, 19)
+
+
 async def test_what_an_entry_prints_or_reads_does_not_touch_the_frames(make: Make) -> None:
     sandbox = await make()
     assert await sandbox.call(b"print \xff\xff\xff\xff") == b""

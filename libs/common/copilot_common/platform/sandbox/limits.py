@@ -8,7 +8,8 @@ class Limits:
     """`memory_bytes`: address space over what the child has when it is ready. `wall_seconds`: per call, from the moment
     a child has it. `cpu_seconds`: per call, the second wall behind the first. `open_files`: beside its pipes, below
     the directories it imports from; 0 also means no sockets. `output_bytes`: of one reply, or of all parts of one.
-    `threads`: whether it may start any; without seccomp it could then start processes too."""
+    `threads`: whether it may start any; without seccomp it could then start processes too. `niceness`: how far it
+    stands back behind other processes that want the processor (nice(2), 0 to 19)."""
 
     memory_bytes: int
     wall_seconds: float
@@ -16,6 +17,7 @@ class Limits:
     open_files: int
     output_bytes: int
     threads: bool = False
+    niceness: int = 0
 
 
 @dataclass(frozen=True, slots=True)

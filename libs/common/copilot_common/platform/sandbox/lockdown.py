@@ -28,6 +28,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 def give_up_rights(limits: Limits) -> Lockdown:
     """After all imports: from here on no file can be opened if `open_files` is 0."""
+    os.nice(limits.niceness)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     landlock_abi = landlock.restrict(_imported_from() if limits.open_files else ())
     # The lowest free descriptor is the first that would be given out.

@@ -36,6 +36,7 @@ _LIMITS: Final = Limits(
     wall_seconds=120.0,
     cpu_seconds=100,
     open_files=16,
+    niceness=10,  # whoever waits for an answer comes before a batch of documents
     output_bytes=MAX_TEXT_BYTES + 16_000_000,  # and the places of some 100 000 chunks
 )
 _WAIT_SECONDS: Final = 300.0  # for a child: a job has time
