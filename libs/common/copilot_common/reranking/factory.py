@@ -12,7 +12,6 @@ from copilot_common.base.errors import SettingsError
 from copilot_common.embedding.addresses import checked_url, given
 from copilot_common.llm.attempts import Attempts
 from copilot_common.platform.settings import Settings
-from copilot_common.reranking.http_adapter import HttpReranker
 from copilot_common.reranking.metering import Metered, RerankMetrics
 from copilot_common.reranking.protocol import Reranker, RerankerSpec
 from copilot_common.reranking.retrying import Retrying
@@ -40,6 +39,8 @@ def build_reranker(settings: Settings, *, metrics: RerankMetrics | None = None) 
     """None where none is configured. Nothing is connected yet. Raises SettingsError, which names what is missing."""
     if not check_reranker(settings) or settings.rerank_model is None:
         return None
+    from copilot_common.reranking.http_adapter import HttpReranker  # noqa: PLC0415 — aiohttp: 8 MB, not for the API
+
     spec = RerankerSpec(name=settings.rerank_model, max_documents=_MAX_DOCUMENTS, max_tokens=_MAX_TOKENS)
     seconds = min(settings.timeout_ms / 1000, _DEADLINE_SECONDS)
     adapter = HttpReranker(spec, base_url=_url(settings), api_key=settings.rerank_api_key, timeout_seconds=seconds)

@@ -10,9 +10,7 @@ from copilot_common.base.errors import ProviderError
 from copilot_common.embedding.cutting import cut
 from copilot_common.embedding.posting import JsonPoster
 from copilot_common.llm.adapters.failures import unreadable_answer
-from copilot_common.reranking.protocol import RerankerSpec
-
-PROVIDER: Final = "reranker"
+from copilot_common.reranking.protocol import PROVIDER, RerankerSpec
 
 # Some send the documents back without being asked: JSON may take six bytes for one of theirs.
 _BYTES_PER_BYTE: Final = 6

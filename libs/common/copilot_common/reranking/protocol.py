@@ -1,9 +1,12 @@
 """What every reranker does, whoever computes it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
+
+PROVIDER: Final = "reranker"
+"""In errors."""
 
 
 class RerankerSpec(msgspec.Struct, frozen=True, kw_only=True):

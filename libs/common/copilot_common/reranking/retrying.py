@@ -5,8 +5,7 @@ from functools import partial
 
 from copilot_common.embedding.retrying import try_within
 from copilot_common.llm.attempts import Attempts
-from copilot_common.reranking.http_adapter import PROVIDER
-from copilot_common.reranking.protocol import Reranker, RerankerSpec
+from copilot_common.reranking.protocol import PROVIDER, Reranker, RerankerSpec
 
 
 class Retrying:
