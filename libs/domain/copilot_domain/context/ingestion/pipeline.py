@@ -102,8 +102,9 @@ class Ingestion:
         `on_progress` is told how many of how many chunks are embedded.
         """
         version = ItemVersion(item_id, generation, new_id())
-        row = await self._begin(principal, version)
-        await self._purge(principal, version)
+        row, is_clean = await self._begin(principal, version)
+        if not is_clean:
+            await self._purge(principal, version)
         if row is None:
             return "stale"
         try:
@@ -116,7 +117,7 @@ class Ingestion:
         except IngestionError as error:
             has_failed = await self._fail(principal, item_id, generation, error, attempt_id=version.attempt_id)
             return "failed" if has_failed else "stale"
-        if is_ready:
+        if is_ready and row.chunk_count:
             await self._purge(principal, version)
         return "ready" if is_ready else "stale"
 
@@ -136,7 +137,8 @@ class Ingestion:
                 await publish(tx, self._ledger, "context.failed", {"item_id": item_id, "code": code})
         return has_failed
 
-    async def _begin(self, principal: Principal, version: ItemVersion) -> ItemRow | None:
+    async def _begin(self, principal: Principal, version: ItemVersion) -> tuple[ItemRow | None, bool]:
+        """False: chunks that are not live may be left."""
         async with self._db.transaction(principal) as tx:
             key = version_key(tx, version)
             row = await tx.fetch_one(ItemRow, sql["begin_ingestion"], key)
@@ -144,7 +146,7 @@ class Ingestion:
                 for blob_id in row.staged_blob_ids:
                     await self._blobs.delete(tx, blob_id)
                 await tx.execute(sql["unstage_blobs"], key)
-            return row
+            return row, not await purge(tx, version)
 
     async def _purge(self, principal: Principal, version: ItemVersion) -> None:
         """What was replaced, or left by an attempt that died."""
