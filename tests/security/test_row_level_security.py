@@ -138,8 +138,8 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, %(id)s, 1, 1, 0, 1, 1, '', '');
     INSERT INTO context_labels (tenant_id, label, item_id) VALUES (%(tenant)s, 1, %(id)s);
     INSERT INTO context_indexes (tenant_id, model) VALUES (%(tenant)s, 'm');
-    INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, layout)
-        VALUES (%(tenant)s, %(id)s, 1, 1, 1, '');
+    INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, languages, layout)
+        VALUES (%(tenant)s, %(id)s, 1, 1, 1, '{}', '');
     INSERT INTO context_segment_codes (tenant_id, segment_id, model, codes) VALUES (%(tenant)s, %(id)s, 'm', '');
     INSERT INTO context_postings (tenant_id, segment_id, term, postings) VALUES (%(tenant)s, %(id)s, 1, '');
     INSERT INTO context_embeddings_wide (tenant_id, chunk_id, model, embedding) VALUES (%(tenant)s, %(id)s, 'm', '[1]');

@@ -45,8 +45,8 @@ FILL = """
         SELECT %(tenant)s, md5('c' || %(tenant)s || n)::uuid, 'm',
             array_cat(ARRAY[cos(n / 3000.0), sin(n / 3000.0)], array_fill(0::float8, ARRAY[254]))::vector
         FROM generate_series(1, %(rows)s) n;
-    INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, layout)
-        SELECT %(tenant)s, md5('s' || %(tenant)s || s)::uuid, 1, %(rows)s, 1, '' FROM generate_series(1, 8) s;
+    INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, languages, layout)
+        SELECT %(tenant)s, md5('s' || %(tenant)s || s)::uuid, 1, %(rows)s, 1, '{}', '' FROM generate_series(1, 8) s;
     INSERT INTO context_postings (tenant_id, segment_id, term, postings)
         SELECT %(tenant)s, md5('s' || %(tenant)s || s)::uuid, t, repeat('abc', 10)::bytea
         FROM generate_series(1, 8) s, generate_series(1, %(rows)s) t;
