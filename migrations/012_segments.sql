@@ -13,12 +13,13 @@ DROP TABLE context_postings, context_statistics;
 TRUNCATE context_chunks, context_embeddings;
 
 -- `source_id` is the blob of the bytes that a file or URL came as, `content_id` that of the text made of them; an item
--- that came as text has the latter only. `live_generation` is the generation whose chunks are found: it follows
--- `generation` when an ingestion is done. `url_sealed` and `validators_sealed` (ETag, Last-Modified) are a URL's.
+-- that came as text has the latter only. Every try at a generation is an attempt with a number of
+-- its own; `live_attempt` is the one whose chunks are found. `url_sealed` and `validators_sealed` (ETag, Last-Modified) are a URL's.
 ALTER TABLE context_items
     DROP COLUMN term_count,
     ADD COLUMN attempt_id uuid,  -- of the ingestion that is at work
-    ADD COLUMN live_generation integer NOT NULL DEFAULT 0,
+    ADD COLUMN attempts integer NOT NULL DEFAULT 0,  -- so many have begun; the last one may be at work
+    ADD COLUMN live_attempt integer NOT NULL DEFAULT 0,
     ADD COLUMN source_id uuid,
     ADD COLUMN staged_blob_ids uuid[] NOT NULL DEFAULT '{}',  -- what an ingestion is writing or has left
     ADD COLUMN media_type text,
@@ -30,17 +31,18 @@ ALTER TABLE context_items
     ADD COLUMN progress_total integer NOT NULL DEFAULT 0;
 UPDATE context_items
 SET status = 'failed', error_code = 'OUTDATED_INDEX', error = 'It was indexed by an earlier version; reindex it.',
-    chunk_count = 0, token_count = 0, updated_at = now()
+    updated_at = now()
 WHERE status = 'ready';
+UPDATE context_items SET chunk_count = 0, token_count = 0 WHERE chunk_count > 0;
 
--- Chunks of a generation that is not live are either on their way in or on their way out. `text_hash` is keyed: equal
+-- Chunks of an attempt that is not live are either on their way in or on their way out. `text_hash` is keyed: equal
 -- chunks of a tenant are embedded once.
 ALTER TABLE context_chunks
-    ADD COLUMN generation integer NOT NULL,
+    ADD COLUMN attempt integer NOT NULL,
     ADD COLUMN page integer,
     ADD COLUMN text_hash bytea NOT NULL,
     DROP CONSTRAINT context_chunks_number_unique,
-    ADD CONSTRAINT context_chunks_number_unique UNIQUE (tenant_id, item_id, generation, number);
+    ADD CONSTRAINT context_chunks_number_unique UNIQUE (tenant_id, item_id, attempt, number);
 CREATE INDEX context_chunks_by_text ON context_chunks (tenant_id, text_hash);
 
 -- Vectors of other dimensions than the guide's table holds. No index: candidates come from the segments' codes.
@@ -71,7 +73,7 @@ CREATE TABLE context_indexes (
 );
 
 -- What searches read, in stretches of at most 65 536 chunks that never change; small ones are merged into larger ones.
--- `layout` says which chunks they are, of which items and generations, and how long. A fresh segment (level 0) carries
+-- `layout` says which chunks they are, of which items and attempts, and how long. A fresh segment (level 0) carries
 -- its posting lists itself, one of a higher level has them in context_postings.
 CREATE TABLE context_segments (
     tenant_id uuid NOT NULL REFERENCES tenants ON DELETE CASCADE,

@@ -11,8 +11,12 @@ DROP TABLE context_labels, context_postings, context_segment_codes, context_segm
 DROP INDEX context_chunks_by_text;
 ALTER TABLE context_chunks
     DROP CONSTRAINT context_chunks_number_unique,
-    DROP COLUMN generation, DROP COLUMN page, DROP COLUMN text_hash,
+    DROP COLUMN attempt, DROP COLUMN page, DROP COLUMN text_hash,
     ADD CONSTRAINT context_chunks_number_unique UNIQUE (tenant_id, item_id, number);
+DELETE FROM blobs b
+USING context_items i
+WHERE i.type IN ('file', 'url') AND b.tenant_id = i.tenant_id
+    AND b.id = ANY (i.staged_blob_ids || ARRAY[i.source_id, i.content_id]);
 DELETE FROM context_items WHERE type IN ('file', 'url');
 UPDATE context_items
 SET status = 'failed', error_code = 'OUTDATED_INDEX', error = 'It was indexed by another version; reindex it.',
@@ -20,7 +24,7 @@ SET status = 'failed', error_code = 'OUTDATED_INDEX', error = 'It was indexed by
 WHERE status = 'ready';
 ALTER TABLE context_items
     ADD COLUMN term_count integer NOT NULL DEFAULT 0,
-    DROP COLUMN attempt_id, DROP COLUMN live_generation, DROP COLUMN source_id, DROP COLUMN staged_blob_ids,
+    DROP COLUMN attempt_id, DROP COLUMN attempts, DROP COLUMN live_attempt, DROP COLUMN source_id, DROP COLUMN staged_blob_ids,
     DROP COLUMN media_type, DROP COLUMN size_bytes, DROP COLUMN url_sealed, DROP COLUMN validators_sealed,
     DROP COLUMN fetched_at, DROP COLUMN progress_done, DROP COLUMN progress_total;
 

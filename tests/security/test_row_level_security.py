@@ -133,7 +133,7 @@ FILL = """
         VALUES (%(tenant)s, %(user)s, 'POST', '/', 'k', %(id)s, '', %(id)s);
     INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type)
         VALUES (%(tenant)s, %(id)s, %(user)s, '', 'text');
-    INSERT INTO context_chunks (tenant_id, id, item_id, generation, number, start_offset, end_offset, token_count,
+    INSERT INTO context_chunks (tenant_id, id, item_id, attempt, number, start_offset, end_offset, token_count,
         text_hash, text_sealed)
         VALUES (%(tenant)s, %(id)s, %(id)s, 1, 1, 0, 1, 1, '', '');
     INSERT INTO context_labels (tenant_id, label, item_id) VALUES (%(tenant)s, 1, %(id)s);

@@ -10,6 +10,8 @@ import pytest
 from copilot_common.base.errors import ProviderError
 from copilot_common.embedding import Embedded, Purpose
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
+from copilot_domain.context import SearchRequest
+from copilot_domain.context.ingestion import pipeline
 from copilot_domain.context.ingestion.errors import IngestionError
 from copilot_domain.context.ingestion.pipeline import BATCH
 from integration.context.ground import ContextGround, open_context
@@ -253,3 +255,42 @@ async def test_an_item_whose_job_is_dead_fails_and_others_wait_on(context: Conte
     assert failed.error
     assert (failed.status, failed.error.code) == ("failed", "WORKER_LOST")
     assert (await context.get(waiting.id)).status == "pending"
+
+
+async def test_an_attempt_that_fails_leaves_nothing_that_searches_weigh(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first batches are in segments already when a later one fails."""
+    monkeypatch.setattr(pipeline, "BATCH", 4)
+    embedder = FailingEmbedder()
+    async with open_context(site, embedder) as context:
+        item = await context.add(LONG, ingest=False)
+        embed, calls = FailingEmbedder.embed, 0
+
+        async def fail_second(
+            self: FailingEmbedder, texts: Sequence[str], *, purpose: Purpose = "document"
+        ) -> Embedded:
+            nonlocal calls
+            calls += 1
+            self.is_away = calls == 2
+            return await embed(self, texts, purpose=purpose)
+
+        monkeypatch.setattr(FailingEmbedder, "embed", fail_second)
+        with pytest.raises(ProviderError):
+            await context.ingest(item.id)
+        assert context.count("context_segments") == 1
+        assert await context.ingest(item.id) == "ready"
+        found, _ = await context.searcher.candidates(context.acme, SearchRequest(query="walrus ocean paragraph"))
+        assert found.size == context.count("context_chunks") == (await context.get(item.id)).chunk_count
+        assert len(set(await dead(context))) == 1
+
+
+async def test_what_is_reindexed_is_found_by_its_metadata(context: ContextGround) -> None:
+    """Also where it comes from before there were labels."""
+    item = await context.add("The heron stays.", metadata={"team": "x"})
+    context.site.rows("DELETE FROM context_labels")
+    assert await context.search("heron", metadata={"team": "x"}) == []
+    async with context.db.transaction(context.acme) as tx:
+        await context.service.reindex(tx, item.id)
+    assert await context.ingest(item.id) == "ready"
+    assert [hit.item_id for hit in await context.search("heron", metadata={"team": "x"})] == [item.id]

@@ -1,5 +1,6 @@
 """Merges make few segments of many, and change nothing that searches see."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 
 from copilot_common.tenancy import Transaction
-from copilot_domain.context.segments import merging
+from copilot_domain.context.search import index
+from copilot_domain.context.segments import merging, store
 from copilot_domain.context.segments.merging import MergeBusy, Merger
 from integration.context.ground import ContextGround
 
@@ -69,6 +71,51 @@ async def test_what_is_dead_goes_with_a_merge(context: ContextGround) -> None:
     assert context.site.rows("SELECT dead_count FROM context_indexes") == [(0,)]
     # Statistics have changed with what is gone, ranks have not.
     assert [one[:2] for one in await found(context)] == [one[:2] for one in before]
+
+
+async def test_dead_chunks_of_a_segment_that_fits_no_other_go_too(
+    context: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "MERGE_FRESH", 4)
+    monkeypatch.setattr(merging, "MERGE_AT", 2)
+    monkeypatch.setattr(merging, "MAX_CHUNKS", 12)
+    items = []
+    for first, count in ((0, 10), (10, 6)):
+        items += await add_many(context, count, first=first)
+        await merge(context)
+    for item in [*items[:8], *items[10:13]]:
+        await context.delete(item.id)
+    assert await asyncio.wait_for(merge(context), 20) >= 1
+    assert sum(count for _, count in segments(context)) == context.count("context_chunks") == 5
+    assert context.site.rows("SELECT dead_count FROM context_indexes") == [(0,)]
+
+
+async def test_a_count_of_dead_chunks_that_are_not_there_is_set_right(context: ContextGround) -> None:
+    await add_many(context, 3)
+    context.site.rows("UPDATE context_indexes SET dead_count = 1000")
+    assert await asyncio.wait_for(merge(context), 20) == 0
+    assert context.site.rows("SELECT dead_count FROM context_indexes") == [(0,)]
+
+
+async def test_a_search_during_which_segments_are_merged_misses_nothing(
+    context: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(merging, "MERGE_FRESH", 4)
+    monkeypatch.setattr(merging, "MERGE_AT", 2)
+    await add_many(context, 4)
+    await merge(context)
+    await add_many(context, 4, first=4)
+    find_postings = store.find_postings
+
+    async def merged_before(*args: Any) -> Any:
+        monkeypatch.setattr(index, "find_postings", find_postings)
+        assert await merge(context) > 0
+        return await find_postings(*args)
+
+    monkeypatch.setattr(index, "find_postings", merged_before)
+    assert len(await context.search("house", "text", limit=20)) == 8
+    assert [level for level, _ in segments(context)] == [2]
+    assert len(await context.search("house", "text", limit=20)) == 8
 
 
 async def test_an_index_of_which_all_is_dead_is_empty(context: ContextGround) -> None:
@@ -160,3 +207,10 @@ async def test_an_ingestion_asks_for_a_merge_when_one_is_due(context: ContextGro
     assert context.site.rows(query) == [(0,)]
     await add_many(context, 2)
     assert context.site.rows(query) == [(1,)]
+
+
+async def test_a_deletion_asks_for_a_merge(context: ContextGround) -> None:
+    item = (await add_many(context, 1))[0]
+    await context.delete(item.id)
+    query = "SELECT status FROM jobs WHERE kind = 'context.merge/1'"
+    assert context.site.rows(query) == [("scheduled",)]

@@ -29,14 +29,14 @@ SMALL, LARGE = 60, 3_000
 # Item n has one chunk, the label of its remainder by 50, and a vector that turns with n. Each of eight segments has a
 # posting list of each term from 1.
 FILL = """
-    INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type, status, chunk_count, live_generation,
+    INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type, status, chunk_count, live_attempt,
             metadata)
         SELECT %(tenant)s, md5('i' || %(tenant)s || n)::uuid, %(user)s, '', 'text', 'ready', 1, 1,
             jsonb_build_object('n', n %% 50)
         FROM generate_series(1, %(rows)s) n;
     INSERT INTO context_labels (tenant_id, label, item_id)
         SELECT %(tenant)s, n %% 50, md5('i' || %(tenant)s || n)::uuid FROM generate_series(1, %(rows)s) n;
-    INSERT INTO context_chunks (tenant_id, id, item_id, generation, number, start_offset, end_offset, token_count,
+    INSERT INTO context_chunks (tenant_id, id, item_id, attempt, number, start_offset, end_offset, token_count,
             text_hash, text_sealed)
         SELECT %(tenant)s, md5('c' || %(tenant)s || n)::uuid, md5('i' || %(tenant)s || n)::uuid, 1, 1, n, n + 1, 1,
             int4send(n), repeat('x', 900)::bytea
@@ -87,7 +87,7 @@ def test_checking_candidates_reads_no_others(site: Site, app: psycopg.Connection
         site,
         chunk_ids=uuids(app, "c", numbers, site),
         item_ids=uuids(app, "i", numbers, site),
-        generations=[1] * len(numbers),
+        attempts=[1] * len(numbers),
         model="m",
     )
     plan = Plan(app, search_sql["check_candidates"], params)

@@ -105,7 +105,7 @@ class Reembedding:
         table = "context_embeddings" if model == OLD else "context_embeddings_wide"
         chunks = (
             "SELECT count(*) FROM context_chunks c "
-            "JOIN context_items i ON i.id = c.item_id AND i.live_generation = c.generation "
+            "JOIN context_items i ON i.id = c.item_id AND i.live_attempt = c.attempt "
             f"WHERE NOT EXISTS (SELECT FROM {table} e WHERE e.chunk_id = c.id AND e.model = %s)"
         )
         segments = (

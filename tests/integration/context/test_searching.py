@@ -9,6 +9,7 @@ from copilot_common.base.errors import InvalidInput, ProviderError
 from copilot_common.embedding import Embedded
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_domain.context import AclEntry
+from copilot_domain.context.search import index
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, open_context, person
 from support.api import Site
@@ -160,3 +161,25 @@ async def test_as_many_are_found_as_there_are_though_most_may_not_be_seen(contex
     for mode in MODES:
         hits = await context.search("walrus", mode, by=bob, limit=3)
         assert sorted(hit.text for hit in hits) == seen
+
+
+@pytest.mark.parametrize("gap", ["\n\n", " " * 90 + "\n", "\n" * 150, " " * 5_000])
+async def test_a_passage_of_neighbours_is_the_text_between_its_offsets(context: ContextGround, gap: str) -> None:
+    """Also where much white space lies between them."""
+    paragraphs = [" ".join(f"Walrus{number * 100 + word} sleeps." for word in range(60)) for number in range(3)]
+    text = gap.join(paragraphs)
+    await context.add(text)
+    hits = await context.search("walrus1 walrus101 walrus201 sleeps", "text")
+    assert hits
+    for hit in hits:
+        assert text[hit.start : hit.end] == hit.text
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_large_index_is_ranked_in_a_thread(
+    context: ContextGround, mode: SearchMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "_INLINE_CHUNKS", 0)
+    for name, text in TEXTS.items():
+        await context.add(text, name=name, metadata={"n": name})
+    assert (await context.search("When are invoices due?", mode, metadata={"n": "tax"}))[0].name == "tax"

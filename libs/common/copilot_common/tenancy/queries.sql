@@ -6,6 +6,14 @@ SELECT
     set_config('app.user_id', {user_id}, true),
     set_config('app.platform', {platform}, true)
 
+-- name: begin_snapshot
+-- The same for one that only reads: all its statements see one moment.
+BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+SELECT
+    set_config('app.tenant_id', {tenant_id}, true),
+    set_config('app.user_id', {user_id}, true),
+    set_config('app.platform', {platform}, true)
+
 -- name: insert_audit
 -- One change, with who made it and from where.
 INSERT INTO audit_log (

@@ -108,9 +108,13 @@ class TenantDatabase:
         self.keyring = keyring
 
     @asynccontextmanager
-    async def transaction(self, principal: Principal) -> AsyncIterator[Transaction]:
-        """Committed when the block ends, rolled back on any exception. Never hold it open across a network call."""
-        async with self.database.connection(_begin(principal.tenant_id, principal.user_id, principal.is_platform)) as c:
+    async def transaction(self, principal: Principal, *, is_snapshot: bool = False) -> AsyncIterator[Transaction]:
+        """Committed when the block ends, rolled back on any exception. Never hold it open across a network call.
+
+        `is_snapshot`: it only reads, and all its statements see the same moment.
+        """
+        begin = _begin(principal.tenant_id, principal.user_id, principal.is_platform, is_snapshot)
+        async with self.database.connection(begin) as c:
             tx = Transaction(c, principal, self.keyring, can_wait=True)
             yield tx
             await tx.finish()
@@ -132,11 +136,11 @@ class TenantDatabase:
 
 
 @lru_cache(maxsize=1_024)
-def _begin(tenant_id: TenantId, user_id: UserId | None, is_platform: bool) -> bytes:
+def _begin(tenant_id: TenantId, user_id: UserId | None, is_platform: bool, is_snapshot: bool) -> bytes:
     """BEGIN and the settings in one round trip. Such a text takes no parameters: the values, two UUIDs and a switch, go
     in as literals quoted by psycopg."""
     return (
-        sql.SQL(_sql["begin"])
+        sql.SQL(_sql["begin_snapshot" if is_snapshot else "begin"])
         .format(
             tenant_id=sql.Literal(str(tenant_id)),
             user_id=sql.Literal(str(user_id or "")),

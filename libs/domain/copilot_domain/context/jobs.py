@@ -1,5 +1,6 @@
 """Background work of the context: ingesting an item, and keeping its index in few large segments."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from copilot_common.queue import CONTEXT_QUEUE, JobClass, JobPayload, JobType, Ledger, NewJob
@@ -48,3 +49,10 @@ class ForgetModel(JobPayload, frozen=True):
 
 
 FORGET_MODEL = JobType("context.forget", ForgetModel, CONTEXT_QUEUE, job_class=JobClass.BULK, max_failures=20)
+
+_MERGE_DELAY = timedelta(seconds=10)  # deletions come in crowds
+
+
+async def request_merge(tx: Transaction, ledger: Ledger, *, delay: timedelta = _MERGE_DELAY) -> None:
+    """Of the tenant's segments, if one is due by then. Nothing where one is asked for already."""
+    await ledger.enqueue(tx, NewJob(type=MERGE_SEGMENTS, payload=MergeSegments(), delay=delay, dedupe_key="merge"))

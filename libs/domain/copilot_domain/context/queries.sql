@@ -8,14 +8,14 @@ INSERT INTO context_items (
     %(content_hash)s, %(source_id)s, %(media_type)s, %(size_bytes)s, %(url_sealed)s
 )
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
-    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, live_generation,
-    chunk_count, token_count, created_at, updated_at
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    live_attempt, chunk_count, token_count, created_at, updated_at
 
 -- name: get_item
 -- One item that the principal may see.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
-    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, live_generation,
-    chunk_count, token_count, created_at, updated_at
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    live_attempt, chunk_count, token_count, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
     AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
@@ -23,8 +23,8 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 -- name: lock_item
 -- The same, for a change of it: until the transaction ends no ingestion writes its chunks.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
-    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, live_generation,
-    chunk_count, token_count, created_at, updated_at
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    live_attempt, chunk_count, token_count, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
     AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
@@ -34,8 +34,8 @@ FOR UPDATE
 -- The newest first, of those the principal may see. Ids are in the order of creation; without a cursor `before` is
 -- greater than all of them.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
-    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, live_generation,
-    chunk_count, token_count, created_at, updated_at
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    live_attempt, chunk_count, token_count, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id < %(before)s
     AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
@@ -62,8 +62,8 @@ SET name_sealed = %(name_sealed)s, metadata = %(metadata)s, acl = %(acl)s, conte
     content_hash = %(content_hash)s, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
-    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, live_generation,
-    chunk_count, token_count, created_at, updated_at
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    live_attempt, chunk_count, token_count, created_at, updated_at
 
 -- name: request_ingestion
 -- To be ingested anew: what was begun for an earlier generation changes nothing from now on.
@@ -71,8 +71,8 @@ UPDATE context_items
 SET status = 'pending', error_code = NULL, error = NULL, generation = generation + 1, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
-    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, live_generation,
-    chunk_count, token_count, created_at, updated_at
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    live_attempt, chunk_count, token_count, created_at, updated_at
 
 -- name: note_job
 -- Which job ingests the item's present generation.

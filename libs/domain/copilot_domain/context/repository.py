@@ -42,7 +42,8 @@ class ItemRow:
     url_sealed: bytes | None
     validators_sealed: bytes | None
     generation: int
-    live_generation: int
+    attempts: int
+    live_attempt: int
     chunk_count: int
     token_count: int
     created_at: datetime
@@ -119,6 +120,11 @@ class ContextRepository:
         params = {"tenant_id": tx.principal.tenant_id, "id": item_id}
         return _present(await tx.fetch_one(ItemRow, sql["request_ingestion"], params))
 
+    async def label(self, tx: Transaction, row: ItemRow) -> None:
+        """What filters find it by, from its metadata."""
+        labels = label_hashes(row.metadata, await tx.cipher())
+        await tx.execute(sql["set_labels"], {"tenant_id": tx.principal.tenant_id, "id": row.id, "labels": labels})
+
     async def note_job(self, tx: Transaction, item_id: UUID, job_id: UUID | None) -> None:
         await tx.execute(sql["note_job"], {"tenant_id": tx.principal.tenant_id, "id": item_id, "job_id": job_id})
 
@@ -139,7 +145,7 @@ class ContextRepository:
             "content_hash": content.hash,
         }
         row = _present(await tx.fetch_one(ItemRow, sql[query], columns | more))
-        await tx.execute(sql["set_labels"], {**columns, "labels": label_hashes(new.metadata, cipher)})
+        await self.label(tx, row)
         return row
 
 

@@ -17,7 +17,7 @@ from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
 from copilot_common.tenancy.audit import record_audit
-from copilot_domain.context.jobs import request_ingestion
+from copilot_domain.context.jobs import request_ingestion, request_merge
 from copilot_domain.context.repository import Content, ContextRepository, ItemRow
 from copilot_domain.context.types import Item, ItemChanges, ItemFilter, NewItem
 from copilot_domain.metadata import check_metadata
@@ -135,10 +135,13 @@ class ContextService:
         for blob_id in {row.content_id, row.source_id, *row.staged_blob_ids}:
             if blob_id is not None:
                 await self._blobs.delete(tx, blob_id)
+        if row.chunk_count:
+            await request_merge(tx, self._ledger)
         await record_audit(tx, "context.deleted", item_id)
 
     async def reindex(self, tx: Transaction, item_id: UUID) -> Item:
         row = await request_ingestion(tx, self._ledger, await self._changeable(tx, item_id))
+        await self._repository.label(tx, row)  # an item from before there were labels has none
         await record_audit(tx, "context.reindexed", item_id)
         return row.open(await tx.cipher())
 

@@ -43,7 +43,7 @@ def test_what_is_laid_out_is_read_again(counts: list[dict[int, int]]) -> None:
     for number, chunk in enumerate(given_chunks):
         item = layout.item_numbers[number]
         assert to_uuid(layout.chunk_ids[number]) == chunk.chunk_id
-        assert (to_uuid(layout.item_ids[item]), layout.generations[item]) == (chunk.item_id, chunk.generation)
+        assert (to_uuid(layout.item_ids[item]), layout.attempts[item]) == (chunk.item_id, chunk.attempt)
         assert layout.lengths[number] == sum(chunk.terms.values())
 
 

@@ -9,7 +9,8 @@ and two at once do no harm.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from copilot_common.base.errors import NotFound
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
 from copilot_common.encryption import DecryptionError
-from copilot_common.queue import Ledger, NewJob
+from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.ingestion.errors import IngestionError, describe
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion, prepare
@@ -32,7 +33,7 @@ from copilot_domain.context.ingestion.writing import (
     version_key,
     write_batch,
 )
-from copilot_domain.context.jobs import MERGE_SEGMENTS, MergeSegments
+from copilot_domain.context.jobs import request_merge
 from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.vectors import BatchVectors
 from copilot_domain.context.repository import ItemRow
@@ -101,8 +102,7 @@ class Ingestion:
 
         `on_progress` is told how many of how many chunks are embedded.
         """
-        version = ItemVersion(item_id, generation, new_id())
-        row, is_clean = await self._begin(principal, version)
+        row, version, is_clean = await self._begin(principal, ItemVersion(item_id, generation, new_id(), 0))
         if not is_clean:
             await self._purge(principal, version)
         if row is None:
@@ -137,8 +137,8 @@ class Ingestion:
                 await publish(tx, self._ledger, "context.failed", {"item_id": item_id, "code": code})
         return has_failed
 
-    async def _begin(self, principal: Principal, version: ItemVersion) -> tuple[ItemRow | None, bool]:
-        """False: chunks that are not live may be left."""
+    async def _begin(self, principal: Principal, version: ItemVersion) -> tuple[ItemRow | None, ItemVersion, bool]:
+        """The item, with the number of this attempt; False: chunks that are not live may be left."""
         async with self._db.transaction(principal) as tx:
             key = version_key(tx, version)
             row = await tx.fetch_one(ItemRow, sql["begin_ingestion"], key)
@@ -146,7 +146,9 @@ class Ingestion:
                 for blob_id in row.staged_blob_ids:
                     await self._blobs.delete(tx, blob_id)
                 await tx.execute(sql["unstage_blobs"], key)
-            return row, not await purge(tx, version)
+            if row is not None:
+                version = replace(version, attempt=row.attempts)
+            return row, version, not await purge(tx, version)
 
     async def _purge(self, principal: Principal, version: ItemVersion) -> None:
         """What was replaced, or left by an attempt that died."""
@@ -189,13 +191,12 @@ class Ingestion:
 
     async def _add(self, tx: Transaction, version: ItemVersion, work: "_Work", vectors: Mapping[str, Numbers]) -> bool:
         """With the last batch the generation is live. False where the item has moved on."""
-        live = await hold(tx, version)
-        if live is None:
+        if not await hold(tx, version):
             return False
         await write_batch(tx, version, work.batch, vectors, first_number=work.first_number)
         await self._note(tx, version, work.done, work.total)
         if work.done == work.total:
-            counts = {"chunk_count": work.total, "token_count": work.token_count, "replaced": live}
+            counts = {"chunk_count": work.total, "token_count": work.token_count}
             await finish(tx, version, work.document.content_id, **counts)
             if work.row.content_id not in (None, work.document.content_id):
                 await self._blobs.delete(tx, work.row.content_id)
@@ -206,7 +207,7 @@ class Ingestion:
         if done < total:
             await tx.execute(sql["note_progress"], {**version_key(tx, version), "done": done, "total": total})
         if await is_merge_due(tx):
-            await self._ledger.enqueue(tx, NewJob(type=MERGE_SEGMENTS, payload=MergeSegments(), dedupe_key="merge"))
+            await request_merge(tx, self._ledger, delay=timedelta())
 
     async def _texts(self, principal: Principal, document: ReadDocument) -> AsyncGenerator[str, None]:
         try:

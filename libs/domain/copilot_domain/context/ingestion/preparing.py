@@ -21,11 +21,12 @@ _SAMPLES: Final = 8  # texts of a batch that tell its language
 
 @dataclass(frozen=True, slots=True)
 class ItemVersion:
-    """Which generation of an item is ingested, and by which attempt at it."""
+    """Which generation of an item is ingested, and by which attempt: the number is what its chunks carry."""
 
     item_id: UUID
     generation: int
     attempt_id: UUID
+    attempt: int
 
 
 @dataclass(slots=True)
@@ -62,5 +63,5 @@ def prepare(version: ItemVersion, pieces: Sequence[Piece], texts: Sequence[str],
         batch.hashes.append(hmac.digest(text_key, shown.encode(), "sha256")[:_TEXT_HASH_BYTES])
         batch.headings.append(heading and cipher.seal(Purpose.CONTEXT_HEADING, chunk_id, heading))
         batch.texts.append(cipher.seal_text(Purpose.CONTEXT_TEXT, chunk_id, text))
-        batch.terms.append(ChunkTerms(chunk_id, version.item_id, version.generation, counted))
+        batch.terms.append(ChunkTerms(chunk_id, version.item_id, version.attempt, counted))
     return batch

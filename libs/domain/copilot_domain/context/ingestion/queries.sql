@@ -1,16 +1,16 @@
 -- name: begin_ingestion
 -- The item, if that generation of it is still to be ingested. Whoever began an attempt at it before is overtaken.
 UPDATE context_items
-SET status = 'processing', error_code = NULL, error = NULL, attempt_id = %(attempt_id)s, progress_done = 0,
-    progress_total = 0, updated_at = now()
+SET status = 'processing', error_code = NULL, error = NULL, attempt_id = %(attempt_id)s, attempts = attempts + 1,
+    progress_done = 0, progress_total = 0, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND generation = %(generation)s AND status <> 'ready'
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
-    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, live_generation,
-    chunk_count, token_count, created_at, updated_at
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    live_attempt, chunk_count, token_count, created_at, updated_at
 
 -- name: hold_attempt
 -- Nobody else changes the item until the transaction ends; no row where it has moved on.
-SELECT chunk_count FROM context_items
+SELECT id FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND attempt_id = %(attempt_id)s AND status = 'processing'
     AND generation = %(generation)s
 FOR UPDATE
@@ -66,10 +66,10 @@ WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)b::bytea[])
 -- name: insert_chunks
 -- Many chunks at once; their texts and headings are sealed.
 INSERT INTO context_chunks (
-    tenant_id, item_id, generation, id, number, start_offset, end_offset, token_count, page, text_hash, heading_sealed,
+    tenant_id, item_id, attempt, id, number, start_offset, end_offset, token_count, page, text_hash, heading_sealed,
     text_sealed
 )
-SELECT %(tenant_id)s, %(id)s, %(generation)s, c.*
+SELECT %(tenant_id)s, %(id)s, %(attempt)s, c.*
 FROM unnest(
     %(ids)b::uuid[], %(numbers)b::integer[], %(starts)b::integer[], %(ends)b::integer[], %(token_counts)b::integer[],
     %(pages)b::integer[], %(hashes)b::bytea[], %(headings)b::bytea[], %(texts)b::bytea[]
@@ -86,20 +86,20 @@ INSERT INTO context_embeddings_wide (tenant_id, chunk_id, model, embedding)
 VALUES (%(tenant_id)s, %(chunk_id)s, %(model)s, %(embedding)s::vector)
 
 -- name: finish_ingestion
--- From now on its chunks are those of this generation.
+-- From now on its chunks are those of this attempt.
 UPDATE context_items
-SET status = 'ready', live_generation = generation, content_id = %(content_id)s, staged_blob_ids = '{}',
+SET status = 'ready', live_attempt = %(attempt)s, content_id = %(content_id)s, staged_blob_ids = '{}',
     chunk_count = %(chunk_count)s, token_count = %(token_count)s, progress_done = %(chunk_count)s,
     progress_total = %(chunk_count)s, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 
 -- name: purge_chunks
--- Some chunks that are not live, with their embeddings: of generations that were replaced, or of an attempt that died.
+-- Some chunks that are not live, with their embeddings: of attempts that were replaced, or that died.
 DELETE FROM context_chunks c
 USING (
     SELECT c.id FROM context_chunks c
     JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = c.item_id
-    WHERE c.tenant_id = %(tenant_id)s AND c.item_id = %(id)s AND c.generation <> i.live_generation
+    WHERE c.tenant_id = %(tenant_id)s AND c.item_id = %(id)s AND c.attempt <> i.live_attempt
         AND (i.status <> 'processing' OR i.attempt_id = %(attempt_id)s)
     LIMIT %(limit)s
 ) AS gone

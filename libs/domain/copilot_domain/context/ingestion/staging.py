@@ -58,5 +58,5 @@ async def _upload(
 
 
 async def _check_held(tx: Transaction, version: ItemVersion) -> None:
-    if await hold(tx, version) is None:
+    if not await hold(tx, version):
         raise Overtaken

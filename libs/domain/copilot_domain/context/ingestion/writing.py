@@ -45,13 +45,14 @@ def version_key(tx: Transaction, version: ItemVersion) -> dict[str, object]:
         "tenant_id": tx.principal.tenant_id,
         "id": version.item_id,
         "generation": version.generation,
+        "attempt": version.attempt,
         "attempt_id": version.attempt_id,
     }
 
 
-async def hold(tx: Transaction, version: ItemVersion) -> int | None:
-    """How many chunks of the item are live; None where the item has moved on, or another attempt has."""
-    return await tx.fetch_value(sql["hold_attempt"], version_key(tx, version))  # type: ignore[return-value]  # integer
+async def hold(tx: Transaction, version: ItemVersion) -> bool:
+    """Nobody else changes the item until the transaction ends. False where it has moved on, or another attempt has."""
+    return await tx.fetch_value(sql["hold_attempt"], version_key(tx, version)) is not None
 
 
 async def find_vectors(tx: Transaction, hashes: Sequence[bytes], embedder: EmbedderSpec) -> dict[bytes, Numbers]:
@@ -91,20 +92,21 @@ async def write_batch(
 
 
 async def finish(
-    tx: Transaction, version: ItemVersion, content_id: UUID, *, chunk_count: int, token_count: int, replaced: int
+    tx: Transaction, version: ItemVersion, content_id: UUID, *, chunk_count: int, token_count: int
 ) -> None:
-    """After `hold`, in the transaction of the last batch. `replaced`: how many chunks were live before."""
+    """After `hold`, in the transaction of the last batch."""
     key = version_key(tx, version)
     counts = {"chunk_count": chunk_count, "token_count": token_count}
     await tx.execute(sql["finish_ingestion"], {**key, **counts, "content_id": content_id})
-    if replaced:
-        await tx.execute(segments_sql["count_dead"], {**key, "count": replaced})
 
 
 async def purge(tx: Transaction, version: ItemVersion) -> bool:
-    """Delete some chunks that are not live; True where there may be more."""
+    """Delete some chunks that are not live, which are dead in their segments then; True where there may be more."""
     params = {**version_key(tx, version), "limit": _PURGED_AT_ONCE}
-    return await tx.execute(sql["purge_chunks"], params) == _PURGED_AT_ONCE
+    count = await tx.execute(sql["purge_chunks"], params)
+    if count:
+        await tx.execute(segments_sql["count_dead"], {**params, "count": count})
+    return count == _PURGED_AT_ONCE
 
 
 async def _write_vectors(tx: Transaction, ids: Sequence[UUID], vectors: Numbers, model: str) -> None:

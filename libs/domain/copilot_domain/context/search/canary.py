@@ -102,7 +102,7 @@ class RecallCanary:
             return  # somebody is waiting: after one of the next searches, then
         self._next = self._clock() + _INTERVAL_SECONDS
         try:
-            async with self._db.transaction(principal) as tx:
+            async with self._db.transaction(principal, is_snapshot=True) as tx:
                 outcome = await self._compare(tx, asked, vector)
         except Exception as error:  # whatever it is, no search is the worse for it
             outcome = "failed"

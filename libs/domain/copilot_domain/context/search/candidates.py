@@ -84,7 +84,7 @@ async def check_candidates(
 ) -> Candidates:
     """Of these places those that are live and that the principal may see, with their vectors by that model."""
     dimensions = GUIDE_DIMENSIONS if query is None else len(query)
-    chunk_ids, item_ids, generations = index.chunks(places)
+    chunk_ids, item_ids, attempts = index.chunks(places)
     nothing = np.zeros((0, dimensions), np.float32)
     if not len(places):
         return Candidates(chunk_ids, np.zeros(0, np.float32), nothing)
@@ -94,7 +94,7 @@ async def check_candidates(
     params = {
         "chunk_ids": _Uuids(chunk_ids, _UUID_OID),
         "item_ids": _Uuids(item_ids, _UUID_OID),
-        "generations": _Integers(generations.astype(">i4"), _INT4_OID),
+        "attempts": _Integers(attempts.astype(">i4"), _INT4_OID),
         "model": model,
         **seen_by(tx.principal),
     }

@@ -1,7 +1,9 @@
 """A tenant's segments as one search sees them: all chunks in one row, each at its place."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import numpy as np
@@ -12,6 +14,8 @@ from copilot_domain.context.segments.cache import SegmentCache
 from copilot_domain.context.segments.codes import nearest
 from copilot_domain.context.segments.store import find_postings, list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
+
+_INLINE_CHUNKS: Final = 20_000  # below this, computing takes some 2 ms, and a thread's hand-over half of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class OpenIndex:
             found.get(one, {}) if fresh is None else fresh.find(terms)
             for one, fresh in zip(self.ids, self.fresh, strict=True)
         ]
-        return bm25_scores(self.layouts, lists, self.term_total)
+        return await self._compute(bm25_scores, self.layouts, lists, self.term_total)
 
     async def near(
         self, tx: Transaction, cache: SegmentCache, vector: Numbers, limit: int, allowed: Numbers | None
@@ -50,10 +54,11 @@ class OpenIndex:
         known = [number for number, one in enumerate(self.ids) if one in codes]
         if not known:
             return np.empty(0, np.int64)
-        return nearest([codes[self.ids[number]] for number in known], self.starts[known], vector, limit, allowed)
+        chosen = [codes[self.ids[number]] for number in known]
+        return await self._compute(nearest, chosen, self.starts[known], vector, limit, allowed)
 
     def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-        """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and generations."""
+        """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and attempts."""
         parts = np.split(places, np.searchsorted(places, self.starts[1:-1]))
         found = [
             _chunks(layout, part - start)
@@ -62,15 +67,22 @@ class OpenIndex:
         ]
         if not found:
             return np.empty(0, "V16"), np.empty(0, "V16"), np.empty(0, np.int32)
-        chunk_ids, item_ids, generations = zip(*found, strict=True)
-        return np.concatenate(chunk_ids), np.concatenate(item_ids), np.concatenate(generations)
+        chunk_ids, item_ids, attempts = zip(*found, strict=True)
+        return np.concatenate(chunk_ids), np.concatenate(item_ids), np.concatenate(attempts)
 
-    def places_of(self, items: Mapping[bytes, int]) -> Numbers:
-        """Where chunks of these items (by the bytes of their ids) in these generations are."""
+    async def _compute(self, function: Callable[..., Numbers], *args: object) -> Numbers:
+        """In a thread where it would hold up the event loop."""
+        return function(*args) if self.size <= _INLINE_CHUNKS else await asyncio.to_thread(function, *args)
+
+    async def places_of(self, items: Mapping[bytes, int]) -> Numbers:
+        """Where chunks of these items (by the bytes of their ids) in these attempts are."""
+        return await self._compute(self._places_of, items)
+
+    def _places_of(self, items: Mapping[bytes, int]) -> Numbers:
         masks = []
         for layout in self.layouts:
-            pairs = zip(layout.item_ids.tolist(), layout.generations.tolist(), strict=True)
-            is_wanted = np.fromiter((items.get(one) == generation for one, generation in pairs), bool)
+            pairs = zip(layout.item_ids.tolist(), layout.attempts.tolist(), strict=True)
+            is_wanted = np.fromiter((items.get(one) == attempt for one, attempt in pairs), bool)
             masks.append(is_wanted[layout.item_numbers])
         return np.flatnonzero(np.concatenate(masks)) if masks else np.empty(0, np.int64)
 
@@ -92,4 +104,4 @@ async def open_index(tx: Transaction, cache: SegmentCache) -> OpenIndex:
 
 def _chunks(layout: Layout, ordinals: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     items = layout.item_numbers[ordinals]
-    return layout.chunk_ids[ordinals], layout.item_ids[items], layout.generations[items]
+    return layout.chunk_ids[ordinals], layout.item_ids[items], layout.attempts[items]

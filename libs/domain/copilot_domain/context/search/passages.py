@@ -44,13 +44,14 @@ class _Passage:
     texts: list[str] = field(default_factory=list)
     token_count: int = 0
 
-    def touches(self, other: Found) -> bool:
+    def touches(self, other: Found, text: str) -> bool:
+        """Whether they can be shown as one: the text of the one before goes on to where the other begins."""
         first, last = self.chunks[0], self.chunks[-1]
-        return (
-            other.item_id == self.best.item_id
-            and len(self.chunks) < _MAX_MERGED
-            and (other.number == last.number + 1 or other.number == first.number - 1)
-        )
+        if other.item_id != self.best.item_id or len(self.chunks) == _MAX_MERGED:
+            return False
+        if other.number == last.number + 1:
+            return last.start_offset + len(self.texts[-1]) >= other.start_offset
+        return other.number == first.number - 1 and other.start_offset + len(text) >= first.start_offset
 
     def add(self, chunk: Found, text: str) -> None:
         at_end = not self.chunks or chunk.number > self.chunks[-1].number
@@ -77,7 +78,7 @@ class Assembler:
         words = frozenset(text[: chunk.end_offset - chunk.start_offset].split())
         if chunk.text_hash in self._hashes or any(_is_same(words, other) for other in self._words):
             return
-        passage = next((one for one in self._passages if one.touches(chunk)), None)
+        passage = next((one for one in self._passages if one.touches(chunk, text)), None)
         if not self._fits(chunk, is_new=passage is None):
             self.is_full = True
             return

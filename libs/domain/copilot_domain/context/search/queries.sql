@@ -1,7 +1,7 @@
 -- name: find_allowed
--- Which items the principal may see and the filters let through, with the generation that is found.
-SELECT i.id, i.live_generation FROM context_items i
-WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
+-- Which items the principal may see and the filters let through, with the attempt that is found.
+SELECT i.id, i.live_attempt FROM context_items i
+WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
     AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
     AND (%(item_ids)b::uuid[] IS NULL OR i.id = ANY (%(item_ids)b)) AND (%(type)s::text IS NULL OR i.type = %(type)s)
     AND (%(metadata)s::jsonb IS NULL OR i.metadata @> %(metadata)s)
@@ -9,8 +9,8 @@ WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
 -- name: find_labelled
 -- The same of those that have all of these labels. An array, not a join: so its size can't tempt the planner to read all
 -- items.
-SELECT i.id, i.live_generation FROM context_items i
-WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
+SELECT i.id, i.live_attempt FROM context_items i
+WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
     AND i.id = ANY (ARRAY(
         SELECT l.item_id FROM context_labels l
         WHERE l.tenant_id = %(tenant_id)s AND l.label = ANY (%(labels)b::bigint[])
@@ -24,18 +24,18 @@ WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
 -- name: check_candidates
 -- Of the candidates those that are live and that the principal may see, by their place among them, with their vectors.
 SELECT (u.place - 1)::integer AS place, e.embedding
-FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(generations)b::integer[]) WITH ORDINALITY
-    AS u (chunk_id, item_id, generation, place)
-JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_generation = u.generation
+FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(attempts)b::integer[]) WITH ORDINALITY
+    AS u (chunk_id, item_id, attempt, place)
+JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt
 LEFT JOIN context_embeddings e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s
 WHERE i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[]
 
 -- name: check_wide_candidates
 -- The same for vectors of other dimensions than the guide's table holds.
 SELECT (u.place - 1)::integer AS place, e.embedding
-FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(generations)b::integer[]) WITH ORDINALITY
-    AS u (chunk_id, item_id, generation, place)
-JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_generation = u.generation
+FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(attempts)b::integer[]) WITH ORDINALITY
+    AS u (chunk_id, item_id, attempt, place)
+JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt
 LEFT JOIN context_embeddings_wide e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s
 WHERE i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[]
 
@@ -58,9 +58,9 @@ SELECT set_config('statement_timeout', %(milliseconds)s::text, true),
 WITH compared AS MATERIALIZED (
     SELECT -(e.embedding <#> %(vector)b::vector) AS score
     FROM context_items i
-    JOIN context_chunks c ON c.tenant_id = %(tenant_id)s AND c.item_id = i.id AND c.generation = i.live_generation
+    JOIN context_chunks c ON c.tenant_id = %(tenant_id)s AND c.item_id = i.id AND c.attempt = i.live_attempt
     JOIN context_embeddings e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = c.id AND e.model = %(model)s
-    WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
+    WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
         AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
 )
 SELECT score FROM compared ORDER BY score DESC LIMIT %(limit)s
@@ -70,9 +70,9 @@ SELECT score FROM compared ORDER BY score DESC LIMIT %(limit)s
 WITH compared AS MATERIALIZED (
     SELECT -(e.embedding <#> %(vector)b::vector) AS score
     FROM context_items i
-    JOIN context_chunks c ON c.tenant_id = %(tenant_id)s AND c.item_id = i.id AND c.generation = i.live_generation
+    JOIN context_chunks c ON c.tenant_id = %(tenant_id)s AND c.item_id = i.id AND c.attempt = i.live_attempt
     JOIN context_embeddings_wide e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = c.id AND e.model = %(model)s
-    WHERE i.tenant_id = %(tenant_id)s AND i.live_generation > 0
+    WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
         AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
 )
 SELECT score FROM compared ORDER BY score DESC LIMIT %(limit)s

@@ -56,7 +56,7 @@ _MODELS_KNOWN: Final = 10_000  # tenants with another model than the default: so
 @dataclass(frozen=True, slots=True)
 class _Allowed:
     id: UUID
-    live_generation: int
+    live_attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,8 @@ class ContextSearch:
         for _ in range(_TRIES):
             model = self._models.get(principal.tenant_id, self._embedders.default.name)
             asked = await self._embed(request, model)
-            async with self._db.transaction(principal) as tx:
+            # A merge takes segments away and shows another: no statement may see both, or neither.
+            async with self._db.transaction(principal, is_snapshot=True) as tx:
                 index = await open_index(tx, self._cache)
                 if request.mode != "text" and index.model not in {None, model}:
                     self._note_model(principal.tenant_id, str(index.model))
@@ -157,7 +158,8 @@ class ContextSearch:
         allowed = await _allowed(tx, index, chosen) if _narrows(chosen) else None
         places = await self._likely(tx, index, asked, text_scores, allowed)
         found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
-        if found.size < min(request.limit, len(places)) and allowed is None:
+        is_crowded = found.size < min(request.limit, len(places)) or 2 * found.size < len(places)
+        if is_crowded and allowed is None:
             # What may not be seen is in the way: look again, among what may.
             allowed = await _allowed(tx, index, chosen)
             places = await self._likely(tx, index, asked, text_scores, allowed)
@@ -194,7 +196,7 @@ async def _allowed(tx: Transaction, index: OpenIndex, chosen: SearchFilter) -> N
     }
     query = _sql["find_labelled" if labels else "find_allowed"]
     rows = await tx.fetch_all(_Allowed, query, params, prepare=False)
-    return index.places_of({row.id.bytes: row.live_generation for row in rows})
+    return await index.places_of({row.id.bytes: row.live_attempt for row in rows})
 
 
 def _narrows(chosen: SearchFilter) -> bool:

@@ -5,6 +5,7 @@ made of. A process that dies on the way has changed nothing that searches see: t
 A tenant's merges take turns by a lease in its row of context_indexes, which each transaction prolongs.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -54,8 +55,8 @@ class MergeBusy(Exception):
 @dataclass(frozen=True, slots=True)
 class _LiveItem:
     id: UUID
-    live_generation: int
-    generation: int
+    live_attempt: int
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,8 @@ class _Source:
     ordinals: Numbers
 
 
-def choose(segments: Sequence[SegmentRow], dead_count: int) -> list[SegmentRow]:
-    """What should be merged next, the lowest level first; nothing where all is well."""
-    total = sum(segment.chunk_count for segment in segments)
-    if dead_count > DEAD_SHARE * max(total, 1) and dead_count > MERGE_AT:
-        return _that_fit(segments)
+def choose(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
+    """What should be merged next, the lowest level first; nothing where there are few of each."""
     for level in sorted({segment.level for segment in segments}):
         same = [segment for segment in segments if segment.level == level]
         if level == 0:
@@ -82,6 +80,21 @@ def choose(segments: Sequence[SegmentRow], dead_count: int) -> list[SegmentRow]:
         if is_due:
             return _that_fit(same)
     return []
+
+
+def _are_too_many_dead(segments: Sequence[SegmentRow], dead_count: int) -> bool:
+    total = sum(segment.chunk_count for segment in segments)
+    return dead_count > DEAD_SHARE * total and dead_count > MERGE_AT
+
+
+async def _with_dead(tx: Transaction, segments: Sequence[SegmentRow]) -> list[SegmentRow]:
+    """Some that have dead chunks, so that each merge for their sake removes some. Where none has, the count was wrong:
+    it is set right."""
+    sources = await _sources(tx, [segment.id for segment in segments])
+    with_dead = {source.id for source in sources if (source.ordinals < 0).any()}
+    if not with_dead:
+        await tx.execute(sql["forget_dead"], {"tenant_id": tx.principal.tenant_id})
+    return _that_fit([segment for segment in segments if segment.id in with_dead])
 
 
 def _that_fit(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
@@ -96,7 +109,8 @@ def _that_fit(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
 
 
 async def is_merge_due(tx: Transaction) -> bool:
-    return bool(choose(await list_segments(tx), await _dead_count(tx)))
+    segments = await list_segments(tx)
+    return bool(choose(segments)) or _are_too_many_dead(segments, await _dead_count(tx))
 
 
 class Merger:
@@ -118,14 +132,17 @@ class Merger:
 
     async def _merge_next(self, lease: "_Lease") -> bool:
         async with lease.transaction() as tx:
-            chosen = choose(await list_segments(tx), await _dead_count(tx))
             await tx.execute(sql["drop_unfinished"], {"tenant_id": tx.principal.tenant_id})
+            segments = await list_segments(tx)
+            chosen = choose(segments)
+            is_for_dead = not chosen and _are_too_many_dead(segments, await _dead_count(tx))
+            if is_for_dead:
+                chosen = await _with_dead(tx, segments)
             sources = await _sources(tx, [segment.id for segment in chosen])
         languages = {language for segment in chosen for language in segment.languages}
         if not sources:
             return False
-        is_rewrite = len(chosen) == 1 and chosen[0].level > 0
-        level = max(segment.level for segment in chosen) + (not is_rewrite)
+        level = max(1, max(segment.level for segment in chosen) + (not is_for_dead))
         await _merge(lease, sources, level, languages)
         return True
 
@@ -164,7 +181,7 @@ async def _sources(tx: Transaction, ids: Sequence[UUID]) -> list[_Source]:
     loaded = await load_segments(tx, ids)
     item_ids = {to_uuid(item) for layout, _ in loaded.values() for item in layout.item_ids}
     params = {"tenant_id": tx.principal.tenant_id, "ids": list(item_ids)}
-    live = {item.id: item for item in await tx.fetch_all(_LiveItem, sql["find_generations"], params)}
+    live = {item.id: item for item in await tx.fetch_all(_LiveItem, sql["find_attempts"], params)}
     sources: list[_Source] = []
     first = 0
     for one in ids:
@@ -181,9 +198,9 @@ async def _sources(tx: Transaction, ids: Sequence[UUID]) -> list[_Source]:
 def _living(layout: Layout, live: dict[UUID, _LiveItem]) -> Numbers:
     """By ordinal. What is on its way in stays as well."""
     of_items = np.zeros(len(layout.item_ids), bool)
-    for number, (item_id, generation) in enumerate(zip(layout.item_ids, layout.generations.tolist(), strict=True)):
+    for number, (item_id, attempt) in enumerate(zip(layout.item_ids, layout.attempts.tolist(), strict=True)):
         item = live.get(to_uuid(item_id))
-        of_items[number] = item is not None and generation in (item.live_generation, item.generation)
+        of_items[number] = item is not None and attempt in (item.live_attempt, item.attempts)
     living: Numbers = of_items[layout.item_numbers]
     return living
 
@@ -203,7 +220,7 @@ def _merged_layout(sources: Sequence[_Source]) -> Layout:
         np.concatenate([source.layout.lengths[mask] for source, mask in zip(sources, masks, strict=True)]),
         numbers.astype("<u4"),
         np.concatenate([source.layout.item_ids for source in sources])[kept],
-        np.concatenate([source.layout.generations for source in sources])[kept],
+        np.concatenate([source.layout.attempts for source in sources])[kept],
     )
 
 
@@ -237,6 +254,10 @@ async def _gather(tx: Transaction, sources: Sequence[_Source], low: int, high: i
         else:
             terms, postings = await scan_postings(tx, source.id, low, high)
             parts.append((terms, source.ordinals[postings.ordinals], postings.counts))
+    return await asyncio.to_thread(_sorted, parts)
+
+
+def _sorted(parts: Sequence[tuple[Numbers, Numbers, Numbers]]) -> PostingLists:
     terms, ordinals, counts = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     living = ordinals >= 0
     return PostingLists.gather(terms[living], ordinals[living], counts[living])

@@ -50,9 +50,9 @@ SELECT string_agg(int8send(term), '') AS terms, string_agg(int4send(length(posti
 FROM context_postings
 WHERE tenant_id = %(tenant_id)s AND segment_id = %(id)s AND term BETWEEN %(low)s AND %(high)s
 
--- name: find_generations
--- Which generations of items are live, and which are on their way in.
-SELECT id, live_generation, generation FROM context_items
+-- name: find_attempts
+-- Which attempts of items are live, and which are on their way in.
+SELECT id, live_attempt, attempts FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = ANY (%(ids)b::uuid[])
 
 -- name: drop_unfinished
@@ -87,6 +87,10 @@ INSERT INTO context_indexes (tenant_id, model) VALUES (%(tenant_id)s, %(model)s)
 -- name: count_dead
 -- Chunks that are in segments and no more, or (negative) have left with a merge.
 UPDATE context_indexes SET dead_count = greatest(0, dead_count + %(count)s) WHERE tenant_id = %(tenant_id)s
+
+-- name: forget_dead
+-- There are none.
+UPDATE context_indexes SET dead_count = 0 WHERE tenant_id = %(tenant_id)s
 
 -- name: claim_merge
 -- Merges of a tenant take turns.

@@ -67,7 +67,7 @@ async def add_fresh(
     tx: Transaction, chunks: Sequence[ChunkTerms], vectors: Mapping[str, Numbers], languages: Collection[str]
 ) -> UUID:
     """A fresh segment; `vectors` by model, a row per chunk. Searches see it when the transaction is committed and the
-    chunks' generation is live."""
+    chunks' attempt is live."""
     layout, lists = lay_out(chunks)
     segment_id = await add_segment(tx, layout, level=0, fresh=lists, languages=languages)
     for model, matrix in vectors.items():

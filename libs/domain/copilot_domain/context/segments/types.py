@@ -28,7 +28,7 @@ class ChunkTerms:
 
     chunk_id: UUID
     item_id: UUID
-    generation: int
+    attempt: int
     terms: Mapping[int, int]
 
 
@@ -40,7 +40,7 @@ class Layout:
     lengths: Numbers
     item_numbers: Numbers
     item_ids: Numbers
-    generations: Numbers
+    attempts: Numbers
 
     @property
     def size(self) -> int:
@@ -51,7 +51,7 @@ class Layout:
         return sum(part.nbytes for part in self._parts())
 
     def _parts(self) -> Sequence[Numbers]:
-        return self.chunk_ids, self.lengths, self.item_numbers, self.item_ids, self.generations
+        return self.chunk_ids, self.lengths, self.item_numbers, self.item_ids, self.attempts
 
     def encode(self) -> bytes:
         return _encode_arrays(*self._parts())
@@ -133,15 +133,15 @@ class PostingLists:
 
 def lay_out(chunks: Sequence[ChunkTerms]) -> tuple[Layout, PostingLists]:
     """At most MAX_CHUNKS."""
-    items = list(dict.fromkeys((chunk.item_id, chunk.generation) for chunk in chunks))
+    items = list(dict.fromkeys((chunk.item_id, chunk.attempt) for chunk in chunks))
     numbers = {item: number for number, item in enumerate(items)}
     lengths = [min(sum(chunk.terms.values()), _MAX_LENGTH) for chunk in chunks]
     layout = Layout(
         ids_array([chunk.chunk_id for chunk in chunks]),
         np.array(lengths, "<u2"),
-        np.array([numbers[chunk.item_id, chunk.generation] for chunk in chunks], "<u4"),
+        np.array([numbers[chunk.item_id, chunk.attempt] for chunk in chunks], "<u4"),
         ids_array([item_id for item_id, _ in items]),
-        np.array([generation for _, generation in items], "<i4"),
+        np.array([attempt for _, attempt in items], "<i4"),
     )
     sizes = [len(chunk.terms) for chunk in chunks]
     terms = np.fromiter((term for chunk in chunks for term in chunk.terms), "<i8", sum(sizes))
