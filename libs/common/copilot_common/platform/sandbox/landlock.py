@@ -1,6 +1,6 @@
 """Landlock: no file is written, and none read but below the given directories. Runs in the child.
 
-Kernel reference: https://docs.kernel.org/userspace-api/landlock.html
+The numbers are those of the kernel's documentation (userspace-api/landlock).
 """
 
 import ctypes

@@ -180,7 +180,7 @@ class Ingestion:
                     await on_progress(done, total)
         return True
 
-    async def _add_embedded(self, principal: Principal, version: ItemVersion, work: "_Work") -> bool:
+    async def _add_embedded(self, principal: Principal, version: ItemVersion, work: _Work) -> bool:
         while True:
             vectors = await self._vectors.embed(principal, work.batch)
             try:
@@ -189,7 +189,7 @@ class Ingestion:
             except ModelSwitched:
                 continue  # another model's are wanted since
 
-    async def _add(self, tx: Transaction, version: ItemVersion, work: "_Work", vectors: Mapping[str, Numbers]) -> bool:
+    async def _add(self, tx: Transaction, version: ItemVersion, work: _Work, vectors: Mapping[str, Numbers]) -> bool:
         """With the last batch the generation is live. False where the item has moved on."""
         if not await hold(tx, version):
             return False

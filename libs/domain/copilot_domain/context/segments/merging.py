@@ -281,4 +281,5 @@ async def _switch(tx: Transaction, sources: Sequence[_Source], new: UUID | None,
 
 
 async def _dead_count(tx: Transaction) -> int:
-    return int(str(await tx.fetch_value(sql["find_dead_count"], {"tenant_id": tx.principal.tenant_id}) or 0))
+    count = await tx.fetch_value(sql["find_dead_count"], {"tenant_id": tx.principal.tenant_id})
+    return count if isinstance(count, int) else 0  # no index yet
