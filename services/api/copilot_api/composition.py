@@ -87,7 +87,6 @@ def build_services(settings: Settings) -> Services:
     dispatcher = Dispatcher(database, process_id)
     requests = RequestClient(line, tenants_db, process_id)
     searches = SearchClient(requests)
-    default_model = stored_name(settings) or settings.embedding_model  # the context service says what is wrong with it
     expressions = expression_sandbox(size=1)  # for definitions that are written; what runs is evaluated elsewhere
     versions = Versions()
     nudges = NudgeListener(redis)
@@ -127,7 +126,7 @@ def build_services(settings: Settings) -> Services:
         ),
         blobs=blobs,
         context=ContextService(ContextRepository(), blobs, ledger, rules),
-        indexes=IndexService(ledger, default_model, partial(stored_name, settings)),
+        indexes=_indexes(settings, ledger),
         item_events=ItemFollower(tenants_db),
         uploads=Crowd("uploads", of_tenant=_TENANT_UPLOADS, of_all=_UPLOADS),
         item_streams=Crowd("streams of items", of_tenant=_TENANT_ITEM_STREAMS, of_all=_ITEM_STREAMS),
@@ -141,6 +140,11 @@ def build_services(settings: Settings) -> Services:
         nudges=nudges,
         run_events=RunFollower(tenants_db, blobs, nudges),
     )
+
+
+def _indexes(settings: Settings, ledger: Ledger) -> IndexService:
+    default_model = stored_name(settings) or settings.embedding_model  # the context service says what is wrong with it
+    return IndexService(ledger, default_model, partial(stored_name, settings))
 
 
 def build_app(services: Services) -> AsgiApp:

@@ -1,6 +1,6 @@
 """The composition root: everything the context service is made of is put together here, and nowhere else."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +13,7 @@ from copilot_common.platform.settings import Settings
 from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
-from copilot_common.reranking import Reranker, RerankMetrics, build_reranker
+from copilot_common.reranking import RerankMetrics, build_reranker
 from copilot_context_service.ingesting import AbandonedItems, ItemIngester, SegmentMerger
 from copilot_context_service.reembedding import IndexReembedder, OldVectorsForgetter
 from copilot_context_service.searching import answer_search
@@ -60,33 +60,26 @@ async def run(settings: Settings) -> None:
         CONTEXT_QUEUE,
         handlers,
         probe_port=PROBE_PORT,
-        companions=[embedders, _Order(reranker), sandbox, _Way(egress), AbandonedItems(backbone.database), search],
+        companions=[
+            embedders,
+            sandbox,
+            *([_AtEnd(reranker.aclose)] if reranker else []),
+            _AtEnd(egress.aclose),
+            AbandonedItems(backbone.database),
+            search,
+        ],
         on_request=RequestServer(backbone.line, db, {SEARCH_METHOD: answer_search(search)}),
     )
 
 
-class _Way:
-    """Out, to the URLs of items."""
+class _AtEnd:
+    """Something that holds nothing before its first use, and is closed with the process."""
 
-    def __init__(self, egress: Egress) -> None:
-        self._egress = egress
-
-    async def start(self) -> None:
-        """Nothing is held before a call."""
-
-    async def stop(self) -> None:
-        await self._egress.aclose()
-
-
-class _Order:
-    """Of passages, by a reranker."""
-
-    def __init__(self, reranker: Reranker | None) -> None:
-        self._reranker = reranker
+    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._close = close
 
     async def start(self) -> None:
-        """Nothing is held before a call."""
+        """Nothing is held yet."""
 
     async def stop(self) -> None:
-        if self._reranker is not None:
-            await self._reranker.aclose()
+        await self._close()
