@@ -97,7 +97,7 @@ async def test_a_store_that_goes_away_in_the_middle_leaves_nothing(ground: Groun
     with pytest.raises(Unavailable):
         await ground.store.write(ground.acme, blob, chunks(), max_bytes=MAX_BYTES)
     with pytest.raises(NotFound):
-        await ground.store.find(ground.acme, blob)
+        await ground.store.open(ground.acme, blob)
     assert await ground.stored(blob) == (0, 0)
 
 

@@ -34,7 +34,7 @@ async def test_streamed_content_is_read_back(ground: Ground) -> None:
 
 
 async def assert_reads(ground: Ground, blob: UUID, data: bytes, info: BlobInfo) -> None:
-    assert await ground.store.find(ground.acme, blob) == info
+    assert (await ground.store.open(ground.acme, blob)).info == info
     assert await ground.read(blob) == data
     assert await ground.store.read_all(ground.acme, blob, max_bytes=len(data)) == data
 

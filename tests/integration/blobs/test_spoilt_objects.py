@@ -103,7 +103,7 @@ async def test_nothing_of_the_content_can_be_read_in_the_bucket(ground: Ground) 
     keys = ground.objects(blob)
     assert keys == [key(ground, blob, 0), key(ground, blob, 1)]
     assert not any(b"door" in stored(ground, each) for each in keys)
-    assert (await ground.store.find(ground.acme, blob)).sha256.hex() not in "".join(keys)
+    assert (await ground.store.open(ground.acme, blob)).info.sha256.hex() not in "".join(keys)
 
 
 async def test_what_was_put_stays_in_postgresql_and_both_are_read_by_one_store(ground: Ground) -> None:

@@ -104,4 +104,4 @@ async def test_nothing_of_the_content_can_be_read_in_the_tables(in_postgres: Gro
     stored = "SELECT b::text || p::text FROM blobs b JOIN blob_pieces p ON p.blob_id = b.id WHERE b.id = %s"
     text = in_postgres.site.rows(stored, blob)[0][0]
     assert b"door".hex() not in text
-    assert (await in_postgres.store.find(in_postgres.acme, blob)).sha256.hex() not in text
+    assert (await in_postgres.store.open(in_postgres.acme, blob)).info.sha256.hex() not in text

@@ -136,7 +136,7 @@ async def test_an_upload_is_read_only_once_it_is_finished_in_somebodys_transacti
         await ground.read(uploaded.blob_id)
     async with ground.db.transaction(ground.acme) as tx:
         info = await ground.store.finish(tx, uploaded)
-    assert info == await ground.store.find(ground.acme, uploaded.blob_id)
+    assert info == (await ground.store.open(ground.acme, uploaded.blob_id)).info
     assert await ground.read(uploaded.blob_id) == data
 
 

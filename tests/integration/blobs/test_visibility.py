@@ -13,7 +13,7 @@ from integration.blobs.ground import MAX_BYTES, Ground, chunks_of, random_bytes
 
 async def assert_not_found(ground: Ground, blob: UUID, principal: Principal) -> None:
     with pytest.raises(NotFound):
-        await ground.store.find(principal, blob)
+        await ground.store.open(principal, blob)
     with pytest.raises(NotFound):
         await ground.read(blob, principal)
     with pytest.raises(NotFound):

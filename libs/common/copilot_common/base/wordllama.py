@@ -5,7 +5,7 @@ whole text, and less the longer texts are.
 """
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 UNIT: Final = re.compile(r" {0,16}+(?:[^ \n\u2e80-\U0010ffff]{1,64}|[\n\u2e80-\U0010ffff])| {1,16}")
 
 _TOKENIZER_FILE: Final = "l2_supercat_tokenizer_config.json"
+_REMEMBERED: Final = 32_768  # units, some 8 MB: words follow Zipf's law
 _SPACE: Final = "\u2581"  # how the vocabulary writes it
 
 
@@ -30,26 +31,22 @@ def package_folder() -> Path:
     return Path(package.origin).parent
 
 
-class UnitTokens(dict[str, tuple[int, ...]]):
-    """The tokens of each unit, by tokenizing it once. Holds what it has seen of texts: make one for each piece of
-    work."""
-
-    def __missing__(self, unit: str) -> tuple[int, ...]:
-        tokens = own_units().get(unit)
-        if tokens is None:
-            tokens = tokenize_unit(unit)
-        self[unit] = tokens
-        return tokens
-
-    def of(self, text: str) -> list[int]:
-        # The tokenizer puts a space before every text.
-        return [token for unit in UNIT.findall(" " + text) for token in self[unit]] if text else []
+def tokenize(text: str) -> list[int]:
+    """Unit by unit, each of which is remembered for a while."""
+    # The tokenizer puts a space before every text.
+    return [token for unit in UNIT.findall(" " + text) for token in _unit_tokens(unit)] if text else []
 
 
 def tokenize_unit(unit: str) -> tuple[int, ...]:
     """By the model itself: a third of the time that the tokenizer around it takes, which only replaces spaces."""
     model, _ = _load()
     return tuple(token.id for token in model.tokenize(unit.replace(" ", _SPACE)))
+
+
+@lru_cache(_REMEMBERED)
+def _unit_tokens(unit: str) -> tuple[int, ...]:
+    known = own_units().get(unit)
+    return tokenize_unit(unit) if known is None else known
 
 
 @cache

@@ -5,7 +5,7 @@ from copilot_common.blobs.keeping import BlobKeeper, prune, remove_objects
 from copilot_common.blobs.objects import OBJECT_BYTES, ObjectStore
 from copilot_common.blobs.pieces import PIECE_BYTES
 from copilot_common.blobs.postgres import MAX_PUT_BYTES, PostgresBlobStore
-from copilot_common.blobs.protocol import BlobInfo, BlobStore, Upload
+from copilot_common.blobs.protocol import BlobInfo, BlobStore, OpenBlob, Upload
 from copilot_common.blobs.s3 import S3BlobStore
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "BlobKeeper",
     "BlobStore",
     "ObjectStore",
+    "OpenBlob",
     "PostgresBlobStore",
     "S3BlobStore",
     "Upload",

@@ -12,7 +12,7 @@ from uuid import UUID
 from copilot_common.base.errors import NotFound, TooLarge, Unavailable
 from copilot_common.blobs import rows
 from copilot_common.blobs.pieces import PIECE_BYTES, Manifest, Tally, regroup, split
-from copilot_common.blobs.protocol import BlobInfo, Upload
+from copilot_common.blobs.protocol import BlobInfo, OpenBlob, Upload
 from copilot_common.encryption import DecryptionError, Purpose
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
@@ -70,9 +70,9 @@ class PostgresBlobStore:
     async def discard(self, principal: Principal, blob_id: UUID) -> None:
         await rows.discard(self._db, principal, blob_id)
 
-    async def find(self, principal: Principal, blob_id: UUID) -> BlobInfo:
-        async with self._db.transaction(principal) as tx:
-            return (await rows.find(tx, blob_id)).manifest.info(blob_id)
+    async def open(self, principal: Principal, blob_id: UUID) -> OpenBlob:
+        manifest, first = await self._begin(principal, blob_id, None)
+        return OpenBlob(manifest.info(blob_id), self._pieces(principal, blob_id, manifest, first))
 
     def read(self, principal: Principal, blob_id: UUID) -> AsyncIterator[bytes]:
         return self.stream(principal, blob_id)
@@ -84,13 +84,23 @@ class PostgresBlobStore:
         self, principal: Principal, blob_id: UUID, max_bytes: int | None = None
     ) -> AsyncGenerator[bytes, None]:
         """As `read`, and TooLarge before anything is read."""
+        async for piece in self._pieces(principal, blob_id, *await self._begin(principal, blob_id, max_bytes)):
+            yield piece
+
+    async def _begin(self, principal: Principal, blob_id: UUID, max_bytes: int | None) -> tuple[Manifest, bytes | None]:
+        """What it must be, and its first piece; None where it is empty."""
         async with self._db.transaction(principal) as tx:
             stored = await rows.find(tx, blob_id)
             stored.check_size(max_bytes)
             if stored.is_in_objects:
                 raise Unavailable("This content is in an object store that is not configured here.")
-            manifest = stored.manifest
-            first = await _piece(tx, blob_id, manifest, 0) if manifest.piece_count else None
+            return stored.manifest, await _piece(
+                tx, blob_id, stored.manifest, 0
+            ) if stored.manifest.piece_count else None
+
+    async def _pieces(
+        self, principal: Principal, blob_id: UUID, manifest: Manifest, first: bytes | None
+    ) -> AsyncGenerator[bytes, None]:
         if first is not None:
             yield first
         del first

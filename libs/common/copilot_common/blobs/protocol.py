@@ -1,7 +1,7 @@
 """What every blob store does, wherever it keeps the bytes."""
 
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -25,6 +25,14 @@ class Upload:
     size_bytes: int
     piece_bytes: int
     sha256: bytes
+
+
+@dataclass(frozen=True)
+class OpenBlob:
+    """Read `pieces` once; each but the first is read when it is asked for."""
+
+    info: BlobInfo
+    pieces: AsyncIterator[bytes] = field(repr=False)
 
 
 class BlobStore(Protocol):
@@ -62,8 +70,9 @@ class BlobStore(Protocol):
         """What was uploaded and has not been finished goes at once; a finished blob stays."""
         ...
 
-    async def find(self, principal: Principal, blob_id: UUID) -> BlobInfo:
-        """What is known of it without reading its content."""
+    async def open(self, principal: Principal, blob_id: UUID) -> OpenBlob:
+        """What is known of it, and its content as `read` gives it. The first piece has been read: what cannot be read
+        at all raises here."""
         ...
 
     def read(self, principal: Principal, blob_id: UUID) -> AsyncIterator[bytes]:

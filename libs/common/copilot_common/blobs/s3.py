@@ -12,7 +12,7 @@ from copilot_common.blobs import rows
 from copilot_common.blobs.objects import OBJECT_BYTES, ObjectStore, object_key
 from copilot_common.blobs.pieces import Manifest, Tally, regroup
 from copilot_common.blobs.postgres import PostgresBlobStore
-from copilot_common.blobs.protocol import BlobInfo, Upload
+from copilot_common.blobs.protocol import BlobInfo, OpenBlob, Upload
 from copilot_common.encryption import SEAL_OVERHEAD_BYTES, DecryptionError, Purpose
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 
@@ -73,8 +73,12 @@ class S3BlobStore:
         sealed = cipher.seal(Purpose.BLOB_PIECE, blob_id, piece, part=number)
         await self._objects.put(object_key(principal.tenant_id, blob_id, number), sealed)
 
-    async def find(self, principal: Principal, blob_id: UUID) -> BlobInfo:
-        return await self._postgres.find(principal, blob_id)
+    async def open(self, principal: Principal, blob_id: UUID) -> OpenBlob:
+        stored = await self._find(principal, blob_id)
+        if not stored.is_in_objects:
+            return await self._postgres.open(principal, blob_id)
+        first = await self._first(principal, blob_id, stored.manifest)
+        return OpenBlob(stored.manifest.info(blob_id), self._pieces(principal, blob_id, stored.manifest, first))
 
     def read(self, principal: Principal, blob_id: UUID) -> AsyncIterator[bytes]:
         return self._stream(principal, blob_id)
@@ -92,10 +96,25 @@ class S3BlobStore:
                 async for piece in pieces:
                     yield piece
             return
-        for number in range(stored.manifest.piece_count):
-            if number:
-                await self._find(principal, blob_id)  # its objects outlive it for a while
-            yield await self._piece(principal, blob_id, stored.manifest, number)
+        first = await self._first(principal, blob_id, stored.manifest)
+        pieces = self._pieces(principal, blob_id, stored.manifest, first)
+        del first  # one piece in memory
+        async for piece in pieces:
+            yield piece
+
+    async def _first(self, principal: Principal, blob_id: UUID, manifest: Manifest) -> bytes | None:
+        """None where it is empty."""
+        return await self._piece(principal, blob_id, manifest, 0) if manifest.piece_count else None
+
+    async def _pieces(
+        self, principal: Principal, blob_id: UUID, manifest: Manifest, first: bytes | None
+    ) -> AsyncGenerator[bytes, None]:
+        if first is not None:
+            yield first
+        del first
+        for number in range(1, manifest.piece_count):
+            await self._find(principal, blob_id)  # its objects outlive it for a while
+            yield await self._piece(principal, blob_id, manifest, number)
 
     async def _find(self, principal: Principal, blob_id: UUID) -> rows.Stored:
         async with self._db.transaction(principal) as tx:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from copilot_common.base.wordllama import UnitTokens, own_units, package_folder
+from copilot_common.base.wordllama import own_units, package_folder, tokenize
 from copilot_common.embedding.loading import Loaded
 from copilot_common.embedding.protocol import Embedded, EmbedderSpec, Purpose, Vectors
 
@@ -55,9 +55,8 @@ def _embed(embedding: Any, texts: list[str]) -> Vectors:
 
     from copilot_common.embedding.vectors import unit_length  # noqa: PLC0415 — likewise
 
-    tokens = UnitTokens()
     means = numpy.zeros((len(texts), _DIMENSIONS), numpy.float32)
     for number, text in enumerate(texts):
-        if ids := tokens.of(text[:_MAX_CHARACTERS]):
+        if ids := tokenize(text[:_MAX_CHARACTERS]):
             means[number] = embedding[ids].mean(axis=0)
     return unit_length(means)

@@ -5,13 +5,12 @@ of what they see, for the tenant's admins. What may not be seen does not exist (
 """
 
 import hmac
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from copilot_common.base.errors import Conflict, EgressRefused, Forbidden, InvalidInput
 from copilot_common.base.ids import new_id
-from copilot_common.blobs import BlobInfo, BlobStore
+from copilot_common.blobs import BlobInfo, BlobStore, OpenBlob
 from copilot_common.encryption import HashPurpose
 from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.queue import Ledger
@@ -31,14 +30,6 @@ class Stored:
     blob_id: UUID
     name: str
     media_type: str | None
-
-
-@dataclass(frozen=True)
-class Opened:
-    """Read `pieces` once; each is read when it is asked for."""
-
-    size_bytes: int
-    pieces: AsyncIterator[bytes] = field(repr=False)
 
 
 class ContextService:
@@ -104,11 +95,9 @@ class ContextService:
             raise Conflict(f"This item {what}; its status is {row.status}.", details={"status": row.status})
         return Stored(blob_id, row.open(await tx.cipher()).name, row.media_type)
 
-    async def open(self, principal: Principal, stored: Stored) -> Opened:
+    async def open(self, principal: Principal, stored: Stored) -> OpenBlob:
         """Its first piece has been read, so that what cannot be read is known before anything is answered."""
-        info = await self._blobs.find(principal, stored.blob_id)
-        pieces = self._blobs.read(principal, stored.blob_id)
-        return Opened(info.size_bytes, _after(await anext(pieces, b""), pieces))
+        return await self._blobs.open(principal, stored.blob_id)
 
     async def update(self, tx: Transaction, item_id: UUID, changes: ItemChanges) -> Item:
         """Another content is ingested anew; the same one again is not. Raises InvalidInput, Forbidden."""
@@ -176,12 +165,6 @@ class ContextService:
 
 async def _keyed_hash(tx: Transaction, data: bytes) -> bytes:
     return hmac.digest((await tx.cipher()).hash_key(HashPurpose.CONTEXT_CONTENT), data, "sha256")
-
-
-async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
 
 
 def check_item(new: NewItem) -> None:

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import Stemmer
@@ -19,11 +20,13 @@ TERM_BYTES: Final = 8
 _WORD: Final = re.compile(r"\w+")
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")  # of getUserName, HTTPServer, max_batch_2
 _IS_COMPOUND: Final = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]{2}|[A-Za-z]_+[A-Za-z0-9]")
-# ERR-4021, 10.0.0.7, os.path.join, ada@example.org: found as they are written, besides by their words. Words that only
-# hyphens join are not: prose is full of them, and was found worse with them (docs/retrieval.md).
-_JOINED: Final = re.compile(r"\w+(?:[-.:@#/+]\w+)+")
+# Words and what joins them: ERR-4021, 10.0.0.7, os.path.join, ada@example.org are found as they are written, besides by
+# their words. Words that only hyphens join are not: prose is full of them, and was found worse with them
+# (docs/retrieval.md).
+_TOKEN: Final = re.compile(r"\w++(?:[-.:@#/+]\w++)*+")
 _IS_IDENTIFIER: Final = re.compile(r"[0-9.:@#/+]")
 _MAX_JOINED: Final = 64  # characters: beyond it nobody types it
+_REMEMBERED: Final = 32_768  # tokens, some 8 MB: words follow Zipf's law, nineteen of twenty have been seen before
 
 
 def detect(texts: Iterable[str]) -> str:
@@ -37,17 +40,24 @@ def detect(texts: Iterable[str]) -> str:
 def count_terms(text: str, language: str = DEFAULT) -> Counter[str]:
     """Stems by how often the text has them; stop words have none. A compound or joined identifier counts whole and in
     parts."""
-    text = unicodedata.normalize("NFKC", text)
-    stem = Stemmer.Stemmer(language).stemWord  # a stemmer of its own: it must not be shared by threads
     counted: Counter[str] = Counter()
-    for word, times in Counter(_WORD.findall(text)).items():
-        for part in _parts(word):
-            if part not in STOPWORDS:
-                counted[stem(part)] += times
-    for joined in _JOINED.findall(text):
-        if len(joined) <= _MAX_JOINED and _IS_IDENTIFIER.search(joined):
-            counted[joined.casefold()] += 1
+    for token, times in Counter(_TOKEN.findall(unicodedata.normalize("NFKC", text))).items():
+        terms = _known_terms(token, language) if len(token) <= _MAX_JOINED else _terms(token, language)
+        for term in terms:
+            counted[term] += times
     return counted
+
+
+def _terms(token: str, language: str) -> tuple[str, ...]:
+    words = _WORD.findall(token)
+    stem = Stemmer.Stemmer(language).stemWord  # a stemmer of its own: it must not be shared by threads
+    terms = [stem(part) for word in words for part in _parts(word) if part not in STOPWORDS]
+    if len(words) > 1 and len(token) <= _MAX_JOINED and _IS_IDENTIFIER.search(token):
+        terms.append(token.casefold())
+    return tuple(terms)
+
+
+_known_terms: Final = lru_cache(_REMEMBERED)(_terms)
 
 
 def query_terms(text: str, languages: Sequence[str]) -> Counter[str]:

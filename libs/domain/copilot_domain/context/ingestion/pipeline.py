@@ -9,7 +9,7 @@ and two at once do no harm.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, Literal, Protocol
 from uuid import UUID
@@ -22,7 +22,7 @@ from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.ingestion.errors import IngestionError, describe
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion, prepare
-from copilot_domain.context.ingestion.texts import cut_texts
+from copilot_domain.context.ingestion.texts import cut_texts, once
 from copilot_domain.context.ingestion.writing import (
     ModelSwitched,
     Overtaken,
@@ -51,10 +51,12 @@ BATCH: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """Which blob holds an item's text, and where its chunks are in it."""
+    """Which blob holds an item's text, and where its chunks are in it. `text`: in UTF-8, where it is so small that it
+    need not be read twice."""
 
     content_id: UUID
     pieces: Sequence[Piece]
+    text: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +150,8 @@ class Ingestion:
                 await tx.execute(sql["unstage_blobs"], key)
             if row is not None:
                 version = replace(version, attempt=row.attempts)
-            return row, version, not await purge(tx, version)
+            is_first = row is not None and row.attempts == 1
+            return row, version, is_first or not await purge(tx, version)
 
     async def _purge(self, principal: Principal, version: ItemVersion) -> None:
         """What was replaced, or left by an attempt that died."""
@@ -194,7 +197,7 @@ class Ingestion:
         if not await hold(tx, version):
             return False
         await write_batch(tx, version, work.batch, vectors, first_number=work.first_number)
-        await self._note(tx, version, work.done, work.total)
+        await self._note(tx, version, work)
         if work.done == work.total:
             counts = {"chunk_count": work.total, "token_count": work.token_count}
             await finish(tx, version, work.document.content_id, **counts)
@@ -203,15 +206,17 @@ class Ingestion:
             await publish(tx, self._ledger, "context.ready", {"item_id": version.item_id})
         return True
 
-    async def _note(self, tx: Transaction, version: ItemVersion, done: int, total: int) -> None:
-        if done < total:
-            await tx.execute(sql["note_progress"], {**version_key(tx, version), "done": done, "total": total})
-        if await is_merge_due(tx):
+    async def _note(self, tx: Transaction, version: ItemVersion, work: _Work) -> None:
+        if work.done < work.total:
+            progress = {"done": work.done, "total": work.total}
+            await tx.execute_last(sql["note_progress"], {**version_key(tx, version), **progress})
+        if await is_merge_due(tx, adding=len(work.batch.pieces)):
             await request_merge(tx, self._ledger, delay=timedelta())
 
     async def _texts(self, principal: Principal, document: ReadDocument) -> AsyncGenerator[str, None]:
         try:
-            async for text in cut_texts(self._blobs.read(principal, document.content_id), document.pieces):
+            content = self._blobs.read(principal, document.content_id) if document.text is None else once(document.text)
+            async for text in cut_texts(content, document.pieces):
                 yield text
         except NotFound:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.") from None

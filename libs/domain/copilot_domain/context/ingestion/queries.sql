@@ -75,15 +75,19 @@ FROM unnest(
     %(pages)b::integer[], %(hashes)b::bytea[], %(headings)b::bytea[], %(texts)b::bytea[]
 ) AS c
 
--- name: insert_embedding
--- One chunk's vector.
+-- name: insert_embeddings
+-- Many chunks' vectors, whose numbers come one vector after the other.
 INSERT INTO context_embeddings (tenant_id, chunk_id, model, embedding)
-VALUES (%(tenant_id)s, %(chunk_id)s, %(model)s, %(embedding)s::vector)
+SELECT %(tenant_id)s, c.id, %(model)s,
+    (%(numbers)b::real[])[(c.place - 1) * %(dimensions)s::integer + 1 : c.place * %(dimensions)s::integer]::vector
+FROM unnest(%(ids)b::uuid[]) WITH ORDINALITY AS c (id, place)
 
--- name: insert_wide_embedding
+-- name: insert_wide_embeddings
 -- The same, of other dimensions.
 INSERT INTO context_embeddings_wide (tenant_id, chunk_id, model, embedding)
-VALUES (%(tenant_id)s, %(chunk_id)s, %(model)s, %(embedding)s::vector)
+SELECT %(tenant_id)s, c.id, %(model)s,
+    (%(numbers)b::real[])[(c.place - 1) * %(dimensions)s::integer + 1 : c.place * %(dimensions)s::integer]::vector
+FROM unnest(%(ids)b::uuid[]) WITH ORDINALITY AS c (id, place)
 
 -- name: finish_ingestion
 -- From now on its chunks are those of this attempt.

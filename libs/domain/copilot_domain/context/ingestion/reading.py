@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from copilot_common.base.errors import NotFound, TooLarge
-from copilot_common.blobs import BlobStore
+from copilot_common.blobs import PIECE_BYTES, BlobStore
 from copilot_common.embedding import EmbedderSpec
 from copilot_common.encryption import DecryptionError, Purpose
 from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
@@ -24,6 +24,7 @@ from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import ReadDocument
 from copilot_domain.context.ingestion.preparing import ItemVersion
 from copilot_domain.context.ingestion.staging import staged_blob
+from copilot_domain.context.ingestion.texts import once
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
 from copilot_domain.documents.types import Piece, Source
@@ -107,14 +108,17 @@ class DocumentReader:
     async def _read(
         self, principal: Principal, version: ItemVersion, request: ReadRequest, blob_id: UUID
     ) -> ReadDocument:
-        size_bytes = (await self._blobs.find(principal, blob_id)).size_bytes
-        content = self._blobs.read(principal, blob_id)
+        source = await self._blobs.open(principal, blob_id)
+        size_bytes, content, text = source.info.size_bytes, source.pieces, None
+        if request.form != "file" and size_bytes <= PIECE_BYTES:
+            text = b"".join([piece async for piece in content])
+            content = once(text)
         async with aclosing(self._sandbox.stream(encode(request), content, size_bytes)) as parts:
             answer = _Answer(parts)
             content_id = blob_id
             if request.form == "file":
                 content_id = await self._write_text(principal, version, answer)
-            return ReadDocument(content_id, [piece async for piece in answer.pieces()])
+            return ReadDocument(content_id, [piece async for piece in answer.pieces()], text)
 
     async def _write_text(self, principal: Principal, version: ItemVersion, answer: "_Answer") -> UUID:
         async with staged_blob(self._db, self._blobs, principal, version, answer.text(), max_bytes=MAX_TEXT_BYTES) as (

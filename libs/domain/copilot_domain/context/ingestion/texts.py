@@ -23,6 +23,11 @@ async def cut_texts(content: AsyncIterable[bytes], pieces: Sequence[Piece]) -> A
         yield await window.cut(piece.start, next_start if is_near else piece.end)
 
 
+async def once(content: bytes) -> AsyncIterator[bytes]:
+    """What is in memory already, as what is read piece by piece."""
+    yield content
+
+
 class _Window:
     """The part of the text that is in memory."""
 

@@ -5,23 +5,17 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-import numpy as np
-from pgvector import Vector
-from pgvector.psycopg.vector import VectorBinaryDumper
-
 from copilot_common.embedding import EmbedderSpec
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Transaction
+from copilot_domain.context.columns import GUIDE_DIMENSIONS, Uuids, accept_arrays, decode_vector, reals
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion
 from copilot_domain.context.reembedding.indexes import hold_index
 from copilot_domain.context.segments.store import add_fresh
 from copilot_domain.context.segments.store import sql as segments_sql
-from copilot_domain.context.segments.types import Numbers
+from copilot_domain.context.segments.types import Numbers, ids_array
 
 sql = Queries(__package__)
-
-GUIDE_DIMENSIONS: Final = 256
-"""Of context_embeddings, the deployment guide's table; vectors of others are in context_embeddings_wide."""
 
 _PURGED_AT_ONCE: Final = 1_000  # chunks with their embeddings: some 50 ms
 
@@ -66,11 +60,13 @@ async def find_vectors(tx: Transaction, hashes: Sequence[bytes], embedder: Embed
 async def write_batch(
     tx: Transaction, version: ItemVersion, batch: Batch, vectors: Mapping[str, Numbers], *, first_number: int
 ) -> None:
-    """After `hold`. `vectors`: by model, a row per chunk, zeros for one without a direction; a new index is of the
-    first model. Raises ModelSwitched."""
+    """After `hold`; the rows go with the transaction's end. `vectors`: by model, a row per chunk, zeros for one without
+    a direction; a new index is of the first model. Raises ModelSwitched."""
     key = version_key(tx, version)
-    await tx.execute(segments_sql["begin_index"], {**key, "model": next(iter(vectors))})
     index = await hold_index(tx)
+    if index is None:
+        await tx.execute(segments_sql["begin_index"], {**key, "model": next(iter(vectors))})
+        index = await hold_index(tx)
     if index is None or index.model not in vectors:
         raise ModelSwitched
     wanted = {model: matrix for model, matrix in vectors.items() if model in {index.model, index.next_model}}
@@ -85,7 +81,7 @@ async def write_batch(
         "headings": batch.headings,
         "texts": batch.texts,
     }
-    await tx.execute(sql["insert_chunks"], {**key, **columns})
+    await tx.execute_last(sql["insert_chunks"], {**key, **columns})
     for model, matrix in wanted.items():
         await _write_vectors(tx, batch.ids, matrix, model)
     await add_fresh(tx, batch.terms, wanted, [batch.language])
@@ -94,10 +90,10 @@ async def write_batch(
 async def finish(
     tx: Transaction, version: ItemVersion, content_id: UUID, *, chunk_count: int, token_count: int
 ) -> None:
-    """After `hold`, in the transaction of the last batch."""
+    """After `hold`, with the end of the last batch's transaction."""
     key = version_key(tx, version)
     counts = {"chunk_count": chunk_count, "token_count": token_count}
-    await tx.execute(sql["finish_ingestion"], {**key, **counts, "content_id": content_id})
+    await tx.execute_last(sql["finish_ingestion"], {**key, **counts, "content_id": content_id})
 
 
 async def purge(tx: Transaction, version: ItemVersion) -> bool:
@@ -110,22 +106,16 @@ async def purge(tx: Transaction, version: ItemVersion) -> bool:
 
 
 async def _write_vectors(tx: Transaction, ids: Sequence[UUID], vectors: Numbers, model: str) -> None:
-    accept_vectors(tx)
-    query = sql["insert_embedding"] if vectors.shape[1] == GUIDE_DIMENSIONS else sql["insert_wide_embedding"]
-    has_direction = [bool(any_) for any_ in np.any(vectors, axis=1)]
-    rows = [
-        {"tenant_id": tx.principal.tenant_id, "chunk_id": chunk_id, "model": model, "embedding": Vector(vector)}
-        for chunk_id, vector, is_found in zip(ids, vectors, has_direction, strict=True)
-        if is_found  # else it is found by its words alone
-    ]
-    await tx.execute_many(query, rows)
-
-
-def accept_vectors(tx: Transaction) -> None:
-    """Let the connection send pgvector's `Vector` in binary. The statements cast it, so its type needs no look-up."""
-    tx.connection.adapters.register_dumper(Vector, VectorBinaryDumper)
-
-
-def decode_vector(data: bytes) -> Numbers:
-    """As pgvector sends it: two numbers of two bytes, then the components, big-endian."""
-    return np.frombuffer(data, ">f4", offset=4).astype(np.float32)
+    """A chunk without a direction has none: it is found by its words alone."""
+    dimensions = vectors.shape[1]
+    query = sql["insert_embeddings" if dimensions == GUIDE_DIMENSIONS else "insert_wide_embeddings"]
+    has_direction = vectors.any(axis=1)
+    params = {
+        "tenant_id": tx.principal.tenant_id,
+        "model": model,
+        "ids": Uuids(ids_array(ids)[has_direction]),
+        "numbers": reals(vectors[has_direction]),
+        "dimensions": dimensions,
+    }
+    accept_arrays(tx)
+    await tx.execute_last(query, params)

@@ -27,11 +27,13 @@ class BatchVectors:
 
         Raises IngestionError where the model cannot be had here, ProviderError where it fails.
         """
+        default = self._embedders.default
         async with self._db.transaction(principal) as tx:
             index = await find_index(tx)
-        model = index.model if index else self._embedders.default.name
+            model = index.model if index else default.name
+            known = await find_vectors(tx, batch.hashes, default) if model == default.name else None
         try:
-            vectors = {model: await self._embed_with(principal, batch, model)}
+            vectors = {model: await self._embed_with(principal, batch, model, known)}
         except ModelUnavailable as error:
             raise IngestionError("MODEL_UNAVAILABLE", error.message) from None
         if index and index.next_model:
@@ -39,10 +41,14 @@ class BatchVectors:
                 vectors[index.next_model] = await self._embed_with(principal, batch, index.next_model)
         return vectors
 
-    async def _embed_with(self, principal: Principal, batch: Batch, model: str) -> Numbers:
+    async def _embed_with(
+        self, principal: Principal, batch: Batch, model: str, known: dict[bytes, Numbers] | None = None
+    ) -> Numbers:
+        """`known`: vectors of equal texts, where they have been looked for already."""
         async with self._embedders.use(model) as embedder:
-            async with self._db.transaction(principal) as tx:
-                known = await find_vectors(tx, batch.hashes, embedder.spec)
+            if known is None:
+                async with self._db.transaction(principal) as tx:
+                    known = await find_vectors(tx, batch.hashes, embedder.spec)
             texts = dict(zip(batch.hashes, batch.shown, strict=True))
             await embed_missing(embedder, known, texts)
         return np.stack([known[text_hash] for text_hash in batch.hashes])

@@ -22,7 +22,8 @@ from copilot_common.embedding import Embedder
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.queue import Job, Ledger, NewJob, complete, note_progress
 from copilot_common.tenancy import TenantDatabase, Transaction
-from copilot_domain.context.ingestion.writing import GUIDE_DIMENSIONS, accept_vectors, find_vectors
+from copilot_domain.context.columns import GUIDE_DIMENSIONS, accept_arrays
+from copilot_domain.context.ingestion.writing import find_vectors
 from copilot_domain.context.jobs import FORGET_MODEL, ForgetModel, Reembed
 from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.indexes import lock_index, sql
@@ -181,7 +182,7 @@ class _Walk:
         async with self._transaction() as tx:
             params = {**self._key(), "ids": list(vectors)}
             staying = {row.id for row in await tx.fetch_all(_Id, sql["lock_chunks"], params)}
-            accept_vectors(tx)
+            accept_arrays(tx)
             rows = [
                 {**self._key(), "chunk_id": chunk_id, "embedding": Vector(vectors[chunk_id])}
                 for chunk_id in sorted(staying)

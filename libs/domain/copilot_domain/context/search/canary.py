@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from copilot_common.platform.sql import Queries
 from copilot_common.platform.tasks import end_tasks
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
-from copilot_domain.context.ingestion.writing import GUIDE_DIMENSIONS, accept_vectors
+from copilot_domain.context.columns import GUIDE_DIMENSIONS, accept_arrays
 from copilot_domain.context.repository import seen_by
 from copilot_domain.context.search.searching import Asked, ContextSearch
 from copilot_domain.context.segments.types import Numbers
@@ -130,7 +130,7 @@ def recall(best: Sequence[float], found: Numbers) -> float:
 
 
 async def _score_exactly(tx: Transaction, vector: Numbers, model: str) -> list[float]:
-    accept_vectors(tx)
+    accept_arrays(tx)
     query = _sql["score_exactly" if len(vector) == GUIDE_DIMENSIONS else "score_wide_exactly"]
     params = {"vector": Vector(vector), "model": model, "limit": _BEST, **seen_by(tx.principal)}
     async with tx.connection.cursor(binary=True) as cursor:

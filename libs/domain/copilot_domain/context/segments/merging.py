@@ -82,8 +82,9 @@ def choose(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
     return []
 
 
-def _are_too_many_dead(segments: Sequence[SegmentRow], dead_count: int) -> bool:
+def _are_too_many_dead(segments: Sequence[SegmentRow]) -> bool:
     total = sum(segment.chunk_count for segment in segments)
+    dead_count = segments[0].dead_count if segments else 0
     return dead_count > DEAD_SHARE * total and dead_count > MERGE_AT
 
 
@@ -108,9 +109,11 @@ def _that_fit(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
     return chosen
 
 
-async def is_merge_due(tx: Transaction) -> bool:
+async def is_merge_due(tx: Transaction, *, adding: int) -> bool:
+    """Once there is a fresh segment of so many chunks more, which the transaction's end will write."""
     segments = await list_segments(tx)
-    return bool(choose(segments)) or _are_too_many_dead(segments, await _dead_count(tx))
+    fresh = SegmentRow(new_id(), 0, adding, term_total=0, languages=[], model="", dead_count=0)
+    return bool(choose([*segments, fresh])) or _are_too_many_dead(segments)
 
 
 class Merger:
@@ -135,7 +138,7 @@ class Merger:
             await tx.execute(sql["drop_unfinished"], {"tenant_id": tx.principal.tenant_id})
             segments = await list_segments(tx)
             chosen = choose(segments)
-            is_for_dead = not chosen and _are_too_many_dead(segments, await _dead_count(tx))
+            is_for_dead = not chosen and _are_too_many_dead(segments)
             if is_for_dead:
                 chosen = await _with_dead(tx, segments)
             sources = await _sources(tx, [segment.id for segment in chosen])
@@ -278,8 +281,3 @@ async def _switch(tx: Transaction, sources: Sequence[_Source], new: UUID | None,
     await tx.execute(sql["delete_segments"], key)
     if dead:
         await tx.execute(sql["count_dead"], {**key, "count": -dead})
-
-
-async def _dead_count(tx: Transaction) -> int:
-    count = await tx.fetch_value(sql["find_dead_count"], {"tenant_id": tx.principal.tenant_id})
-    return count if isinstance(count, int) else 0  # no index yet

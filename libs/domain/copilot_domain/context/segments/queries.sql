@@ -20,12 +20,12 @@ SELECT %(tenant_id)s, %(id)s, p.term, p.postings
 FROM unnest(%(terms)b::bigint[], %(postings)b::bytea[]) AS p (term, postings)
 
 -- name: list_segments
--- What a search reads, the oldest first, and the model whose codes each has.
-SELECT id, level, chunk_count, term_total, languages,
-    (SELECT model FROM context_indexes WHERE tenant_id = %(tenant_id)s) AS model
-FROM context_segments
-WHERE tenant_id = %(tenant_id)s AND is_visible
-ORDER BY id
+-- What a search reads, the oldest first, the model whose codes each has, and how many chunks of all are no more.
+SELECT s.id, s.level, s.chunk_count, s.term_total, s.languages, i.model, i.dead_count
+FROM context_segments s
+JOIN context_indexes i ON i.tenant_id = %(tenant_id)s
+WHERE s.tenant_id = %(tenant_id)s AND s.is_visible
+ORDER BY s.id
 
 -- name: load_segments
 -- What of them is kept in memory.
@@ -75,10 +75,6 @@ SELECT coalesce(array_agg(model), '{}') FROM (
     GROUP BY model
     HAVING count(*) = cardinality(%(ids)b::uuid[])
 ) AS complete
-
--- name: find_dead_count
--- How many chunks of its segments are no more.
-SELECT dead_count FROM context_indexes WHERE tenant_id = %(tenant_id)s
 
 -- name: begin_index
 -- A tenant's first item.

@@ -28,12 +28,15 @@ _LISTS_AT_ONCE: Final = 5_000  # some 50 ms a statement
 
 @dataclass(frozen=True, slots=True)
 class SegmentRow:
+    """`model` and `dead_count` are those of the whole index."""
+
     id: UUID
     level: int
     chunk_count: int
     term_total: int
     languages: list[str]
     model: str
+    dead_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class FoundPostings:
 async def add_fresh(
     tx: Transaction, chunks: Sequence[ChunkTerms], vectors: Mapping[str, Numbers], languages: Collection[str]
 ) -> UUID:
-    """A fresh segment; `vectors` by model, a row per chunk. Searches see it when the transaction is committed and the
+    """A fresh segment, with the transaction's end; `vectors` by model, a row per chunk. Searches see it when the
     chunks' attempt is live."""
     layout, lists = lay_out(chunks)
     segment_id = await add_segment(tx, layout, level=0, fresh=lists, languages=languages)
@@ -96,13 +99,13 @@ async def add_segment(
         "fresh_postings": fresh.encode() if fresh else None,
         "is_visible": is_visible,
     }
-    await tx.execute(sql["insert_segment"], params)
+    await tx.execute_last(sql["insert_segment"], params)
     return segment_id
 
 
 async def add_codes(tx: Transaction, segment_id: UUID, model: str, codes: Numbers) -> None:
     params = {"tenant_id": tx.principal.tenant_id, "id": segment_id, "model": model, "codes": codes.tobytes()}
-    await tx.execute(sql["insert_codes"], params)
+    await tx.execute_last(sql["insert_codes"], params)
 
 
 async def add_postings(tx: Transaction, segment_id: UUID, lists: PostingLists) -> None:

@@ -112,9 +112,9 @@ class ContextController(Controller):
             stored = await services.context.content(tx, item_id, original=is_original)
         opened = await services.context.open(principal, stored)
         if is_original:
-            headers = attachment_headers(clean_file_name(stored.name) or "document", opened.size_bytes)
+            headers = attachment_headers(clean_file_name(stored.name) or "document", opened.info.size_bytes)
             return Stream(opened.pieces, media_type=safe_media_type(stored.media_type), headers=headers)
-        return Stream(opened.pieces, media_type=MediaType.TEXT, headers={"Content-Length": str(opened.size_bytes)})
+        return Stream(opened.pieces, media_type=MediaType.TEXT, headers={"Content-Length": str(opened.info.size_bytes)})
 
     @get("/{item_id:uuid}/events", media_type="text/event-stream")
     async def events(
