@@ -15,6 +15,7 @@ from bench.rows import Row, at_most, spread
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.blobs import PostgresBlobStore
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
+from copilot_common.platform.redis import connect_redis
 from copilot_common.queue.requests import RequestClient
 from copilot_devstack.worker_server import ContextServiceServer
 from copilot_domain.context import ContextRepository, ContextService, NewItem, SearchRequest
@@ -83,7 +84,8 @@ async def _play(rounds: Rounds) -> tuple[dict[str, list[Summary]], int]:
 async def _ways(producer: Producer) -> AsyncIterator[dict[str, Search]]:
     embedder = WordLlamaEmbedder()
     await embedder.load()
-    requests = RequestClient(producer.line, producer.db, ProcessId(new_id()))
+    redis = connect_redis(producer.redis_url)
+    requests = RequestClient(redis, producer.db, ProcessId(new_id()))
     client, direct = SearchClient(requests), ContextSearch(producer.db, Embedders(embedder))
     await requests.start()
     try:
@@ -93,6 +95,7 @@ async def _ways(producer: Producer) -> AsyncIterator[dict[str, Search]]:
         }
     finally:
         await requests.stop()
+        await redis.aclose()
 
 
 async def _time(search: Search, questions: list[str]) -> list[float]:

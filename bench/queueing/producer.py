@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.1
 class Producer:
     principal: Principal
     db: TenantDatabase
-    line: ArqLine
+    redis_url: str
     ledger: Ledger
     dispatcher: Dispatcher
 
@@ -51,7 +51,7 @@ async def open_producer(product: Product) -> AsyncIterator[Producer]:
         yield Producer(
             product.principal,
             TenantDatabase(database, KeyRing(bytes.fromhex(connections["ENCRYPTION_KEY"]))),
-            line,
+            connections["REDIS_URL"],
             Ledger(ringer.ring),
             Dispatcher(database, ProcessId(new_id())),
         )

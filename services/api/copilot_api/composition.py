@@ -85,7 +85,7 @@ def build_services(settings: Settings) -> Services:
     ringer = Ringer(line)
     ledger = Ledger(ringer.ring)
     dispatcher = Dispatcher(database, process_id)
-    requests = RequestClient(line, tenants_db, process_id)
+    requests = RequestClient(redis, tenants_db, process_id)
     searches = SearchClient(requests)
     expressions = expression_sandbox(size=1)  # for definitions that are written; what runs is evaluated elsewhere
     versions = Versions()

@@ -67,8 +67,8 @@ async def run(settings: Settings) -> None:
             _AtEnd(egress.aclose),
             AbandonedItems(backbone.database),
             search,
+            RequestServer(backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}),
         ],
-        on_request=RequestServer(backbone.line, db, {SEARCH_METHOD: answer_search(search)}),
     )
 
 

@@ -46,7 +46,7 @@ async def run(settings: Settings) -> None:
     backbone = build_backbone(SERVICE, settings, version=version("copilot-workflow-engine"))
     models = ModelRegistry(settings, backbone.registry)
     log = StreamLog(backbone.redis, ttl_seconds=settings.stream_log_ttl_seconds)
-    requests = RequestClient(backbone.line, backbone.tenants_db, backbone.process_id)
+    requests = RequestClient(backbone.redis, backbone.tenants_db, backbone.process_id)
     generations = _generations(backbone, models, log, SearchClient(requests))
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = expression_sandbox(size=_EXPRESSION_PROCESSES)

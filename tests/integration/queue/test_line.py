@@ -65,9 +65,7 @@ class Hearing:
     def __init__(self, line: ArqLine, queue: str = WORKFLOW_QUEUE) -> None:
         self.rings = 0
         self.news: asyncio.Queue[bool | str] = asyncio.Queue()
-        self._task = asyncio.create_task(
-            line.listen(queue, on_ring=self._on_ring, on_request=None, on_connection=self._on_connection)
-        )
+        self._task = asyncio.create_task(line.listen(queue, on_ring=self._on_ring, on_connection=self._on_connection))
         self.connections: list[bool] = []
 
     def _on_ring(self) -> None:
@@ -121,7 +119,6 @@ async def rung_at_work(ground: Ground, server: EmbeddedRedis, handler: Any) -> A
             ears.listen(
                 WORKFLOW_QUEUE,
                 on_ring=shift.worker.wake,
-                on_request=None,
                 on_connection=shift.worker.note_bell,
             )
         )

@@ -11,8 +11,9 @@ import redis
 
 from copilot_common.base.errors import InvalidInput
 from copilot_common.base.ids import ProcessId, new_id
-from copilot_common.platform.tasks import end_tasks
-from copilot_common.queue import CONTEXT_QUEUE, ArqLine
+from copilot_common.platform.redis import connect_redis
+from copilot_common.queue import CONTEXT_QUEUE
+from copilot_common.queue.request_line import _MAX_QUESTIONS, RequestLine
 from copilot_common.queue.requests import Method, NoAnswer, Refused, RequestClient, RequestServer
 from copilot_common.tenancy import Principal
 from integration.queue.ground import Ground
@@ -29,20 +30,18 @@ def asker(ground: Ground) -> Principal:
 
 @asynccontextmanager
 async def answering(ground: Ground, redis_url: str, method: Method) -> AsyncIterator[RequestClient]:
-    line, other = ArqLine(redis_url), ArqLine(redis_url)
-    server = RequestServer(other, ground.db, {"echo": method})
-    listening = asyncio.create_task(
-        other.listen(CONTEXT_QUEUE, on_ring=lambda: None, on_request=server, on_connection=lambda _: None)
-    )
-    client = RequestClient(line, ground.db, ProcessId(new_id()))
+    near, far = connect_redis(redis_url), connect_redis(redis_url)
+    server = RequestServer(far, ground.db, CONTEXT_QUEUE, {"echo": method})
+    client = RequestClient(near, ground.db, ProcessId(new_id()))
+    await server.start()
     await client.start()
     try:
         yield client
     finally:
         await client.stop()
-        await end_tasks([listening])
-        await line.aclose()
-        await other.aclose()
+        await server.stop()
+        await near.aclose()
+        await far.aclose()
 
 
 async def test_a_question_is_answered_as_the_one_who_asks(ground: Ground, redis_url: str) -> None:
@@ -85,26 +84,28 @@ async def test_without_an_answer_in_time_there_is_none(ground: Ground, redis_url
 
 
 async def test_without_redis_there_is_no_answer_at_once(ground: Ground) -> None:
-    line = ArqLine("redis://127.0.0.1:1/0")
-    client = RequestClient(line, ground.db, ProcessId(new_id()))
+    nobody = connect_redis("redis://127.0.0.1:1/0")
+    client = RequestClient(nobody, ground.db, ProcessId(new_id()))
     await client.start()
     with pytest.raises(NoAnswer):
         await client.ask(CONTEXT_QUEUE, "echo", asker(ground), b"x", seconds=30)
     await client.stop()
-    await line.aclose()
+    await nobody.aclose()
 
 
 async def test_nothing_of_question_and_answer_is_readable_in_redis(ground: Ground, redis_url: str) -> None:
     seen: list[bytes] = []
 
     async def method(_: Principal, body: bytes) -> bytes:
-        with redis.Redis.from_url(redis_url) as client:
-            seen.extend(key + (client.dump(key) or b"") for key in client.scan_iter("*"))
         return body
 
     async with answering(ground, redis_url, method) as client:
-        assert await client.ask(CONTEXT_QUEUE, "echo", asker(ground), CANARY, seconds=10) == CANARY
-    assert any(b"arq:job" in each for each in seen)
+        with redis.Redis.from_url(redis_url) as watcher, watcher.monitor() as monitor:
+            assert await client.ask(CONTEXT_QUEUE, "echo", asker(ground), CANARY, seconds=10) == CANARY
+            watcher.set("copilot:end", b"")
+            while "copilot:end" not in (command := monitor.next_command()["command"]):
+                seen.append(command.encode())
+    assert all(any(b"LPUSH" in each and key in each for each in seen) for key in (b":questions", b":replies"))
     assert not any(word in each for each in seen for word in CANARY.split() if len(word) > 5)
 
 
@@ -116,11 +117,26 @@ async def test_a_question_that_was_not_sealed_by_us_is_not_asked(ground: Ground,
         asked.append(body)
         return body
 
-    forger = ArqLine(redis_url)
+    redis_client = connect_redis(redis_url)
+    forger, reply_key = RequestLine(redis_client), "copilot:{x}:replies"
     async with answering(ground, redis_url, method) as client:
-        forged = msgspec.msgpack.encode([new_id(), ground.acme.tenant_id, b"not sealed by anybody"])
-        await forger.request(CONTEXT_QUEUE, "echo", reply_key="copilot:{x}:replies", body=forged, deadline=time() + 60)
+        forged = [new_id(), ground.acme.tenant_id, "echo", reply_key, time() + 60, b"not sealed by anybody"]
+        await forger.ask(CONTEXT_QUEUE, msgspec.msgpack.encode(forged))
+        await forger.ask(CONTEXT_QUEUE, b"no question at all")
         assert await client.ask(CONTEXT_QUEUE, "echo", asker(ground), b"ours", seconds=10) == b"ours"
-        assert await forger.take_reply("copilot:{x}:replies") is not None  # a refusal
-    await forger.aclose()
+        assert await forger.take_answer(reply_key) is not None  # a refusal
+    await redis_client.aclose()
     assert asked == [b"ours"]
+
+
+async def test_questions_that_nobody_takes_are_bounded(redis_url: str) -> None:
+    redis_client = connect_redis(redis_url)
+    line = RequestLine(redis_client)
+    for number in range(_MAX_QUESTIONS + 5):
+        await line.ask(CONTEXT_QUEUE, b"%d" % number)
+    assert await line.take_question(CONTEXT_QUEUE) == b"5"
+    await redis_client.aclose()
+    with redis.Redis.from_url(redis_url) as client:
+        key = f"copilot:{{{CONTEXT_QUEUE}}}:questions"
+        assert client.llen(key) == _MAX_QUESTIONS - 1
+        assert 0 < int(str(client.ttl(key))) <= 60

@@ -1,8 +1,7 @@
 """arq, and all that this product uses of it. No other module imports it (ADR 15).
 
-arq carries doorbells ("there is work in this queue") and short requests that nobody misses when they are lost. Its own
-idea of reliability (in-progress keys, retries, results, time-outs) decides nothing: a doorbell's function returns at
-once, and a request has a deadline after which its caller has gone on without it.
+arq carries doorbells ("there is work in this queue") that nobody misses when they are lost. Its own idea of reliability
+(in-progress keys, retries, results, time-outs) decides nothing: a doorbell's function returns at once.
 
 Stock arq looks for jobs every 0.5 s. Our worker waits on a list that is pushed to with every doorbell, with a slow look
 behind it; and where stock arq's main loop ends on a Redis error, ours begins anew.
@@ -36,15 +35,10 @@ _EXPIRES_SECONDS = 60
 _LOOK_SECONDS = 5  # how long a wake-up may be lost before the queue is looked at anyway
 _ANSWER_SECONDS = 2  # a connection that is silent for longer, beyond what it was asked to wait, is given up
 _AGAIN_SECONDS = 1.0
-_CONCURRENT = 64  # doorbells and requests at once; both are short
+_CONCURRENT = 64  # doorbells at once, which are short
 _MAX_WAKES = 16
-_RING, _LOOK = b"ring", b""  # wake-ups: for a doorbell, and for a request
 
 RedisFault = (RedisError, OSError, TimeoutError)
-
-RequestHandler = Callable[[str, str, bytes, float], Awaitable[None]]
-"""`(method, reply key, sealed body, deadline)`; replies by itself. The deadline is in epoch seconds, by the asker's
-clock: between hosts whose clocks differ it is only as good as they are, and the asker keeps its own."""
 
 
 class ArqLine:
@@ -67,42 +61,22 @@ class ArqLine:
         """Raises what redis raises."""
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
             # The wake-up first: whoever hears it claims meanwhile, and finds the doorbell with its next look.
-            waiting = await self._wake(queue, _RING)
+            waiting = await self._wake(queue)
             # Skipping is safe: at least one of so many has not been answered yet, and will look later than now.
             if waiting < _MAX_DOORBELLS:
-                await self._enqueue(queue, "ring")
+                await self._arq.enqueue_job(
+                    "ring",
+                    _queue_name=_queue_key(queue),
+                    _job_id=f"{{{queue}}}{uuid4().hex}",
+                    _expires=_EXPIRES_SECONDS,
+                )
 
-    async def request(self, queue: str, method: str, *, reply_key: str, body: bytes, deadline: float) -> None:
-        """Ask whichever worker of the queue comes first. Raises what redis raises."""
-        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-            await self._enqueue(queue, "request", method, reply_key, body, deadline)
-            await self._wake(queue, _LOOK)
-
-    async def reply(self, reply_key: str, body: bytes) -> None:
-        """Raises what redis raises."""
-        async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-            pipeline = self._arq.pipeline(transaction=False)
-            pipeline.lpush(reply_key, body)
-            pipeline.expire(reply_key, _EXPIRES_SECONDS)
-            await pipeline.execute()
-
-    async def take_reply(self, reply_key: str) -> bytes | None:
-        """Wait some seconds for the next reply. Raises what redis raises."""
-        return await _pop(self._arq, reply_key)
-
-    async def listen(
-        self,
-        queue: str,
-        *,
-        on_ring: Callable[[], None],
-        on_request: RequestHandler | None,
-        on_connection: Callable[[bool], None],
-    ) -> None:
-        """Answer a queue's doorbells and requests until cancelled, through every fault of Redis. `on_connection` is
-        told whenever the queue could be looked at, and whenever it could not."""
+    async def listen(self, queue: str, *, on_ring: Callable[[], None], on_connection: Callable[[bool], None]) -> None:
+        """Answer a queue's doorbells until cancelled, through every fault of Redis. `on_connection` is told whenever
+        the queue could be looked at, and whenever it could not."""
         while True:
             # A worker of its own after each fault: arq loses count of its slots when Redis fails in between.
-            worker = _Listener(self._arq, queue, on_ring, on_request, on_connection)
+            worker = _Listener(self._arq, queue, on_ring, on_connection)
             try:
                 await worker.main()
             except RedisFault as error:
@@ -119,16 +93,10 @@ class ArqLine:
         await self._arq.aclose()
         await self._pool.aclose()
 
-    async def _enqueue(self, queue: str, function: str, *args: Any) -> None:
-        job_id = f"{{{queue}}}{uuid4().hex}"
-        await self._arq.enqueue_job(
-            function, *args, _queue_name=_queue_key(queue), _job_id=job_id, _expires=_EXPIRES_SECONDS
-        )
-
-    async def _wake(self, queue: str, wake: bytes) -> int:
-        """How many doorbells and requests nobody has answered yet."""
+    async def _wake(self, queue: str) -> int:
+        """How many doorbells nobody has answered yet."""
         pipeline = self._arq.pipeline(transaction=False)
-        pipeline.lpush(_wake_key(queue), wake)
+        pipeline.lpush(_wake_key(queue), b"ring")
         pipeline.ltrim(_wake_key(queue), 0, _MAX_WAKES - 1)
         # What nobody has taken in time goes: the queue must not grow while no worker is there.
         pipeline.zremrangebyscore(_queue_key(queue), "-inf", (time() - _EXPIRES_SECONDS) * 1_000)
@@ -144,18 +112,13 @@ class _Listener(Worker):
         redis: ArqRedis,
         queue: str,
         on_ring: Callable[[], None],
-        on_request: RequestHandler | None,
         on_connection: Callable[[bool], None],
     ) -> None:
         async def ring(_: dict[Any, Any]) -> None:
             on_ring()
 
-        async def request(_: dict[Any, Any], method: str, reply_key: str, body: bytes, deadline: float) -> None:
-            if on_request is not None:
-                await on_request(method, reply_key, body, deadline)
-
         super().__init__(
-            [func(cast(Any, ring), name="ring"), func(cast(Any, request), name="request")],
+            [func(cast(Any, ring), name="ring")],
             redis_pool=redis,
             queue_name=_queue_key(queue),
             handle_signals=False,
@@ -178,8 +141,14 @@ class _Listener(Worker):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._poll_iteration()
             self._on_connection(True)
-            if await _pop(self.pool, self._wake_key) == _RING:
+            if await self._wait():
                 self._on_ring()  # at once: what arq does before it calls `ring` takes longer than the job's claim
+
+    async def _wait(self) -> bool:
+        """Some seconds, or until the doorbell is rung, which is True."""
+        async with asyncio.timeout(_LOOK_SECONDS + _ANSWER_SECONDS):
+            found = await cast(Awaitable[list[bytes] | None], self.pool.brpop([self._wake_key], timeout=_LOOK_SECONDS))
+        return found is not None
 
     async def heart_beat(self) -> None:
         """No health key: whether this process lives is what its lease and its probes say."""
@@ -189,13 +158,6 @@ class _Listener(Worker):
             task.cancel()
         with suppress(Exception):
             await asyncio.gather(*self.tasks.values(), return_exceptions=True)
-
-
-async def _pop(redis: ArqRedis, key: str) -> bytes | None:
-    """Wait some seconds for the oldest element of a list."""
-    async with asyncio.timeout(_LOOK_SECONDS + _ANSWER_SECONDS):
-        found = await cast(Awaitable[list[bytes] | None], redis.brpop([key], timeout=_LOOK_SECONDS))
-    return found[1] if found else None
 
 
 def _queue_key(queue: str) -> str:

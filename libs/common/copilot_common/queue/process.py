@@ -25,7 +25,7 @@ from copilot_common.platform.probes import ProbeServer
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.platform.tasks import end_tasks
-from copilot_common.queue.arq_adapter import ArqLine, RequestHandler
+from copilot_common.queue.arq_adapter import ArqLine
 from copilot_common.queue.dispatching import Dispatcher
 from copilot_common.queue.jobs import JobType, Queue
 from copilot_common.queue.ledger import Ledger
@@ -96,12 +96,11 @@ async def run_worker(
     *,
     probe_port: int,
     companions: Sequence[Companion] = (),
-    on_request: RequestHandler | None = None,
 ) -> None:
     """The whole life of the process. Raises SettingsError where it must not work."""
     settings = backbone.settings
     configure_logs(backbone.service, level=settings.log_level, style=settings.log_format)
-    process = _Process(backbone, queue, handlers, companions, on_request)
+    process = _Process(backbone, queue, handlers, companions)
     stop = install_stop_signals()
     port = probe_port if settings.probe_port is None else settings.probe_port
     try:
@@ -130,12 +129,10 @@ class _Process:
         queue: Queue,
         handlers: Mapping[JobType[Any], Handler],
         companions: Sequence[Companion],
-        on_request: RequestHandler | None,
     ) -> None:
         self._backbone = backbone
         self._queue = queue
         self._companions = companions
-        self._on_request = on_request
         self._metrics = QueueMetrics(backbone.registry)
         settings = backbone.settings
         self._worker = Worker(
@@ -192,7 +189,6 @@ class _Process:
         await self._backbone.line.listen(
             self._queue,
             on_ring=self._worker.wake,
-            on_request=self._on_request,
             on_connection=self._worker.note_bell,
         )
 

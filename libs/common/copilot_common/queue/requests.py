@@ -1,7 +1,8 @@
 """Asking another process something that is only worth an answer now: a search while a chat waits for it.
 
-Not in the ledger: a request that nobody answers in time is over, and its caller goes on without. Questions and answers
-pass through Redis sealed with the tenant's key; what is readable there is whose tenant asks, and what kind of thing.
+Not in the ledger, and not through arq, whose keeping of a job takes five round trips: a request that nobody answers in
+time is over, and its caller goes on without. Questions and answers pass through Redis sealed with the tenant's key;
+what is readable there is whose tenant asks, and what kind of thing.
 """
 
 import asyncio
@@ -12,17 +13,19 @@ from uuid import UUID
 
 import msgspec
 from loguru import logger
+from redis.asyncio import Redis
 
 from copilot_common.auth.authority import ROLE_SCOPES
 from copilot_common.base.errors import CopilotError, ErrorCode
 from copilot_common.base.ids import ProcessId, TenantId, UserId, new_id
 from copilot_common.encryption import DecryptionError, Purpose
 from copilot_common.platform.tasks import end_tasks
-from copilot_common.queue.arq_adapter import ArqLine, RedisFault
 from copilot_common.queue.jobs import Queue
+from copilot_common.queue.request_line import RedisFault, RequestLine
 from copilot_common.tenancy import Principal, Role, TenantDatabase
 
 _MAX_WAITING = 512
+_CONCURRENT = 64  # that are answered at once; each waits for the database most of its time
 _AGAIN_SECONDS = 1.0
 _NOBODY = UserId(UUID(int=0))  # until the question is opened
 
@@ -32,10 +35,15 @@ class NoAnswer(Exception):
 
 
 class _Question(msgspec.Struct, array_like=True):
-    """`sealed` is an _Asked: who may write to our Redis must not be able to say who asks."""
+    """`sealed` is an _Asked: who may write to our Redis must not be able to say who asks. `deadline` is in epoch
+    seconds by the asker's clock: between hosts whose clocks differ it is only as good as they are, and the asker keeps
+    its own."""
 
     id: UUID
     tenant_id: UUID
+    method: str
+    reply_key: str
+    deadline: float
     sealed: bytes
 
 
@@ -72,8 +80,8 @@ _encode = msgspec.msgpack.encode
 class RequestClient:
     """Start it once per process: one reader takes all answers to this process."""
 
-    def __init__(self, line: ArqLine, db: TenantDatabase, process_id: ProcessId) -> None:
-        self._line = line
+    def __init__(self, redis: Redis, db: TenantDatabase, process_id: ProcessId) -> None:
+        self._line = RequestLine(redis)
         self._db = db
         self._reply_key = f"copilot:{{{process_id}}}:replies"
         self._waiting: dict[UUID, asyncio.Future[_Answer]] = {}
@@ -92,13 +100,12 @@ class RequestClient:
         cipher = await self._db.cipher(principal)
         request_id = new_id()
         asked = _encode(_Asked(principal.acting_user, principal.role, body))
-        question = _Question(request_id, principal.tenant_id, cipher.seal(Purpose.REQUEST, request_id, asked))
+        sealed = cipher.seal(Purpose.REQUEST, request_id, asked)
+        question = _Question(request_id, principal.tenant_id, method, self._reply_key, time() + seconds, sealed)
         waiting = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(seconds):
-                await self._line.request(
-                    queue, method, reply_key=self._reply_key, body=_encode(question), deadline=time() + seconds
-                )
+                await self._line.ask(queue, _encode(question))
                 answer = await waiting
         except RedisFault:
             raise NoAnswer from None
@@ -114,7 +121,7 @@ class RequestClient:
     async def _read_forever(self) -> None:
         while True:
             try:
-                if (raw := await self._line.take_reply(self._reply_key)) is not None:
+                if (raw := await self._line.take_answer(self._reply_key)) is not None:
                     self._settle(raw)
             except RedisFault:
                 await asyncio.sleep(_AGAIN_SECONDS)
@@ -134,25 +141,58 @@ Method = Callable[[Principal, bytes], Awaitable[bytes]]
 
 
 class RequestServer:
-    """Called by the line with each request. `methods` by name; an unknown one is not answered, since another build of
+    """A companion of a worker of that queue. `methods` by name; an unknown one is not answered, since another build of
     this service may know it."""
 
-    def __init__(self, line: ArqLine, db: TenantDatabase, methods: Mapping[str, Method]) -> None:
-        self._line = line
+    def __init__(self, redis: Redis, db: TenantDatabase, queue: Queue, methods: Mapping[str, Method]) -> None:
+        self._line = RequestLine(redis)
         self._db = db
+        self._queue = queue
         self._methods = methods
+        self._slots = asyncio.Semaphore(_CONCURRENT)
+        self._answering: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
 
-    async def __call__(self, method: str, reply_key: str, body: bytes, deadline: float) -> None:
-        known = self._methods.get(method)
-        if known is None or time() > deadline:
-            return
+    async def start(self) -> None:
+        self._loop = asyncio.create_task(self._serve_forever(), name="requests")
+
+    async def stop(self) -> None:
+        await end_tasks([self._loop, *self._answering])
+
+    async def _serve_forever(self) -> None:
+        while True:
+            try:
+                await self._serve()
+            except RedisFault:
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except Exception as error:  # this loop must outlive any one question
+                logger.opt(exception=error).error("Question not read")
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _serve(self) -> None:
+        """The next question, once it can be begun."""
+        async with self._slots:
+            raw = await self._line.take_question(self._queue)
+        if raw is not None:
+            task = asyncio.create_task(self._take(raw), name="request")
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _take(self, raw: bytes) -> None:
         try:
-            question = _questions.decode(body)
+            question = _questions.decode(raw)
         except msgspec.DecodeError:
+            return
+        async with self._slots:
+            await self._reply(question)
+
+    async def _reply(self, question: _Question) -> None:
+        known = self._methods.get(question.method)
+        if known is None or time() > question.deadline:
             return
         answer = await self._answer(known, question)
         try:
-            await self._line.reply(reply_key, _encode(answer))
+            await self._line.answer(question.reply_key, _encode(answer))
         except RedisFault as error:
             logger.bind(error_type=type(error).__name__).warning("Request not answered")
 

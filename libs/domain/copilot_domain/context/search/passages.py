@@ -113,7 +113,10 @@ def shown_text(chunk: Found, cipher: TenantCipher) -> str:
 
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:
     fewer, more = sorted((len(one), len(other)))
-    return fewer >= _SAME_SHARE * more and len(one & other) >= _SAME_SHARE * len(one | other)
+    if fewer < _SAME_SHARE * more:
+        return False
+    shared = len(one & other)
+    return shared >= _SAME_SHARE * (fewer + more - shared)
 
 
 def _hit(passage: _Passage, cipher: TenantCipher) -> SearchHit:
