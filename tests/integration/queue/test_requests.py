@@ -18,7 +18,7 @@ from copilot_common.queue.requests import Method, NoAnswer, Refused, RequestClie
 from copilot_common.tenancy import Principal
 from integration.queue.ground import Ground
 
-CANARY = b"the words of a question that nobody else may read"
+CANARY = b"the words of a secret matter that nobody else may read"
 
 
 def asker(ground: Ground) -> Principal:
