@@ -1,5 +1,6 @@
 """The composition root: everything the context service is made of is put together here, and nowhere else."""
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib.metadata import version
@@ -32,27 +33,31 @@ from copilot_domain.context.segments.merging import Merger
 SERVICE = "context-service"
 PROBE_PORT = 8082
 _DOCUMENT_PROCESSES = 2
+_SEARCH_CONNECTIONS = 2  # of the pool: so many searches at once wait for no ingestion, where there are that many
+_SWITCH_SECONDS = 0.001  # the event loop has the interpreter back from the background thread; by default 5 ms
 _MAX_FETCHED_BYTES = 50_000_000  # as an upload may have
 
 
 async def run(settings: Settings) -> None:
     """The whole life of the process. Raises SettingsError where it must not work."""
     backbone = build_backbone(SERVICE, settings, version=version("copilot-context-service"))
+    sys.setswitchinterval(_SWITCH_SECONDS)
     db = backbone.tenants_db
+    background = db.in_background(connections=max(1, settings.database_pool_max - _SEARCH_CONNECTIONS))
     build = partial(build_embedder, settings, metrics=EmbeddingMetrics(backbone.registry))
     embedders = Embedders(build(), build)
     reranker = build_reranker(settings, metrics=RerankMetrics(backbone.registry))
     blobs = build_blob_store(settings, db)
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
-    fetcher = Fetcher(db, blobs, egress, max_bytes=_MAX_FETCHED_BYTES)
-    reader = DocumentReader(db, blobs, sandbox, fetcher, embedders.default)
-    ingestion = Ingestion(db, blobs, embedders, backbone.ledger, reader)
+    fetcher = Fetcher(background, blobs, egress, max_bytes=_MAX_FETCHED_BYTES)
+    reader = DocumentReader(background, blobs, sandbox, fetcher, embedders.default)
+    ingestion = Ingestion(background, blobs, embedders, backbone.ledger, reader)
     handlers: Mapping[JobType[Any], Handler] = {
         INGEST_ITEM: ItemIngester(ingestion),
-        MERGE_SEGMENTS: SegmentMerger(Merger(db)),
-        REEMBED: IndexReembedder(Reembedder(db, embedders, backbone.ledger)),
-        FORGET_MODEL: OldVectorsForgetter(ModelForgetter(db)),
+        MERGE_SEGMENTS: SegmentMerger(Merger(background)),
+        REEMBED: IndexReembedder(Reembedder(background, embedders, backbone.ledger)),
+        FORGET_MODEL: OldVectorsForgetter(ModelForgetter(background)),
     }
     search = RecallCanary(db, ContextSearch(db, embedders, reranker=reranker), RecallMetrics(backbone.registry))
     await run_worker(

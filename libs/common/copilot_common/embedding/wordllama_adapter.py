@@ -7,6 +7,7 @@ from typing import Any
 from copilot_common.base.wordllama import own_units, package_folder, tokenize
 from copilot_common.embedding.loading import Loaded
 from copilot_common.embedding.protocol import Embedded, EmbedderSpec, Purpose, Vectors
+from copilot_common.platform.background import in_background
 
 _DIMENSIONS = 256
 _MAX_CHARACTERS = 16_384
@@ -36,7 +37,8 @@ class WordLlamaEmbedder:
         model = await self._model.get()
         if sum(map(len, texts)) <= _INLINE_CHARACTERS:
             return Embedded(_embed(model, list(texts)))
-        return Embedded(await asyncio.to_thread(_embed, model, list(texts)))
+        elsewhere = asyncio.to_thread if purpose == "query" else in_background
+        return Embedded(await elsewhere(_embed, model, list(texts)))
 
     async def aclose(self) -> None:
         """Goes with the process."""

@@ -6,6 +6,15 @@ SELECT
     set_config('app.user_id', {user_id}, true),
     set_config('app.platform', {platform}, true)
 
+-- name: begin_in_background
+-- The same, and its COMMIT does not wait for the disk: what a crash of the server takes back is done again.
+BEGIN;
+SELECT
+    set_config('app.tenant_id', {tenant_id}, true),
+    set_config('app.user_id', {user_id}, true),
+    set_config('app.platform', {platform}, true),
+    set_config('synchronous_commit', 'off', true)
+
 -- name: begin_snapshot
 -- The same for one that only reads: all its statements see one moment.
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;

@@ -5,10 +5,11 @@ with SET LOCAL semantics, so they end with the transaction whatever happens; wit
 null and no row is visible. What SQL injection could still do is set another tenant: hence parameters only.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import lru_cache
-from typing import LiteralString, TypeVar
+from typing import Literal, LiteralString, TypeAlias, TypeVar
 
 from psycopg import sql
 from psycopg.pq import TransactionStatus
@@ -21,6 +22,7 @@ from copilot_common.platform.sql import Queries
 from copilot_common.tenancy.principal import Principal
 
 Row = TypeVar("Row")
+Begin: TypeAlias = Literal["begin", "begin_snapshot", "begin_in_background"]
 
 _sql = Queries(__package__)
 
@@ -103,9 +105,17 @@ class Transaction:
 class TenantDatabase:
     """The pool and the keys together: opens transactions for principals."""
 
-    def __init__(self, database: Database, keyring: KeyRing) -> None:
+    def __init__(self, database: Database, keyring: KeyRing, *, background: asyncio.Semaphore | None = None) -> None:
+        """`background`: see `in_background`."""
         self.database = database
         self.keyring = keyring
+        self._background = background
+
+    def in_background(self, *, connections: int) -> "TenantDatabase":
+        """The same database for jobs that may be done again: their transactions have so many of the pool's connections
+        together, and don't wait for the disk. A crash of PostgreSQL takes back the last of them; that the job was
+        completed is committed later and does wait, so then it was not."""
+        return TenantDatabase(self.database, self.keyring, background=asyncio.Semaphore(connections))
 
     @asynccontextmanager
     async def transaction(self, principal: Principal, *, is_snapshot: bool = False) -> AsyncIterator[Transaction]:
@@ -113,8 +123,9 @@ class TenantDatabase:
 
         `is_snapshot`: it only reads, and all its statements see the same moment.
         """
-        begin = _begin(principal.tenant_id, principal.user_id, principal.is_platform, is_snapshot)
-        async with self.database.connection(begin) as c:
+        kind: Begin = "begin_snapshot" if is_snapshot else "begin_in_background" if self._background else "begin"
+        begin = _begin(principal.tenant_id, principal.user_id, principal.is_platform, kind)
+        async with self._background or nullcontext(), self.database.connection(begin) as c:
             tx = Transaction(c, principal, self.keyring, can_wait=True)
             yield tx
             await tx.finish()
@@ -136,11 +147,11 @@ class TenantDatabase:
 
 
 @lru_cache(maxsize=1_024)
-def _begin(tenant_id: TenantId, user_id: UserId | None, is_platform: bool, is_snapshot: bool) -> bytes:
+def _begin(tenant_id: TenantId, user_id: UserId | None, is_platform: bool, kind: Begin) -> bytes:
     """BEGIN and the settings in one round trip. Such a text takes no parameters: the values, two UUIDs and a switch, go
     in as literals quoted by psycopg."""
     return (
-        sql.SQL(_sql["begin_snapshot" if is_snapshot else "begin"])
+        sql.SQL(_sql[kind])
         .format(
             tenant_id=sql.Literal(str(tenant_id)),
             user_id=sql.Literal(str(user_id or "")),

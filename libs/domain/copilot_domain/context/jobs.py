@@ -30,7 +30,7 @@ class MergeSegments(JobPayload, frozen=True):
     """Of the job's tenant."""
 
 
-MERGE_SEGMENTS = JobType("context.merge", MergeSegments, CONTEXT_QUEUE, job_class=JobClass.DEFERRABLE, max_failures=20)
+MERGE_SEGMENTS = JobType("context.merge", MergeSegments, CONTEXT_QUEUE, max_failures=20)
 
 
 class Reembed(JobPayload, frozen=True):
@@ -55,4 +55,6 @@ _MERGE_DELAY = timedelta(seconds=10)  # deletions come in crowds
 
 async def request_merge(tx: Transaction, ledger: Ledger, *, delay: timedelta = _MERGE_DELAY) -> None:
     """Of the tenant's segments, if one is due by then. Nothing where one is asked for already."""
-    await ledger.enqueue(tx, NewJob(type=MERGE_SEGMENTS, payload=MergeSegments(), delay=delay, dedupe_key="merge"))
+    # Before the tenant's other jobs: behind a large import searches would have to look through ever more segments.
+    job = NewJob(type=MERGE_SEGMENTS, payload=MergeSegments(), priority=1, delay=delay, dedupe_key="merge")
+    await ledger.enqueue(tx, job)

@@ -6,7 +6,6 @@ it changes something only while the item is at that generation and that attempt:
 and two at once do no harm.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from copilot_common.base.errors import NotFound
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
 from copilot_common.encryption import DecryptionError
+from copilot_common.platform.background import in_background
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.ingestion.errors import IngestionError, describe
@@ -173,7 +173,7 @@ class Ingestion:
         cipher = await self._db.cipher(principal)
         async with aclosing(self._texts(principal, document)) as texts:
             for pieces in _batches(document.pieces):
-                batch = await asyncio.to_thread(prepare, version, pieces, [await anext(texts) for _ in pieces], cipher)
+                batch = await in_background(prepare, version, pieces, [await anext(texts) for _ in pieces], cipher)
                 token_count += batch.token_count
                 work = _Work(row=row, document=document, batch=batch, first_number=done + 1, token_count=token_count)
                 if not await self._add_embedded(principal, version, work):

@@ -20,6 +20,7 @@ from pgvector import Vector
 
 from copilot_common.embedding import Embedder
 from copilot_common.encryption import Purpose, TenantCipher
+from copilot_common.platform.background import in_background
 from copilot_common.queue import Job, Ledger, NewJob, complete, note_progress
 from copilot_common.tenancy import TenantDatabase, Transaction
 from copilot_domain.context.columns import GUIDE_DIMENSIONS, accept_arrays
@@ -166,7 +167,7 @@ class _Walk:
                 known = await find_vectors(tx, [chunk.text_hash for chunk in chunks], self._embedder.spec)
                 cipher = await tx.cipher()
             unknown = [chunk for chunk in chunks if chunk.text_hash not in known]
-            texts = await asyncio.to_thread(_texts, unknown, cipher)
+            texts = await in_background(_texts, unknown, cipher)
             await embed_missing(self._embedder, known, texts)
             vectors = {chunk.id: known[chunk.text_hash] for chunk in chunks}
             if await self._write(vectors):

@@ -5,7 +5,6 @@ made of. A process that dies on the way has changed nothing that searches see: t
 A tenant's merges take turns by a lease in its row of context_indexes, which each transaction prolongs.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from uuid import UUID
 import numpy as np
 
 from copilot_common.base.ids import new_id
+from copilot_common.platform.background import in_background
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.segments.store import (
     SegmentRow,
@@ -257,7 +257,7 @@ async def _gather(tx: Transaction, sources: Sequence[_Source], low: int, high: i
         else:
             terms, postings = await scan_postings(tx, source.id, low, high)
             parts.append((terms, source.ordinals[postings.ordinals], postings.counts))
-    return await asyncio.to_thread(_sorted, parts)
+    return await in_background(_sorted, parts)
 
 
 def _sorted(parts: Sequence[tuple[Numbers, Numbers, Numbers]]) -> PostingLists:
