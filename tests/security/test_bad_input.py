@@ -33,6 +33,8 @@ BODIES = [
     ("PATCH", f"/tenants/current/members/{NOWHERE}"),
     ("POST", "/context"),
     ("PATCH", f"/context/{NOWHERE}"),
+    ("POST", "/context/collections"),
+    ("PATCH", f"/context/collections/{NOWHERE}"),
     ("POST", "/webhooks"),
     ("PATCH", f"/webhooks/{NOWHERE}"),
     ("POST", "/mcp-servers"),

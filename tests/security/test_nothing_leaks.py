@@ -21,7 +21,8 @@ PHRASES = {
     for place in (
         "title", "prompt", "metadata", "metadata key", "question", "document", "document name", "comment", "query",
         "bad field", "message metadata", "password typed wrong", "name typed as password", "idempotent title",
-        "item name", "item content", "item content changed", "bad item", "workflow name", "workflow text",
+        "item name", "item content", "item content changed", "bad item", "collection name",
+        "workflow name", "workflow text",
         "workflow metadata", "bad workflow", "run input", "bad run input", "schedule input", "trigger name",
         "trigger input", "bad trigger input", "call id", "server path", "server header", "bad server",
         "file name", "file content", "bad file", "item url", "bad url",
@@ -50,6 +51,9 @@ async def talk(client: Client, api: ApiProcess, site: Site) -> list[str]:
     made = (await client.call("POST", "/context", item, idempotency_key="once")).json()
     await client.call("PATCH", f"/context/{made['id']}", {"content": say["item content changed"]})
     await client.call("POST", "/context", item | {"type": say["bad item"], "acl": [{"role": say["bad item"]}]})
+    made_collection = (await client.call("POST", "/context/collections", {"name": say["collection name"]})).json()
+    named = {"name": say["collection name"], "acl": [{"role": say["bad item"]}]}
+    await client.call("PATCH", f"/context/collections/{made_collection['id']}", named)
     await send_files(client)
     for url in (f"https://example.com/{say['item url']}", f"http://127.0.0.1/{say['bad url']}"):
         await client.call("POST", "/context", {"name": "x", "type": "url", "url": url})

@@ -49,6 +49,8 @@ BODIES: dict[tuple[str, str], object] = {
     ("POST", f"{V1}/context/search"): {"query": "x"},
     ("POST", f"{V1}/context/files"): FORM,
     ("POST", f"{V1}/context/reembed"): {"model": "minilm-384"},
+    ("POST", f"{V1}/context/collections"): {"name": "x"},
+    ("PATCH", f"{V1}/context/collections/{{collection_id}}"): {"name": "Taken over"},
     ("POST", f"{V1}/workflows"): workflow("x"),
     ("POST", f"{V1}/workflows/validate"): workflow("x"),
     ("PUT", f"{V1}/workflows/{{workflow_id}}"): workflow("Taken over"),
@@ -71,7 +73,7 @@ WITHOUT_BODY = {
 MADE = {
     "conversation_id", "message_id", "key_id", "invite_id", "user_id", "tenant_id", "webhook_id", "delivery_id",
     "item_id", "job_id", "workflow_id", "run_id", "review_id", "schedule_id", "trigger_id",
-    "server_id",
+    "server_id", "collection_id",
 }  # fmt: skip
 MARK = "the-phrase-of-acme-that-nobody-else-may-read"
 
@@ -105,6 +107,7 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
         item = await acme.call(
             "POST", "/context", {"name": MARK, "type": "text", "content": MARK, "metadata": {"m": MARK}}
         )
+        collection = await acme.call("POST", "/context/collections", {"name": MARK})
         webhook = await acme.call(
             "POST", "/webhooks", {"url": f"https://{MARK}.example.com/", "events": ["message.created"]}
         )
@@ -132,6 +135,7 @@ async def stage(shared_api: SharedApi) -> AsyncIterator[Stage]:
             "key_id": key.json()["id"],
             "invite_id": invite.json()["id"],
             "item_id": item.json()["id"],
+            "collection_id": collection.json()["id"],
             "job_id": str((await acme.get("/jobs"))["items"][0]["id"]),
             "user_id": shared_api.site.acme.user_id,
             "tenant_id": shared_api.site.acme.tenant_id,
@@ -227,6 +231,7 @@ async def test_another_tenants_credentials_find_none_of_its_things(stage: Stage)
         assert (kept["title"], kept["message_count"]) == (MARK, 2)
         item = await acme.get(f"/context/{stage.ids['item_id']}")
         assert (item["name"], item["metadata"]) == (MARK, {"m": MARK})
+        assert (await acme.get(f"/context/collections/{stage.ids['collection_id']}"))["name"] == MARK
         assert MARK in (await acme.get(f"/webhooks/{stage.ids['webhook_id']}"))["url"]
         kept_workflow = await acme.get(f"/workflows/{stage.ids['workflow_id']}")
         assert (kept_workflow["name"], kept_workflow["version"]) == (MARK, 1)

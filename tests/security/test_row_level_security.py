@@ -131,6 +131,7 @@ FILL = """
         VALUES (%(tenant)s, %(id)s, %(user)s, '', '', 'completed', 1, 1, 0, 0, false, 1);
     INSERT INTO idempotency_keys (tenant_id, principal_id, method, path, key, id, request_hash, process_id)
         VALUES (%(tenant)s, %(user)s, 'POST', '/', 'k', %(id)s, '', %(id)s);
+    INSERT INTO context_collections (tenant_id, id, user_id, name_sealed) VALUES (%(tenant)s, %(id)s, %(user)s, '');
     INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type)
         VALUES (%(tenant)s, %(id)s, %(user)s, '', 'text');
     INSERT INTO context_chunks (tenant_id, id, item_id, attempt, number, start_offset, end_offset, token_count,
@@ -269,6 +270,7 @@ def test_the_services_role_reads_no_password_hash_and_no_table_that_is_not_its_o
     forbidden += ["UPDATE workflow_triggers SET user_id = id", "UPDATE workflow_triggers SET secret_sealed = ''"]
     forbidden += ["DELETE FROM workflow_trigger_calls", "UPDATE workflow_trigger_calls SET expires_at = now()"]
     forbidden += ["UPDATE mcp_servers SET name = 'x'", "UPDATE mcp_servers SET url_sealed = ''"]
+    forbidden += ["UPDATE context_collections SET user_id = id"]
     forbidden += ["UPDATE blob_pieces SET number = 1", "DELETE FROM blob_pieces", "UPDATE blobs SET created_at = now()"]
     forbidden += ["UPDATE blob_removals SET due_at = now()", "DELETE FROM blob_removals"]
     forbidden += ["UPDATE schema_migrations SET version = 9", "CREATE TABLE public.mine ()", "CREATE SCHEMA mine"]

@@ -45,7 +45,7 @@ from copilot_common.queue import ArqLine, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.reranking import check_reranker
 from copilot_common.tenancy import Principal, TenantDatabase
-from copilot_domain.context import ContextRepository, ContextService
+from copilot_domain.context import CollectionService, ContextRepository, ContextService
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.following import ItemFollower
 from copilot_domain.context.reembedding.service import IndexService
@@ -126,6 +126,7 @@ def build_services(settings: Settings) -> Services:
         ),
         blobs=blobs,
         context=ContextService(ContextRepository(), blobs, ledger, rules),
+        collections=CollectionService(),
         indexes=_indexes(settings, ledger),
         item_events=ItemFollower(tenants_db),
         uploads=Crowd("uploads", of_tenant=_TENANT_UPLOADS, of_all=_UPLOADS),

@@ -21,7 +21,7 @@ from copilot_common.platform.settings import Settings
 from copilot_common.queue import ArqLine, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.tenancy import TenantDatabase
-from copilot_domain.context import ContextService
+from copilot_domain.context import CollectionService, ContextService
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.following import ItemFollower
 from copilot_domain.context.reembedding.service import IndexService
@@ -65,6 +65,7 @@ class Services:
     webhooks: WebhookService
     blobs: BlobStore
     context: ContextService
+    collections: CollectionService
     indexes: IndexService
     item_events: ItemFollower
     uploads: Crowd

@@ -15,10 +15,13 @@ from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
 from copilot_common.reranking import RerankMetrics, build_reranker
+from copilot_context_service.expiring import ExpiredItems
 from copilot_context_service.ingesting import AbandonedItems, ItemIngester, SegmentMerger
 from copilot_context_service.reembedding import IndexReembedder, OldVectorsForgetter
 from copilot_context_service.searching import answer_search
+from copilot_domain.context import ContextRepository, ContextService
 from copilot_domain.context.asking import SEARCH_METHOD
+from copilot_domain.context.expiring import ItemExpirer
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
@@ -59,6 +62,7 @@ async def run(settings: Settings) -> None:
         REEMBED: IndexReembedder(Reembedder(background, embedders, backbone.ledger)),
         FORGET_MODEL: OldVectorsForgetter(ModelForgetter(background)),
     }
+    expirer = ItemExpirer(db, ContextService(ContextRepository(), blobs, backbone.ledger))
     search = RecallCanary(db, ContextSearch(db, embedders, reranker=reranker), RecallMetrics(backbone.registry))
     await run_worker(
         backbone,
@@ -71,6 +75,7 @@ async def run(settings: Settings) -> None:
             *([_AtEnd(reranker.aclose)] if reranker else []),
             _AtEnd(egress.aclose),
             AbandonedItems(backbone.database),
+            ExpiredItems(expirer),
             search,
             RequestServer(backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}),
         ],

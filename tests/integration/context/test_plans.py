@@ -22,17 +22,22 @@ from support.api import Site
 from support.api_sql import Plan
 
 search_sql = Queries("copilot_domain.context.search")
+collections_sql = Queries("copilot_domain.context.collections")
 segments_sql = Queries("copilot_domain.context.segments")
 ingestion_sql = Queries("copilot_domain.context.ingestion")
 
 SMALL, LARGE = 60, 3_000
-# Item n has one chunk, the label of its remainder by 50, and a vector that turns with n. Each of eight segments has a
+# Item n has one chunk, the label of its remainder by 50, and a vector that turns with n; every other one is in a
+# collection, that of its remainder. Each of eight segments has a
 # posting list of each term from 1.
 FILL = """
+    INSERT INTO context_collections (tenant_id, id, user_id, name_sealed)
+        SELECT %(tenant)s, md5('g' || %(tenant)s || n)::uuid, %(user)s, '' FROM generate_series(0, 49) n;
     INSERT INTO context_items (tenant_id, id, user_id, name_sealed, type, status, chunk_count, live_attempt,
-            metadata)
+            metadata, collection_id)
         SELECT %(tenant)s, md5('i' || %(tenant)s || n)::uuid, %(user)s, '', 'text', 'ready', 1, 1,
-            jsonb_build_object('n', n %% 50)
+            jsonb_build_object('n', n %% 50),
+            CASE WHEN n %% 2 = 0 THEN md5('g' || %(tenant)s || n %% 50)::uuid END
         FROM generate_series(1, %(rows)s) n;
     INSERT INTO context_labels (tenant_id, label, item_id)
         SELECT %(tenant)s, n %% 50, md5('i' || %(tenant)s || n)::uuid FROM generate_series(1, %(rows)s) n;
@@ -96,6 +101,23 @@ def test_checking_candidates_reads_no_others(site: Site, app: psycopg.Connection
     assert "context_embeddings_embedding_idx" not in plan.indexes
 
 
+def test_which_collections_may_be_seen_is_found_out_once(site: Site, app: psycopg.Connection) -> None:
+    """Not for each candidate anew, also where the asker has made none of them."""
+    numbers = range(100, 2_500, 10)
+    stranger = {"user_id": UUID(int=1), "identities": ["role:viewer"]}
+    params = asked(
+        site,
+        chunk_ids=uuids(app, "c", numbers, site),
+        item_ids=uuids(app, "i", numbers, site),
+        attempts=[1] * len(numbers),
+        model="m",
+    )
+    plan = Plan(app, search_sql["check_candidates"], params | stranger)
+    (scan,) = (node for node in plan.nodes if node.get("Relation Name") == "context_collections")
+    assert (scan["Actual Loops"], scan["Actual Rows"]) == (1, 50)
+    assert rows_of_table(plan, "context_embeddings") == len(numbers)
+
+
 def test_exact_scores_are_of_every_vector_and_not_of_what_the_guides_index_shows(
     site: Site, app: psycopg.Connection
 ) -> None:
@@ -110,7 +132,7 @@ def test_exact_scores_are_of_every_vector_and_not_of_what_the_guides_index_shows
 
 def test_a_metadata_filter_reads_only_what_has_its_label(site: Site, app: psycopg.Connection) -> None:
     """Row-level security lets no index serve `@>`; equal labels it does."""
-    params = asked(site, item_ids=None, type=None, metadata=Jsonb({"n": 7}), labels=[7])
+    params = asked(site, item_ids=None, collection_ids=None, type=None, metadata=Jsonb({"n": 7}), labels=[7])
     plan = Plan(app, search_sql["find_labelled"], params)
     assert not {"context_labels", "context_items"} & plan.scanned_tables
     assert rows_of_table(plan, "context_labels") == LARGE // 50
@@ -118,9 +140,24 @@ def test_a_metadata_filter_reads_only_what_has_its_label(site: Site, app: psycop
 
 
 def test_a_filter_by_items_reads_only_those(site: Site, app: psycopg.Connection) -> None:
-    params = asked(site, item_ids=uuids(app, "i", [3, 5], site), type=None, metadata=None)
+    params = asked(site, item_ids=uuids(app, "i", [3, 5], site), collection_ids=None, type=None, metadata=None)
     plan = Plan(app, search_sql["find_allowed"], params)
     assert rows_of_table(plan, "context_items") == 2
+
+
+def test_a_filter_by_collections_reads_only_what_is_in_them(site: Site, app: psycopg.Connection) -> None:
+    wanted = uuids(app, "g", [4, 6], site)
+    params = asked(site, item_ids=None, collection_ids=wanted, type=None, metadata=None)
+    plan = Plan(app, search_sql["find_allowed"], params)
+    assert "context_items" not in plan.scanned_tables
+    assert rows_of_table(plan, "context_items") == 2 * LARGE // 50
+
+
+def test_whether_a_collection_is_empty_is_read_from_its_items_alone(site: Site, app: psycopg.Connection) -> None:
+    params = asked(site, id=uuids(app, "g", [4], site)[0], count_limit=1_001)
+    plan = Plan(app, collections_sql["count_items_of"], params)
+    assert plan.indexes == {"context_items_of_collection"}
+    assert plan.rows_read == LARGE // 50
 
 
 @pytest.mark.parametrize("wanted", [[37], [31, 37], [40, 9_999]])

@@ -44,6 +44,8 @@ async def test_a_new_item_is_pending_and_shows_what_was_sent(client: Client, sha
         "error": None,
         "metadata": {"team": "a"},
         "acl": [{"role": "admin"}],
+        "collection_id": None,
+        "expires_at": None,
     }
     assert await client.get(f"/context/{item['id']}") == item
 

@@ -24,12 +24,16 @@ def test_the_public_names_are_these() -> None:
     ]
     assert copilot_domain.context.__all__ == [
         "AclEntry",
+        "Collection",
+        "CollectionChanges",
+        "CollectionService",
         "ContextRepository",
         "ContextService",
         "Item",
         "ItemChanges",
         "ItemError",
         "ItemFilter",
+        "NewCollection",
         "NewItem",
         "SearchFilter",
         "SearchHit",

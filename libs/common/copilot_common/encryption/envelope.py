@@ -65,6 +65,7 @@ class Purpose(StrEnum):
     CONTEXT_TEXT = "context.text"
     CONTEXT_URL = "context.url"
     CONTEXT_VALIDATORS = "context.validators"
+    COLLECTION_NAME = "collection.name"
     WORKFLOW_NAME = "workflow.name"
     WORKFLOW_DESCRIPTION = "workflow.description"
     WORKFLOW_DEFINITION = "workflow.definition"

@@ -2,32 +2,41 @@
 -- A new item that nobody has been asked to ingest yet; name and content are sealed.
 INSERT INTO context_items (
     tenant_id, id, user_id, name_sealed, type, metadata, acl, content_id, content_hash, source_id, media_type,
-    size_bytes, url_sealed
+    size_bytes, url_sealed, collection_id, expires_at
 ) VALUES (
     %(tenant_id)s, %(id)s, %(user_id)s, %(name_sealed)s, %(type)s, %(metadata)s, %(acl)s, %(content_id)s,
-    %(content_hash)s, %(source_id)s, %(media_type)s, %(size_bytes)s, %(url_sealed)s
+    %(content_hash)s, %(source_id)s, %(media_type)s, %(size_bytes)s, %(url_sealed)s,
+    %(collection_id)s, %(expires_at)s
 )
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
-    live_attempt, chunk_count, token_count, created_at, updated_at
+    live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 
 -- name: get_item
 -- One item that the principal may see.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
-    live_attempt, chunk_count, token_count, created_at, updated_at
+    live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
     AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
+    AND (expires_at IS NULL OR expires_at > now())
+    AND (collection_id IS NULL OR user_id = %(user_id)s OR collection_id IN (
+        SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+            AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
 
 -- name: lock_item
 -- The same, for a change of it: until the transaction ends no ingestion writes its chunks.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
-    live_attempt, chunk_count, token_count, created_at, updated_at
+    live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
     AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
+    AND (expires_at IS NULL OR expires_at > now())
+    AND (collection_id IS NULL OR user_id = %(user_id)s OR collection_id IN (
+        SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+            AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
 FOR UPDATE
 
 -- name: list_items
@@ -35,12 +44,17 @@ FOR UPDATE
 -- greater than all of them.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
-    live_attempt, chunk_count, token_count, created_at, updated_at
+    live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id < %(before)s
     AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
+    AND (expires_at IS NULL OR expires_at > now())
+    AND (collection_id IS NULL OR user_id = %(user_id)s OR collection_id IN (
+        SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+            AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
     AND (%(type)s::text IS NULL OR type = %(type)s) AND (%(status)s::text IS NULL OR status = %(status)s)
     AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
+    AND (%(collection_id)s::uuid IS NULL OR collection_id = %(collection_id)s)
 ORDER BY id DESC
 OFFSET %(offset)s LIMIT %(limit)s
 
@@ -50,8 +64,13 @@ SELECT count(*)::integer FROM (
     SELECT 1 FROM context_items
     WHERE tenant_id = %(tenant_id)s
         AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
+        AND (expires_at IS NULL OR expires_at > now())
+        AND (collection_id IS NULL OR user_id = %(user_id)s OR collection_id IN (
+            SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+                AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
         AND (%(type)s::text IS NULL OR type = %(type)s) AND (%(status)s::text IS NULL OR status = %(status)s)
         AND (%(metadata)s::jsonb IS NULL OR metadata @> %(metadata)s)
+        AND (%(collection_id)s::uuid IS NULL OR collection_id = %(collection_id)s)
     LIMIT %(count_limit)s
 ) AS visible
 
@@ -59,11 +78,11 @@ SELECT count(*)::integer FROM (
 -- Replace what its creator may change.
 UPDATE context_items
 SET name_sealed = %(name_sealed)s, metadata = %(metadata)s, acl = %(acl)s, content_id = %(content_id)s,
-    content_hash = %(content_hash)s, updated_at = now()
+    content_hash = %(content_hash)s, collection_id = %(collection_id)s, expires_at = %(expires_at)s, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
-    live_attempt, chunk_count, token_count, created_at, updated_at
+    live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 
 -- name: request_ingestion
 -- To be ingested anew: what was begun for an earlier generation changes nothing from now on.
@@ -72,7 +91,7 @@ SET status = 'pending', error_code = NULL, error = NULL, generation = generation
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
-    live_attempt, chunk_count, token_count, created_at, updated_at
+    live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 
 -- name: note_job
 -- Which job ingests the item's present generation.
@@ -104,4 +123,22 @@ SELECT status, error_code, error, progress_done, progress_total
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
     AND (acl = '{}' OR user_id = %(user_id)s OR acl && %(identities)s::text[])
+    AND (expires_at IS NULL OR expires_at > now())
+    AND (collection_id IS NULL OR user_id = %(user_id)s OR collection_id IN (
+        SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+            AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
     AND EXISTS (SELECT FROM memberships m WHERE m.tenant_id = %(tenant_id)s AND m.user_id = %(user_id)s)
+
+-- name: find_expired
+-- Some items of all tenants that have expired, after that place in their order; each with whom its deletion acts for.
+SELECT tenant_id, id, user_id, expires_at
+FROM dispatch.expired_items(%(after_at)s, %(after_tenant)s, %(after_id)s, %(limit)s)
+
+-- name: lock_expired
+-- One of them, to be deleted; no row where somebody else has it, or it does not expire any more.
+SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
+    source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
+FROM context_items
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND expires_at <= now()
+FOR UPDATE SKIP LOCKED

@@ -46,6 +46,8 @@ class ItemRow:
     live_attempt: int
     chunk_count: int
     token_count: int
+    collection_id: UUID | None
+    expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -64,6 +66,8 @@ class ItemRow:
             error=ItemError(self.error_code, self.error or "") if self.error_code else None,
             metadata=self.metadata,
             acl=decode_acl(self.acl),
+            collection_id=self.collection_id,
+            expires_at=self.expires_at,
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
@@ -104,6 +108,11 @@ class ContextRepository:
         query = sql["lock_item"] if for_update else sql["get_item"]
         return _present(await tx.fetch_one(ItemRow, query, {"id": item_id, **seen_by(tx.principal)}))
 
+    async def lock_expired(self, tx: Transaction, item_id: UUID) -> ItemRow | None:
+        """None where it is gone, does not expire any more, or somebody else has it."""
+        params = {"tenant_id": tx.principal.tenant_id, "id": item_id}
+        return await tx.fetch_one(ItemRow, sql["lock_expired"], params)
+
     async def page(
         self, tx: Transaction, chosen: ItemFilter, *, before: UUID | None, offset: int, limit: int
     ) -> list[ItemRow]:
@@ -143,6 +152,8 @@ class ContextRepository:
             "acl": encode_acl(new.acl),
             "content_id": content.id,
             "content_hash": content.hash,
+            "collection_id": new.collection_id,
+            "expires_at": new.expires_at,
         }
         row = _present(await tx.fetch_one(ItemRow, sql[query], columns | more))
         await self.label(tx, row)
@@ -168,7 +179,12 @@ def wanted_metadata(metadata: dict[str, object]) -> Jsonb | None:
 
 
 def _filter(chosen: ItemFilter) -> dict[str, object]:
-    return {"type": chosen.type, "status": chosen.status, "metadata": wanted_metadata(chosen.metadata)}
+    return {
+        "type": chosen.type,
+        "status": chosen.status,
+        "metadata": wanted_metadata(chosen.metadata),
+        "collection_id": chosen.collection_id,
+    }
 
 
 def _present(row: ItemRow | None) -> ItemRow:

@@ -1,12 +1,16 @@
 """What a principal can do with items, except searching in them.
 
-Seeing is for the creator and whom the access list names (everybody where it is empty). Changing is for the creator and,
-of what they see, for the tenant's admins. What may not be seen does not exist (NotFound).
+Seeing is for the creator and whom the access list names (everybody where it is empty), and also its collection's list
+where it is in one. Changing is for the creator and, of what they see, for the tenant's admins. What may not be seen, or
+has expired, does not exist (NotFound).
 """
 
 import hmac
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID
+
+from msgspec import UNSET
 
 from copilot_common.base.errors import Conflict, EgressRefused, Forbidden, InvalidInput
 from copilot_common.base.ids import new_id
@@ -16,6 +20,8 @@ from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
 from copilot_common.tenancy.audit import record_audit
+from copilot_domain.context.access import check_acl
+from copilot_domain.context.collections.repository import CollectionRepository
 from copilot_domain.context.jobs import request_ingestion, request_merge
 from copilot_domain.context.repository import Content, ContextRepository, ItemRow
 from copilot_domain.context.types import Item, ItemChanges, ItemFilter, NewItem
@@ -40,6 +46,7 @@ class ContextService:
     ) -> None:
         """`rules` are what URLs are checked by before anybody fetches them; by default only public ones will do."""
         self._repository = repository
+        self._collections = CollectionRepository()
         self._ledger = ledger
         self._blobs = blobs
         self._rules = rules or EgressRules()
@@ -64,6 +71,8 @@ class ContextService:
         return await self._insert(tx, new, content)
 
     async def _insert(self, tx: Transaction, new: NewItem, content: Content) -> Item:
+        _check_expiry(new.expires_at)
+        await self._check_collection(tx, new.collection_id)
         item_id = new_id()
         row = await self._repository.insert(tx, item_id, new, content)
         row = await request_ingestion(tx, self._ledger, row)
@@ -109,24 +118,40 @@ class ContextService:
             content=changes.content,
             metadata=old.metadata if changes.metadata is None else changes.metadata,
             acl=tuple(old.acl) if changes.acl is None else changes.acl,
+            collection_id=old.collection_id if changes.collection_id is UNSET else changes.collection_id,
+            expires_at=old.expires_at if changes.expires_at is UNSET else changes.expires_at,
         )
         check_item(new)
+        if new.expires_at != old.expires_at:
+            _check_expiry(new.expires_at)
+        if new.collection_id != old.collection_id:
+            await self._check_collection(tx, new.collection_id)
         updated = await self._repository.update(tx, item_id, new, await self._content(tx, row, changes.content))
         if updated.content_id != row.content_id:
             updated = await request_ingestion(tx, self._ledger, updated)
-        fields = [name for name in ItemChanges.__struct_fields__ if getattr(changes, name) is not None]
-        await record_audit(tx, "context.updated", item_id, details={"fields": ", ".join(fields)})
+        await record_audit(tx, "context.updated", item_id, details={"fields": ", ".join(changes.named)})
         return updated.open(await tx.cipher())
 
     async def delete(self, tx: Transaction, item_id: UUID) -> None:
-        row = await self._changeable(tx, item_id)
-        await self._repository.delete(tx, item_id)
+        await self._delete(tx, await self._changeable(tx, item_id))
+        await record_audit(tx, "context.deleted", item_id)
+
+    async def expire(self, tx: Transaction, item_id: UUID) -> bool:
+        """Delete it if it has expired, as the product, for whatever principal. False where there was nothing to do."""
+        row = await self._repository.lock_expired(tx, item_id)
+        if row is None:
+            return False
+        await self._delete(tx, row)
+        await record_audit(tx, "context.expired", item_id)
+        return True
+
+    async def _delete(self, tx: Transaction, row: ItemRow) -> None:
+        await self._repository.delete(tx, row.id)
         for blob_id in {row.content_id, row.source_id, *row.staged_blob_ids}:
             if blob_id is not None:
                 await self._blobs.delete(tx, blob_id)
         if row.chunk_count:
             await request_merge(tx, self._ledger)
-        await record_audit(tx, "context.deleted", item_id)
 
     async def reindex(self, tx: Transaction, item_id: UUID) -> Item:
         row = await request_ingestion(tx, self._ledger, await self._changeable(tx, item_id))
@@ -139,6 +164,10 @@ class ContextService:
             self._rules.check_url(url)
         except EgressRefused as error:
             raise InvalidInput({"url": error.message}) from None
+
+    async def _check_collection(self, tx: Transaction, collection_id: UUID | None) -> None:
+        if collection_id is not None and not await self._collections.hold(tx, collection_id):
+            raise InvalidInput({"collection_id": "is no collection that you may see"})
 
     async def _changeable(self, tx: Transaction, item_id: UUID) -> ItemRow:
         row = await self._repository.get(tx, item_id, for_update=True)
@@ -170,6 +199,16 @@ async def _keyed_hash(tx: Transaction, data: bytes) -> bytes:
 def check_item(new: NewItem) -> None:
     """What its shape does not say of it. Raises InvalidInput."""
     check_metadata(new.metadata)
-    for number, entry in enumerate(new.acl):
-        if (entry.user_id is None) == (entry.role is None):
-            raise InvalidInput({f"acl[{number}]": "must have either user_id or role"})
+    check_acl(new.acl)
+
+
+def _check_expiry(moment: datetime | None) -> None:
+    """Not part of `check_item`: a repeat of a request comes later, and is answered as the first one was."""
+    if moment is None:
+        return
+    try:
+        is_ahead = moment.astimezone(UTC) > datetime.now(UTC)
+    except OverflowError:  # in UTC it is before the year 1 or after 9999, which PostgreSQL's answer could not say
+        is_ahead = False
+    if not is_ahead:
+        raise InvalidInput({"expires_at": "must be in the future, and before the year 10000"})

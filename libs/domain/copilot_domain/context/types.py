@@ -5,6 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from copilot_common.tenancy import Role
 
@@ -45,6 +46,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     error: ItemError | None
     metadata: dict[str, object]
     acl: list[AclEntry]
+    collection_id: UUID | None
+    expires_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -58,15 +61,48 @@ class NewItem(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     metadata: dict[str, object] = {}
     acl: tuple[AclEntry, ...] = ()
+    collection_id: UUID | None = None
+    expires_at: datetime | None = None
 
 
 class ItemChanges(msgspec.Struct, frozen=True, kw_only=True):
-    """None: stays as it is."""
+    """None: stays as it is; where None is a value itself, UNSET."""
 
     name: str | None = None
     metadata: dict[str, object] | None = None
     acl: tuple[AclEntry, ...] | None = None
     content: str | None = None
+    collection_id: UUID | None | UnsetType = UNSET
+    expires_at: datetime | None | UnsetType = UNSET
+
+    @property
+    def named(self) -> list[str]:
+        """The fields that change."""
+        defaults = zip(self.__struct_fields__, self.__struct_defaults__, strict=True)
+        return [name for name, default in defaults if getattr(self, name) is not default]
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    """Items are put together in it; `acl` counts besides each item's own."""
+
+    id: UUID
+    name: str
+    user_id: UUID
+    acl: list[AclEntry]
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewCollection(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    acl: tuple[AclEntry, ...] = ()
+
+
+class CollectionChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """None: stays as it is."""
+
+    name: str | None = None
+    acl: tuple[AclEntry, ...] | None = None
 
 
 class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,12 +111,14 @@ class ItemFilter(msgspec.Struct, frozen=True, kw_only=True):
     type: ItemType | None = None
     status: ItemStatus | None = None
     metadata: dict[str, object] = {}
+    collection_id: UUID | None = None
 
 
 class SearchFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """As ItemFilter; `item_ids` None for any, empty for none."""
+    """As ItemFilter; `item_ids` and `collection_ids` None for any, empty for none."""
 
     item_ids: tuple[UUID, ...] | None = None
+    collection_ids: tuple[UUID, ...] | None = None
     type: ItemType | None = None
     metadata: dict[str, object] = {}
 

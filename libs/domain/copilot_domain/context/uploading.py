@@ -1,6 +1,6 @@
 """Files on their way in: their bytes are uploads until all of a request are there; then all become items, or none."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -13,7 +13,7 @@ from copilot_common.blobs import BlobStore, Upload
 from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context.file_names import MAX_NAME_CHARACTERS, clean_file_name, refuse_hopeless
 from copilot_domain.context.service import ContextService, check_item
-from copilot_domain.context.types import AclEntry, Item, NewItem
+from copilot_domain.context.types import Item, NewItem
 
 MAX_FILES = 20
 """In one request."""
@@ -38,17 +38,16 @@ class FileBatch:
         self._max_bytes = max_bytes
         self._files: list[_File] = []
         self._blob_ids: list[UUID] = []
-        self._metadata: dict[str, object] = {}
-        self._acl: tuple[AclEntry, ...] = ()
+        self._described = NewItem(name="", type="file")
         self.is_created = False
 
     def __len__(self) -> int:
         return len(self._blob_ids)
 
-    def describe(self, metadata: dict[str, object], acl: Sequence[AclEntry]) -> None:
-        """What all files get. Raises InvalidInput."""
-        self._metadata, self._acl = metadata, tuple(acl)
-        check_item(NewItem(name="", type="file", metadata=self._metadata, acl=self._acl))
+    def describe(self, described: NewItem) -> None:
+        """What all files get besides their names. Raises InvalidInput."""
+        check_item(described)
+        self._described = described
 
     async def add(self, name: str, media_type: str, chunks: AsyncIterator[bytes]) -> None:
         """Raises InvalidInput, UNSUPPORTED_MEDIA_TYPE before a byte of it is read; TooLarge, and what `chunks`
@@ -78,7 +77,7 @@ class FileBatch:
         if len(media_type) > _MAX_MEDIA_TYPE or not media_type.isprintable() or not media_type.isascii():
             raise InvalidInput({which: "has a content type that is not valid"})
         refuse_hopeless(cleaned, media_type, which=which)
-        return NewItem(name=cleaned, type="file", metadata=self._metadata, acl=self._acl), media_type
+        return msgspec.structs.replace(self._described, name=cleaned), media_type
 
     def digest(self) -> bytes:
         """The same for the same request, however its parts were put into a body."""

@@ -4,6 +4,7 @@ from litestar.types import ControllerRouterHandler
 
 from copilot_api.resources.audit.routes import audit_router
 from copilot_api.resources.auth.routes import auth_router
+from copilot_api.resources.collections.routes import CollectionController
 from copilot_api.resources.context.files import upload_files
 from copilot_api.resources.context.routes import ContextController
 from copilot_api.resources.conversations.messages import MessageController
@@ -31,6 +32,7 @@ ROUTE_HANDLERS: list[ControllerRouterHandler] = [
     MessageController,
     JobController,
     ContextController,
+    CollectionController,
     upload_files,
     WebhookController,
     RunController,

@@ -6,7 +6,7 @@ SET status = 'processing', error_code = NULL, error = NULL, attempt_id = %(attem
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND generation = %(generation)s AND status <> 'ready'
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
-    live_attempt, chunk_count, token_count, created_at, updated_at
+    live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 
 -- name: hold_attempt
 -- Nobody else changes the item until the transaction ends; no row where it has moved on.

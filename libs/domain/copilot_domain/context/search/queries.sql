@@ -3,7 +3,12 @@
 SELECT i.id, i.live_attempt FROM context_items i
 WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
     AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+    AND (i.expires_at IS NULL OR i.expires_at > now())
+    AND (i.collection_id IS NULL OR i.user_id = %(user_id)s OR i.collection_id IN (
+        SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+            AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
     AND (%(item_ids)b::uuid[] IS NULL OR i.id = ANY (%(item_ids)b)) AND (%(type)s::text IS NULL OR i.type = %(type)s)
+    AND (%(collection_ids)b::uuid[] IS NULL OR i.collection_id = ANY (%(collection_ids)b))
     AND (%(metadata)s::jsonb IS NULL OR i.metadata @> %(metadata)s)
 
 -- name: find_labelled
@@ -18,7 +23,12 @@ WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
         HAVING count(*) = cardinality(%(labels)b::bigint[])
     ))
     AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+    AND (i.expires_at IS NULL OR i.expires_at > now())
+    AND (i.collection_id IS NULL OR i.user_id = %(user_id)s OR i.collection_id IN (
+        SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+            AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
     AND (%(item_ids)b::uuid[] IS NULL OR i.id = ANY (%(item_ids)b)) AND (%(type)s::text IS NULL OR i.type = %(type)s)
+    AND (%(collection_ids)b::uuid[] IS NULL OR i.collection_id = ANY (%(collection_ids)b))
     AND i.metadata @> %(metadata)s::jsonb
 
 -- name: check_candidates
@@ -28,7 +38,11 @@ FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(attempts)b::integer[]
     AS u (chunk_id, item_id, attempt, place)
 JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt
 LEFT JOIN context_embeddings e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s
-WHERE i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[]
+WHERE (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+    AND (i.expires_at IS NULL OR i.expires_at > now())
+    AND (i.collection_id IS NULL OR i.user_id = %(user_id)s OR i.collection_id IN (
+        SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+            AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
 
 -- name: check_wide_candidates
 -- The same for vectors of other dimensions than the guide's table holds.
@@ -37,7 +51,11 @@ FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(attempts)b::integer[]
     AS u (chunk_id, item_id, attempt, place)
 JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt
 LEFT JOIN context_embeddings_wide e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s
-WHERE i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[]
+WHERE (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+    AND (i.expires_at IS NULL OR i.expires_at > now())
+    AND (i.collection_id IS NULL OR i.user_id = %(user_id)s OR i.collection_id IN (
+        SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+            AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
 
 -- name: show_chunks
 -- The chunks that were found, with what is shown of their items.
@@ -62,6 +80,10 @@ WITH compared AS MATERIALIZED (
     JOIN context_embeddings e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = c.id AND e.model = %(model)s
     WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
         AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+        AND (i.expires_at IS NULL OR i.expires_at > now())
+        AND (i.collection_id IS NULL OR i.user_id = %(user_id)s OR i.collection_id IN (
+            SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+                AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
 )
 SELECT score FROM compared ORDER BY score DESC LIMIT %(limit)s
 
@@ -74,5 +96,9 @@ WITH compared AS MATERIALIZED (
     JOIN context_embeddings_wide e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = c.id AND e.model = %(model)s
     WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
         AND (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
+        AND (i.expires_at IS NULL OR i.expires_at > now())
+        AND (i.collection_id IS NULL OR i.user_id = %(user_id)s OR i.collection_id IN (
+            SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s
+                AND (s.acl = '{}' OR s.user_id = %(user_id)s OR s.acl && %(identities)s::text[])))
 )
 SELECT score FROM compared ORDER BY score DESC LIMIT %(limit)s

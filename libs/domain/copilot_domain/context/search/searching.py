@@ -189,6 +189,7 @@ async def _allowed(tx: Transaction, index: OpenIndex, chosen: SearchFilter) -> N
     labels = label_hashes(chosen.metadata, await tx.cipher())
     params: dict[str, object] = {
         "item_ids": None if chosen.item_ids is None else list(chosen.item_ids),
+        "collection_ids": None if chosen.collection_ids is None else list(chosen.collection_ids),
         "type": chosen.type,
         "metadata": wanted_metadata(chosen.metadata),
         "labels": labels,
@@ -200,7 +201,8 @@ async def _allowed(tx: Transaction, index: OpenIndex, chosen: SearchFilter) -> N
 
 
 def _narrows(chosen: SearchFilter) -> bool:
-    return chosen.item_ids is not None or chosen.type is not None or bool(chosen.metadata)
+    given = (chosen.item_ids, chosen.collection_ids, chosen.type)
+    return any(one is not None for one in given) or bool(chosen.metadata)
 
 
 def _best_places(scores: Numbers, limit: int, allowed: Numbers | None) -> Numbers:

@@ -19,11 +19,14 @@ from copilot_domain.context import Item
 from copilot_domain.context.uploading import MAX_FILES, FileBatch, receive_files
 
 _FILES_OF_A_REQUEST = 4  # of the largest size, so that one request has its bounds
-_FIELDS = frozenset({"metadata", "acl"})
-_MAX_FIELD_BYTES = 65_536  # both are held to less; this is what of them is read
+_JSON_FIELDS = frozenset({"metadata", "acl"})
+_FIELDS = _JSON_FIELDS | {"collection_id", "expires_at"}
+_MAX_FIELD_BYTES = 65_536  # all are held to less; this is what of them is read
 
 _METADATA = Schema(type=OpenAPIType.OBJECT, description="Of all files. Before the files.")
 _ACL = Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.OBJECT), description="Likewise.")
+_COLLECTION = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.UUID, description="Likewise.")
+_EXPIRY = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME, description="Likewise.")
 _FILES = Schema(
     type=OpenAPIType.ARRAY,
     items=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY),
@@ -39,7 +42,13 @@ class TakesFiles(Operation):
     def __post_init__(self) -> None:
         form = Schema(
             type=OpenAPIType.OBJECT,
-            properties={"metadata": _METADATA, "acl": _ACL, "file": _FILES},
+            properties={
+                "metadata": _METADATA,
+                "acl": _ACL,
+                "collection_id": _COLLECTION,
+                "expires_at": _EXPIRY,
+                "file": _FILES,
+            },
             required=["file"],
         )
         self.request_body = Body(content={FORM: OpenAPIMediaType(schema=form)}, required=True)
@@ -55,7 +64,8 @@ class TakesFiles(Operation):
 )
 async def upload_files(request: HttpRequest, principal: ActingPrincipal, services: AppServices) -> Response[list[Item]]:
     """One item per file, all of them or none; each is searchable once its status is `ready`. `metadata` (a JSON object)
-    and `acl` (a JSON list) are form fields that come before the files and count for all of them."""
+    and `acl` (a JSON list), `collection_id` and `expires_at` (texts as they are) are form fields that come before the
+    files and count for all of them."""
     check_key(request)
     services.uploads.check(principal.tenant_id)
     max_bytes = services.settings.max_upload_bytes
@@ -95,11 +105,10 @@ async def _take_field(part: Part, fields: dict[str, object], batch: FileBatch) -
 
 def _decoded(name: str, raw: bytes) -> Any:
     try:
-        return msgspec.json.decode(raw)
+        return msgspec.json.decode(raw) if name in _JSON_FIELDS else raw.decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput({name: "must be JSON"}) from None
+        raise InvalidInput({name: "must be JSON" if name in _JSON_FIELDS else "must be UTF-8"}) from None
 
 
 def _describe(fields: dict[str, object], batch: FileBatch) -> None:
-    described = decode_strict(msgspec.json.encode(fields), FileFields)
-    batch.describe(described.metadata, [entry.to_entry() for entry in described.acl])
+    batch.describe(decode_strict(msgspec.json.encode(fields), FileFields).to_new())

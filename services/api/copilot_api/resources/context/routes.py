@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 from time import perf_counter
 from typing import Annotated
+from uuid import UUID
 
 from litestar import Controller, MediaType, Response, delete, get, patch, post
-from litestar.params import JSONBody, QueryParameter
+from litestar.params import FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from copilot_api.http.attachment import attachment_headers, safe_media_type
@@ -56,9 +57,10 @@ class ContextController(Controller):
         kind: Annotated[str | None, QueryParameter(name="type")] = None,
         status: QueryText = None,
         metadata: QueryText = None,
+        collection_id: FromQuery[UUID | None] = None,
     ) -> Page[Item]:
         """The newest first. `metadata` is a JSON object that the item's must contain."""
-        chosen = item_filter(kind, status, metadata)
+        chosen = item_filter(kind, status, metadata, collection_id)
         async with services.tenants_db.transaction(principal) as tx:
             return await services.context.list(tx, chosen, wanted)
 

@@ -1,6 +1,7 @@
 """Bodies and filters of /context. Lengths are those of the wire contract."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, cast, get_args
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from copilot_domain.context.types import MAX_RESULTS, NO_RERANKER, ItemStatus, I
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
 Content = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
 Metadata = dict[str, object]
+Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class AclEntryBody(RequestBody):
@@ -46,6 +48,8 @@ class CreateItem(RequestBody):
     url: str | UnsetType = UNSET
     metadata: Metadata = {}
     acl: Acl = []
+    collection_id: UUID | UnsetType = UNSET
+    expires_at: Moment | UnsetType = UNSET
 
     def to_new(self) -> NewItem:
         if self.type == "file":
@@ -62,6 +66,8 @@ class CreateItem(RequestBody):
             url=self.url if isinstance(self.url, str) else None,
             metadata=self.metadata,
             acl=tuple(entry.to_entry() for entry in self.acl),
+            collection_id=self.collection_id if isinstance(self.collection_id, UUID) else None,
+            expires_at=self.expires_at if isinstance(self.expires_at, datetime) else None,
         )
 
 
@@ -70,6 +76,19 @@ class FileFields(RequestBody):
 
     metadata: Metadata = {}
     acl: Acl = []
+    collection_id: UUID | UnsetType = UNSET
+    expires_at: Moment | UnsetType = UNSET
+
+    def to_new(self) -> NewItem:
+        """Of each file, but for its name."""
+        return NewItem(
+            name="",
+            type="file",
+            metadata=self.metadata,
+            acl=tuple(entry.to_entry() for entry in self.acl),
+            collection_id=None if self.collection_id is UNSET else self.collection_id,
+            expires_at=None if self.expires_at is UNSET else self.expires_at,
+        )
 
 
 @dataclass
@@ -87,12 +106,15 @@ class GivesBytes(Operation):
 
 
 class UpdateItem(RequestBody):
-    """What is absent stays. Another `content` is ingested anew."""
+    """What is absent stays; null takes it out of its collection, or lets it never expire. Another `content` is ingested
+    anew."""
 
     name: Name | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
     acl: Acl | UnsetType = UNSET
     content: Content | UnsetType = UNSET
+    collection_id: UUID | None | UnsetType = UNSET
+    expires_at: Moment | None | UnsetType = UNSET
 
     def to_changes(self) -> ItemChanges:
         return ItemChanges(
@@ -100,10 +122,14 @@ class UpdateItem(RequestBody):
             metadata=None if self.metadata is UNSET else self.metadata,
             acl=None if self.acl is UNSET else tuple(entry.to_entry() for entry in self.acl),
             content=None if self.content is UNSET else self.content,
+            collection_id=self.collection_id,
+            expires_at=self.expires_at,
         )
 
 
-def item_filter(kind: str | None, status: str | None, metadata: str | None) -> ItemFilter:
+def item_filter(
+    kind: str | None, status: str | None, metadata: str | None, collection_id: UUID | None = None
+) -> ItemFilter:
     """From a list's query; `metadata` is a JSON object that the item's must contain. Raises InvalidInput."""
     if metadata is not None and ("\\u0000" in metadata or "\0" in metadata):
         raise InvalidInput({"metadata": "must not contain NUL characters"})
@@ -115,6 +141,7 @@ def item_filter(kind: str | None, status: str | None, metadata: str | None) -> I
         type=cast(ItemType | None, _one_of(get_args(ItemType), kind, "type")),
         status=cast(ItemStatus | None, _one_of(get_args(ItemStatus), status, "status")),
         metadata=wanted,
+        collection_id=collection_id,
     )
 
 
@@ -126,6 +153,7 @@ def _one_of(choices: tuple[str, ...], value: str | None, field: str) -> str | No
 
 class SearchFilterBody(RequestBody):
     item_ids: Annotated[list[UUID], Meta(max_length=100)] | UnsetType = UNSET
+    collection_ids: Annotated[list[UUID], Meta(max_length=100)] | UnsetType = UNSET
     type: ItemType | UnsetType = UNSET
     metadata: Metadata = {}
 
@@ -147,6 +175,7 @@ class SearchBody(RequestBody):
             limit=self.limit,
             filter=SearchFilter(
                 item_ids=None if chosen.item_ids is UNSET else tuple(chosen.item_ids),
+                collection_ids=None if chosen.collection_ids is UNSET else tuple(chosen.collection_ids),
                 type=None if chosen.type is UNSET else chosen.type,
                 metadata=chosen.metadata,
             ),
