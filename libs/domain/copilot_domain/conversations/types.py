@@ -85,10 +85,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContextWanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Search the tenant's items first. `query` None: the question itself; `item_ids` None: all that the asker sees."""
+    """Search the tenant's items first. `query` None: the question itself; `item_ids`, `collection_ids` None: all that
+    the asker sees."""
 
     query: str | None = None
     item_ids: tuple[UUID, ...] | None = None
+    collection_ids: tuple[UUID, ...] | None = None
     limit: int = 5
 
 

@@ -61,6 +61,6 @@ def _request(wanted: ContextWanted, *, question: str) -> SearchRequest:
     return SearchRequest(
         query=(wanted.query or question)[:QUERY_CHARACTERS],
         limit=wanted.limit,
-        filter=SearchFilter(item_ids=wanted.item_ids),
+        filter=SearchFilter(item_ids=wanted.item_ids, collection_ids=wanted.collection_ids),
         max_tokens=CONTEXT_TOKENS,
     )

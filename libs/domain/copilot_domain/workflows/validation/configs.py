@@ -58,7 +58,13 @@ def _no_tools(value: object, path: str, faults: Faults) -> None:
 
 
 _CONTEXT = shape(
-    {"query": text(), "item_ids": listed(uuid, maximum=100), "limit": whole(1, 50)}, nullable=("query", "item_ids")
+    {
+        "query": text(),
+        "item_ids": listed(uuid, maximum=100),
+        "collection_ids": listed(uuid, maximum=100),
+        "limit": whole(1, 50),
+    },
+    nullable=("query", "item_ids", "collection_ids"),
 )
 
 _LLM = _both(

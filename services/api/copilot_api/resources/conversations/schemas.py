@@ -62,6 +62,7 @@ class ContextBody(RequestBody):
 
     search: bool | Annotated[str, Meta(min_length=1, max_length=10_000)]
     item_ids: Annotated[list[UUID], Meta(min_length=1, max_length=100)] | UnsetType = UNSET
+    collection_ids: Annotated[list[UUID], Meta(min_length=1, max_length=100)] | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=20)] = 5
 
     def to_wanted(self) -> ContextWanted | None:
@@ -70,6 +71,7 @@ class ContextBody(RequestBody):
         return ContextWanted(
             query=self.search if isinstance(self.search, str) else None,
             item_ids=None if self.item_ids is UNSET else tuple(self.item_ids),
+            collection_ids=None if self.collection_ids is UNSET else tuple(self.collection_ids),
             limit=self.limit,
         )
 

@@ -125,7 +125,7 @@ async def _passages(call: StepCall, wanted: ContextWanted, query: str) -> tuple[
     request = SearchRequest(
         query=query[:_QUERY_CHARACTERS],
         limit=wanted.limit,
-        filter=SearchFilter(item_ids=wanted.item_ids),
+        filter=SearchFilter(item_ids=wanted.item_ids, collection_ids=wanted.collection_ids),
         max_tokens=_CONTEXT_TOKENS,
     )
     found = await call.toolbox.search.search(call.principal, request, seconds=_SEARCH_SECONDS)

@@ -1,4 +1,4 @@
-"""`context.search {query, limit?, mode?, item_ids?, metadata?}`: passages of the tenant's items."""
+"""`context.search {query, limit?, mode?, item_ids?, collection_ids?, metadata?}`: passages of the tenant's items."""
 
 from typing import Literal
 from uuid import UUID
@@ -19,6 +19,7 @@ class _Arguments(msgspec.Struct, forbid_unknown_fields=True):
     limit: int = 10
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
     item_ids: list[UUID] | None = None
+    collection_ids: list[UUID] | None = None
     metadata: dict[str, object] = {}
 
 
@@ -29,11 +30,12 @@ async def context_search(call: StepCall, arguments: Json) -> Outcome:
         return Failed("INVALID_ARGUMENTS", str(error))
     await call.begin(False)
     item_ids = None if given.item_ids is None else tuple(given.item_ids)
+    collection_ids = None if given.collection_ids is None else tuple(given.collection_ids)
     request = SearchRequest(
         query=given.query[:_QUERY_CHARACTERS],
         limit=given.limit,
         mode=given.mode,
-        filter=SearchFilter(item_ids=item_ids, metadata=given.metadata),
+        filter=SearchFilter(item_ids=item_ids, collection_ids=collection_ids, metadata=given.metadata),
     )
     found = await call.toolbox.search.search(call.principal, request, seconds=_SECONDS)
     return Done(msgspec.to_builtins(found))
