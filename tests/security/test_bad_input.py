@@ -143,6 +143,7 @@ MESSAGE_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"content": "x", "context": {}}, "context.search"),
     ({"content": "x", "context": {"search": 1}}, "context.search"),
     ({"content": "x", "context": {"search": True, "limit": 0}}, "context.limit"),
+    ({"content": "x", "context": {"search": True, "collection_ids": []}}, "context.collection_ids"),
     ({"content": "x", "metadata": {"a": "x" * 17_000}}, "metadata"),
 ]
 

@@ -179,6 +179,7 @@ def test_fields_of_a_step_have_bounds(fields: dict[str, object], path: str) -> N
         ("llm", {"tools": ["context.search"]}, "tools"),
         ("llm", {"context": {"limit": 0}}, "context.limit"),
         ("llm", {"context": {"item_ids": ["x"]}}, "context.item_ids[0]"),
+        ("llm", {"context": {"collection_ids": ["x"]}}, "context.collection_ids[0]"),
         ("llm", {"context": {"search": True}}, "context.search"),
         ("llm", {"promt": "x"}, "promt"),
         ("tool", {"tool": None}, "tool"),
