@@ -14,17 +14,19 @@ from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
 from copilot_common.reranking import RerankMetrics, build_reranker
-from copilot_context_service.ingesting import AbandonedItems, ItemIngester, SegmentMerger
+from copilot_context_service.ingesting import AbandonedItems, DuePages, ItemIngester, SegmentMerger
 from copilot_context_service.reembedding import IndexReembedder, OldVectorsForgetter
 from copilot_context_service.searching import answer_search
 from copilot_domain.context.asking import SEARCH_METHOD
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
-from copilot_domain.context.jobs import FORGET_MODEL, INGEST_ITEM, MERGE_SEGMENTS, REEMBED
+from copilot_domain.context.jobs import FORGET_MODEL, INGEST_ITEM, MERGE_SEGMENTS, REEMBED, REFRESH_ITEM
+from copilot_domain.context.quotas import Quotas, default_limits
 from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.forgetting import ModelForgetter
 from copilot_domain.context.reembedding.walking import Reembedder
+from copilot_domain.context.refreshing import PageRefresher
 from copilot_domain.context.search.canary import RecallCanary, RecallMetrics
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments.merging import Merger
@@ -45,11 +47,13 @@ async def run(settings: Settings) -> None:
     blobs = build_blob_store(settings, db)
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
-    fetcher = Fetcher(db, blobs, egress, max_bytes=_MAX_FETCHED_BYTES)
+    quotas = Quotas(default_limits(settings))
+    fetcher = Fetcher(db, blobs, egress, max_bytes=_MAX_FETCHED_BYTES, quotas=quotas)
     reader = DocumentReader(db, blobs, sandbox, fetcher, embedders.default)
-    ingestion = Ingestion(db, blobs, embedders, backbone.ledger, reader)
+    ingestion = Ingestion(db, blobs, embedders, backbone.ledger, reader, quotas)
     handlers: Mapping[JobType[Any], Handler] = {
         INGEST_ITEM: ItemIngester(ingestion),
+        REFRESH_ITEM: ItemIngester(ingestion, is_refresh=True),
         MERGE_SEGMENTS: SegmentMerger(Merger(db)),
         REEMBED: IndexReembedder(Reembedder(db, embedders, backbone.ledger)),
         FORGET_MODEL: OldVectorsForgetter(ModelForgetter(db)),
@@ -66,6 +70,7 @@ async def run(settings: Settings) -> None:
             *([_AtEnd(reranker.aclose)] if reranker else []),
             _AtEnd(egress.aclose),
             AbandonedItems(backbone.database),
+            DuePages(PageRefresher(db, backbone.ledger)),
             search,
         ],
         on_request=RequestServer(backbone.line, db, {SEARCH_METHOD: answer_search(search)}),
