@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from copilot_common.base.errors import CopilotError
+from copilot_common.platform import migrate
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal
 from copilot_domain.context import ContextRepository, ContextService, Item, NewItem
@@ -205,3 +206,14 @@ async def test_a_tenant_without_its_own_limits_has_those_of_the_settings(context
             with pytest.raises(QuotaExceeded):
                 async with context.db.transaction(principal) as tx:
                     await service.create(tx, new)
+
+
+async def test_items_from_before_there_were_quotas_are_counted_and_the_way_back_keeps_them(
+    context: ContextGround,
+) -> None:
+    urls = migrate.DatabaseUrls(migration=context.site.database.owner_url, app=context.site.database.app_url)
+    await context.add("from before")
+    assert 14 in await migrate.down(urls, to_version=13)
+    context.site.rows("UPDATE context_items SET size_bytes = NULL RETURNING id")
+    assert 14 in await migrate.up(urls)
+    assert counted(context) == (1, 11, 1)
