@@ -31,12 +31,13 @@ FROM blobs b
 WHERE b.tenant_id = i.tenant_id AND b.id = i.content_id AND i.size_bytes IS NULL AND i.type NOT IN ('file', 'url');
 
 -- The sums over a tenant's items, kept by the triggers below: nobody else may write them. Whoever is about to add
--- something locks the row (hence UPDATE of a column that can't be changed) or makes it.
+-- something locks the row (hence UPDATE of a column that can't be changed) or makes it. Nothing is checked: a wrong sum must
+-- not stand in the way of who deletes.
 CREATE TABLE context_usage (
     tenant_id uuid PRIMARY KEY REFERENCES tenants ON DELETE CASCADE,
-    items bigint NOT NULL DEFAULT 0 CHECK (items >= 0),
-    bytes bigint NOT NULL DEFAULT 0 CHECK (bytes >= 0),
-    chunks bigint NOT NULL DEFAULT 0 CHECK (chunks >= 0)
+    items bigint NOT NULL DEFAULT 0,
+    bytes bigint NOT NULL DEFAULT 0,
+    chunks bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);  -- the same rows are written again and again
 INSERT INTO context_usage (tenant_id, items, bytes, chunks)
 SELECT tenant_id, count(*), sum(coalesce(size_bytes, 0)), sum(chunk_count) FROM context_items GROUP BY tenant_id;
