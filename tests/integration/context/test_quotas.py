@@ -17,6 +17,7 @@ from copilot_domain.context.ingestion import pipeline
 from copilot_domain.context.quotas import QuotaExceeded, QuotaLimits, Quotas
 from copilot_domain.context.uploading import receive_files
 from integration.context.ground import ContextGround
+from support.clients import eventually
 from support.receiver import answer, receiver
 
 PAGE = b"<p>The copper walrus signals from the harbour.</p>"
@@ -116,6 +117,25 @@ async def test_of_many_at_once_exactly_those_that_fit_get_in(context: ContextGro
     assert counted(context) == (5, 5 * 6, 0)
 
 
+@pytest.mark.parametrize("has_some", [True, False], ids=["the last", "the first"])
+async def test_two_that_fit_but_not_together_come_one_after_the_other(context: ContextGround, has_some: bool) -> None:
+    if has_some:
+        await context.add("one", ingest=False)
+    limit(context, max_items=1 + has_some)
+
+    async def is_waiting() -> bool:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        return bool(context.site.rows(query)[0][0])
+
+    async with context.db.transaction(context.acme) as tx:
+        await context.service.create(tx, NewItem(name="x", type="text", content="x"))
+        second = asyncio.create_task(context.add("x", ingest=False))
+        await eventually(is_waiting, what="the second one waiting for the first")
+    with pytest.raises(QuotaExceeded):
+        await second
+    assert counted(context)[0] == 1 + has_some
+
+
 async def test_a_page_that_does_not_fit_fails_with_a_sentence(context: ContextGround) -> None:
     limit(context, max_bytes=len(PAGE) - 1)
     async with receiver(answer(PAGE, headers=HTML), answer(PAGE, headers=HTML)) as server:
@@ -129,11 +149,21 @@ async def test_a_page_that_does_not_fit_fails_with_a_sentence(context: ContextGr
     assert counted(context) == (1, len(PAGE), 1)
 
 
-@pytest.mark.parametrize("batch", [1, 256], ids=["before any is embedded", "with the last batch"])
+async def fits_by_now(*_: object, **__: object) -> None:
+    """Somebody else comes between."""
+
+
+@pytest.mark.parametrize(
+    ("batch", "is_foreseen"),
+    [(1, True), (256, True), (1, False)],
+    ids=["before any is embedded", "with the only batch", "with the last batch"],
+)
 async def test_chunks_that_do_not_fit_fail_the_item_and_none_is_left(
-    context: ContextGround, monkeypatch: pytest.MonkeyPatch, batch: int
+    context: ContextGround, monkeypatch: pytest.MonkeyPatch, batch: int, is_foreseen: bool
 ) -> None:
     monkeypatch.setattr(pipeline, "BATCH", batch)
+    if not is_foreseen:
+        monkeypatch.setattr(Quotas, "foresee", fits_by_now)
     limit(context, max_chunks=2)
     text = "\n\n".join(f"Paragraph {number}. " + "The walrus of that day swims on. " * 40 for number in range(3))
     item = await context.add(text, ingest=False)
