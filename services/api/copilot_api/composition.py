@@ -48,6 +48,7 @@ from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.context import CollectionService, ContextRepository, ContextService
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.following import ItemFollower
+from copilot_domain.context.quotas import Quotas, default_limits
 from copilot_domain.context.reembedding.service import IndexService
 from copilot_domain.conversations import ConversationRepository, ConversationService
 from copilot_domain.conversations.generation import GenerationService, StreamLog
@@ -125,7 +126,7 @@ def build_services(settings: Settings) -> Services:
             search=searches,
         ),
         blobs=blobs,
-        context=ContextService(ContextRepository(), blobs, ledger, rules),
+        context=ContextService(ContextRepository(), blobs, ledger, rules, Quotas(default_limits(settings))),
         collections=CollectionService(),
         indexes=_indexes(settings, ledger),
         item_events=ItemFollower(tenants_db),

@@ -16,7 +16,7 @@ from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
 from copilot_common.reranking import RerankMetrics, build_reranker
 from copilot_context_service.expiring import ExpiredItems
-from copilot_context_service.ingesting import AbandonedItems, ItemIngester, SegmentMerger
+from copilot_context_service.ingesting import AbandonedItems, DuePages, ItemIngester, SegmentMerger
 from copilot_context_service.reembedding import IndexReembedder, OldVectorsForgetter
 from copilot_context_service.searching import answer_search
 from copilot_domain.context import ContextRepository, ContextService
@@ -25,10 +25,12 @@ from copilot_domain.context.expiring import ItemExpirer
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
-from copilot_domain.context.jobs import FORGET_MODEL, INGEST_ITEM, MERGE_SEGMENTS, REEMBED
+from copilot_domain.context.jobs import FORGET_MODEL, INGEST_ITEM, MERGE_SEGMENTS, REEMBED, REFRESH_ITEM
+from copilot_domain.context.quotas import Quotas, default_limits
 from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.forgetting import ModelForgetter
 from copilot_domain.context.reembedding.walking import Reembedder
+from copilot_domain.context.refreshing import PageRefresher
 from copilot_domain.context.search.canary import RecallCanary, RecallMetrics
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments.merging import Merger
@@ -53,11 +55,13 @@ async def run(settings: Settings) -> None:
     blobs = build_blob_store(settings, db)
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
-    fetcher = Fetcher(background, blobs, egress, max_bytes=_MAX_FETCHED_BYTES)
+    quotas = Quotas(default_limits(settings))
+    fetcher = Fetcher(background, blobs, egress, max_bytes=_MAX_FETCHED_BYTES, quotas=quotas)
     reader = DocumentReader(background, blobs, sandbox, fetcher, embedders.default)
-    ingestion = Ingestion(background, blobs, embedders, backbone.ledger, reader)
+    ingestion = Ingestion(background, blobs, embedders, backbone.ledger, reader, quotas)
     handlers: Mapping[JobType[Any], Handler] = {
         INGEST_ITEM: ItemIngester(ingestion),
+        REFRESH_ITEM: ItemIngester(ingestion, is_refresh=True),
         MERGE_SEGMENTS: SegmentMerger(Merger(background)),
         REEMBED: IndexReembedder(Reembedder(background, embedders, backbone.ledger)),
         FORGET_MODEL: OldVectorsForgetter(ModelForgetter(background)),
@@ -76,6 +80,7 @@ async def run(settings: Settings) -> None:
             _AtEnd(egress.aclose),
             AbandonedItems(backbone.database),
             ExpiredItems(expirer),
+            DuePages(PageRefresher(db, backbone.ledger)),
             search,
             RequestServer(backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}),
         ],

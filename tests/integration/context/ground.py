@@ -67,10 +67,11 @@ class ContextGround:
         async with self.db.transaction(self.acme) as tx:
             return await self.service.create_file(tx, NewItem(name=name, type="file"), source, media_type)
 
-    async def add_url(self, url: str) -> Item:
+    async def add_url(self, url: str, refresh_seconds: int | None = None) -> Item:
         """Not yet ingested."""
         async with self.db.transaction(self.acme) as tx:
-            return await self.service.create(tx, NewItem(name="page", type="url", url=url))
+            new = NewItem(name="page", type="url", url=url, refresh_seconds=refresh_seconds)
+            return await self.service.create(tx, new)
 
     async def ingested(self, item: Item) -> Item:
         await self.ingest(item.id)

@@ -368,3 +368,21 @@ async def test_memory_does_not_follow_the_size_of_what_is_sent_and_fetched(site:
                 peak = max(peak, process.memory_info().rss)
     assert received == size
     assert peak - before < 20_000_000
+
+
+async def test_files_for_which_there_is_no_room_are_refused_before_they_are_read(
+    client: Client, shared_api: SharedApi
+) -> None:
+    """The body is malformed, which nobody finds out."""
+    query = "UPDATE tenants SET context_max_items = %s, context_max_bytes = %s WHERE id = %s RETURNING id"
+    tenant, before = shared_api.site.acme.tenant_id, blobs(shared_api)
+    try:
+        shared_api.site.rows(query, 0, None, tenant)
+        assert refusal(await send_raw(client, b"nothing"), 409, "QUOTA_EXCEEDED")["quota"] == "items"
+        shared_api.site.rows(query, None, 0, tenant)
+        large = await send_raw(client, b"x" * 300_000)
+        assert refusal(large, 409, "QUOTA_EXCEEDED")["quota"] == "bytes"
+        assert refusal(await send(client, file("a.txt")), 409, "QUOTA_EXCEEDED")["quota"] == "bytes"
+    finally:
+        shared_api.site.rows(query, None, None, tenant)
+    assert blobs(shared_api) == before

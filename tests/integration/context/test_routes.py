@@ -38,7 +38,10 @@ async def test_a_new_item_is_pending_and_shows_what_was_sent(client: Client, sha
         "user_id": shared_api.site.acme.user_id,
         "url": None,
         "media_type": None,
-        "size_bytes": None,
+        "size_bytes": len(NOTE["content"]),
+        "refresh_seconds": None,
+        "fetched_at": None,
+        "next_fetch_at": None,
         "token_count": 0,
         "chunk_count": 0,
         "error": None,
@@ -109,6 +112,9 @@ FAULTS: list[tuple[dict[str, object], str]] = [
     ({"type": "url", "url": "https://example.com"}, "content"),
     ({"type": "video"}, "type"),
     ({"url": "https://example.com"}, "url"),
+    ({"refresh_seconds": 3600}, "refresh_seconds"),
+    ({"refresh_seconds": 299}, "refresh_seconds"),
+    ({"refresh_seconds": 31_536_001}, "refresh_seconds"),
     ({"content": ""}, "content"),
     ({"content": "x" * 1_000_001}, "content"),
     ({"content": "a\0b"}, "content"),
@@ -161,6 +167,43 @@ FORBIDDEN_URLS = [
 async def test_a_url_that_would_not_be_fetched_is_refused_at_once(client: Client, url: str) -> None:
     answer = await client.call("POST", "/context", {"name": "page", "type": "url", "url": url})
     assert list(refusal(answer, 422, "VALIDATION_ERROR")["fields"]) == ["url"]
+
+
+async def test_a_page_may_be_fetched_again_by_a_schedule(client: Client) -> None:
+    body = {"name": "page", "type": "url", "url": "https://example.com/", "refresh_seconds": 3_600}
+    item = (await client.call("POST", "/context", body)).json()
+    assert (item["refresh_seconds"], item["fetched_at"]) == (3_600, None)
+    assert item["next_fetch_at"] > item["created_at"]
+    path = f"/context/{item['id']}"
+    assert (await client.call("PATCH", path, {"name": "other"})).json()["refresh_seconds"] == 3_600
+    for wrong in (299, 31_536_001, "daily", 1.5):
+        answer = await client.call("PATCH", path, {"refresh_seconds": wrong})
+        assert list(refusal(answer, 422, "VALIDATION_ERROR")["fields"]) == ["refresh_seconds"]
+    ended = (await client.call("PATCH", path, {"refresh_seconds": None})).json()
+    assert (ended["refresh_seconds"], ended["next_fetch_at"]) == (None, None)
+    note = await add(client)
+    answer = await client.call("PATCH", f"/context/{note}", {"refresh_seconds": 3_600})
+    assert list(refusal(answer, 422, "VALIDATION_ERROR")["fields"]) == ["refresh_seconds"]
+    assert (await client.call("PATCH", f"/context/{note}", {"refresh_seconds": None})).status_code == 200
+
+
+def limit_items(shared_api: SharedApi, items: int | None) -> None:
+    query = "UPDATE tenants SET context_max_items = %s WHERE id = %s RETURNING id"
+    shared_api.site.rows(query, items, shared_api.site.acme.tenant_id)
+
+
+async def test_what_is_over_the_quota_is_a_409_that_says_which(client: Client, shared_api: SharedApi) -> None:
+    await add(client)
+    used = (await client.get("/context/usage"))["items"]
+    limit_items(shared_api, used)
+    try:
+        answer = await client.call("POST", "/context", NOTE)
+        details = refusal(answer, 409, "QUOTA_EXCEEDED")
+    finally:
+        limit_items(shared_api, None)
+    assert details == {"quota": "items", "limit": used, "used": used}
+    assert (await client.get("/context/usage"))["items"] == used
+    await add(client)
 
 
 async def test_reranking_that_is_not_configured_is_refused_by_name(client: Client) -> None:

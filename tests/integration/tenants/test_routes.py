@@ -182,6 +182,30 @@ async def test_the_platform_makes_changes_and_deletes_tenants(api: Api) -> None:
     refused(await api.as_platform("GET", path), 404, "NOT_FOUND")
 
 
+async def test_the_platform_sets_a_quota_that_the_tenant_only_sees(api: Api) -> None:
+    path = f"/tenants/{api.world.tenant_id}"
+    none = {"max_items": None, "max_bytes": None, "max_chunks": None}
+    assert (await api.as_platform("GET", path)).json()["context_quota"] == none
+    for given, shown in (
+        ({"max_items": 5, "max_bytes": 2**40}, {**none, "max_items": 5, "max_bytes": 2**40}),
+        ({"max_items": None}, {**none, "max_bytes": 2**40}),
+        ({}, {**none, "max_bytes": 2**40}),
+    ):
+        answer = await api.as_platform("PATCH", path, {"context_quota": given})
+        assert (answer.status_code, answer.json()["context_quota"]) == (200, shown)
+    assert (await api.call("GET", "/tenants/current")).json()["context_quota"] == {**none, "max_bytes": 2**40}
+    used = (await api.call("GET", "/context/usage")).json()
+    assert used == {
+        "items": 0,
+        "bytes": 0,
+        "chunks": 0,
+        "limits": {"max_items": 100_000, "max_bytes": 2**40, "max_chunks": 2_000_000},
+    }
+    raised = await api.call("PATCH", "/tenants/current", {"name": "Acme", "context_quota": {"max_items": 9}})
+    assert raised.status_code == 422
+    assert (await api.call("PATCH", path, {"context_quota": {"max_items": 9}})).status_code == 403
+
+
 async def test_the_owner_reads_and_renames_the_tenant(api: Api) -> None:
     assert (await api.call("PATCH", "/tenants/current", {"name": "Acme Inc"})).json()["name"] == "Acme Inc"
     assert (await api.call("GET", "/tenants/current")).json()["slug"] == "acme"

@@ -1,12 +1,12 @@
 -- name: find_tenant
 -- A tenant by its slug or id.
-SELECT id, name, slug, status, created_at, updated_at
+SELECT id, name, slug, status, context_max_items, context_max_bytes, context_max_chunks, created_at, updated_at
 FROM tenants
 WHERE slug = %(named)s OR id::text = %(named)s
 
 -- name: list_tenants
 -- Tenants, the newest first.
-SELECT id, name, slug, status, created_at, updated_at
+SELECT id, name, slug, status, context_max_items, context_max_bytes, context_max_chunks, created_at, updated_at
 FROM tenants
 ORDER BY id DESC
 LIMIT %(limit)s

@@ -22,16 +22,17 @@ class TenantFigures:
 
 async def find(tx: Transaction, named: str) -> Tenant:
     """By slug or id. Raises NotFound."""
-    tenant = await tx.fetch_one(Tenant, sql["find_tenant"], {"named": named})
+    tenant = await tx.fetch_one(repository.TenantRow, sql["find_tenant"], {"named": named})
     if tenant is None:
         raise NotFound(f"tenant: {named}")
-    return tenant
+    return tenant.open()
 
 
 async def list_all(url: str, limit: int) -> list[Tenant]:
     """The newest first."""
     async with operator_transaction(url) as tx:
-        return await tx.fetch_all(Tenant, sql["list_tenants"], {"limit": limit})
+        rows = await tx.fetch_all(repository.TenantRow, sql["list_tenants"], {"limit": limit})
+    return [row.open() for row in rows]
 
 
 async def show(url: str, named: str) -> tuple[Tenant, TenantFigures]:

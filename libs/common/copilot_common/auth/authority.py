@@ -103,6 +103,7 @@ ROUTES: dict[tuple[str, str], Access] = {
     ("POST", f"{_V1}/context/files"): _CONTEXT,
     ("GET", f"{_V1}/context"): _READ,
     ("GET", f"{_V1}/context/index"): _READ,
+    ("GET", f"{_V1}/context/usage"): _READ,
     ("POST", f"{_V1}/context/reembed"): _ADMIN,
     ("POST", f"{_V1}/context/collections"): _CONTEXT,
     ("GET", f"{_V1}/context/collections"): _READ,

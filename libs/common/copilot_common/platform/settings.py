@@ -30,6 +30,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Quota = Annotated[int, Meta(ge=1, le=2**53 - 1)]  # a number that JSON carries exactly
 
 
 def _doc(text: str) -> Meta:
@@ -102,6 +103,9 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
         _doc("the bucket in the path, not in the host; by default where S3_ENDPOINT is set"),
     ] = None
     max_upload_bytes: Annotated[Positive, _doc("of one file; a request may bring four times that")] = 50_000_000
+    context_max_items: Annotated[Quota, _doc("a tenant's, unless it has its own quota")] = 100_000
+    context_max_bytes: Annotated[Quota, _doc("likewise: of texts, files and fetched pages")] = 10 * 2**30
+    context_max_chunks: Annotated[Quota, _doc("likewise")] = 2_000_000
     access_token_ttl_seconds: Positive = 900
     refresh_token_ttl_seconds: Positive = 30 * 86_400
     stream_log_ttl_seconds: Positive = 3_600

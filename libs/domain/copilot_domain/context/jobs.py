@@ -15,13 +15,25 @@ class IngestItem(JobPayload, frozen=True):
 
 INGEST_ITEM = JobType("context.ingest", IngestItem, CONTEXT_QUEUE, max_failures=6)
 
+REFRESH_ITEM = JobType("context.refresh", IngestItem, CONTEXT_QUEUE, job_class=JobClass.BULK, max_failures=6)
+"""A page whose time has come: nobody waits for it."""
+
 
 async def request_ingestion(tx: Transaction, ledger: Ledger, item: ItemRow) -> ItemRow:
     """The item is pending, of a new generation; what was begun for an earlier one changes nothing any more."""
+    return await _request(tx, ledger, item.id, INGEST_ITEM)
+
+
+async def request_refresh(tx: Transaction, ledger: Ledger, item_id: UUID) -> None:
+    """Likewise; its chunks stay where what is fetched has not changed."""
+    await _request(tx, ledger, item_id, REFRESH_ITEM)
+
+
+async def _request(tx: Transaction, ledger: Ledger, item_id: UUID, job_type: JobType[IngestItem]) -> ItemRow:
     repository = ContextRepository()
-    pending = await repository.request_ingestion(tx, item.id)
+    pending = await repository.request_ingestion(tx, item_id)
     payload = IngestItem(pending.id, pending.generation)
-    job_id = await ledger.enqueue(tx, NewJob(type=INGEST_ITEM, payload=payload))
+    job_id = await ledger.enqueue(tx, NewJob(type=job_type, payload=payload))
     await repository.note_job(tx, pending.id, job_id)
     return pending
 

@@ -2,20 +2,24 @@
 -- A new item that nobody has been asked to ingest yet; name and content are sealed.
 INSERT INTO context_items (
     tenant_id, id, user_id, name_sealed, type, metadata, acl, content_id, content_hash, source_id, media_type,
-    size_bytes, url_sealed, collection_id, expires_at
+    size_bytes, url_sealed, refresh_seconds, refresh_user_id, next_fetch_at, collection_id, expires_at
 ) VALUES (
     %(tenant_id)s, %(id)s, %(user_id)s, %(name_sealed)s, %(type)s, %(metadata)s, %(acl)s, %(content_id)s,
     %(content_hash)s, %(source_id)s, %(media_type)s, %(size_bytes)s, %(url_sealed)s,
+    %(refresh_seconds)s, %(refresh_user_id)s,
+    now() + make_interval(secs => %(refresh_seconds)s::integer * (1 + random() / 10)),
     %(collection_id)s, %(expires_at)s
 )
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 
 -- name: get_item
 -- One item that the principal may see.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
@@ -29,6 +33,7 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 -- The same, for a change of it: until the transaction ends no ingestion writes its chunks.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
@@ -44,6 +49,7 @@ FOR UPDATE
 -- greater than all of them.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id < %(before)s
@@ -78,10 +84,12 @@ SELECT count(*)::integer FROM (
 -- Replace what its creator may change.
 UPDATE context_items
 SET name_sealed = %(name_sealed)s, metadata = %(metadata)s, acl = %(acl)s, content_id = %(content_id)s,
-    content_hash = %(content_hash)s, collection_id = %(collection_id)s, expires_at = %(expires_at)s, updated_at = now()
+    content_hash = %(content_hash)s, size_bytes = %(size_bytes)s, collection_id = %(collection_id)s,
+    expires_at = %(expires_at)s, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 
 -- name: request_ingestion
@@ -91,6 +99,7 @@ SET status = 'pending', error_code = NULL, error = NULL, generation = generation
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 
 -- name: note_job
@@ -138,7 +147,64 @@ FROM dispatch.expired_items(%(after_at)s, %(after_tenant)s, %(after_id)s, %(limi
 -- One of them, to be deleted; no row where somebody else has it, or it does not expire any more.
 SELECT id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 FROM context_items
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND expires_at <= now()
 FOR UPDATE SKIP LOCKED
+
+-- name: set_refresh
+-- When it is fetched again, and as whom; by null not any more. What was missed meanwhile is due at once.
+UPDATE context_items
+SET refresh_seconds = %(refresh_seconds)s, refresh_user_id = %(refresh_user_id)s, fetch_failures = 0,
+    next_fetch_at = coalesce(fetched_at, now())
+        + make_interval(secs => %(refresh_seconds)s::integer * (1 + random() / 10))
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: due_pages
+-- Pages that are due, of some tenants from one on; the last row says where to go on.
+SELECT tenant_id, id, user_id FROM dispatch.due_pages(%(after)s, %(tenants)s, %(of_tenant)s, %(limit)s)
+
+-- name: hold_due_page
+-- An item that is due and nobody is ingesting, locked. None where it is not, or somebody has it. `role` is what the user
+-- is now as whom it would be fetched, null where they are nothing.
+SELECT m.role, t.status = 'active' AS is_tenant_active
+FROM context_items i
+JOIN tenants t ON t.id = i.tenant_id
+LEFT JOIN LATERAL dispatch.find_member(i.tenant_id, i.refresh_user_id) m ON true
+WHERE i.tenant_id = %(tenant_id)s AND i.id = %(id)s AND i.next_fetch_at <= now() AND i.status IN ('ready', 'failed')
+FOR NO KEY UPDATE OF i SKIP LOCKED
+
+-- name: set_next_fetch
+-- It is due again later: each fetch that did not end well doubles the time, up to a day where it is not longer anyway.
+-- The fetch that ends well sets it anew.
+UPDATE context_items
+SET next_fetch_at = now() + make_interval(secs => (1 + random() / 10) * least(
+        refresh_seconds * power(2, fetch_failures), greatest(refresh_seconds, 86400))),
+    fetch_failures = least(fetch_failures + 1, 20)
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: end_refresh
+-- Nobody may fetch it any more: it waits for somebody who sets its time anew.
+UPDATE context_items SET next_fetch_at = NULL WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: find_usage
+-- What a tenant has, and its own limits.
+SELECT coalesce(u.items, 0) AS items, coalesce(u.bytes, 0) AS bytes, coalesce(u.chunks, 0) AS chunks,
+    t.context_max_items AS max_items, t.context_max_bytes AS max_bytes, t.context_max_chunks AS max_chunks
+FROM tenants t
+LEFT JOIN context_usage u ON u.tenant_id = t.id
+WHERE t.id = %(tenant_id)s
+
+-- name: hold_usage
+-- The same; nobody adds or takes anything until the transaction ends. No row where the tenant never had anything.
+SELECT u.items, u.bytes, u.chunks, t.context_max_items AS max_items, t.context_max_bytes AS max_bytes,
+    t.context_max_chunks AS max_chunks
+FROM tenants t
+JOIN context_usage u ON u.tenant_id = t.id
+WHERE t.id = %(tenant_id)s
+FOR NO KEY UPDATE OF u
+
+-- name: begin_usage
+-- A tenant's first row.
+INSERT INTO context_usage (tenant_id) VALUES (%(tenant_id)s) ON CONFLICT DO NOTHING

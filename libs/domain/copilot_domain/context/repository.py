@@ -43,6 +43,11 @@ class ItemRow:
     validators_sealed: bytes | None
     generation: int
     attempts: int
+    refresh_seconds: int | None
+    fetched_at: datetime | None
+    next_fetch_at: datetime | None
+    live_hash: bytes | None
+    live_tokenizer: str | None
     live_attempt: int
     chunk_count: int
     token_count: int
@@ -61,6 +66,9 @@ class ItemRow:
             url=cipher.open_text(Purpose.CONTEXT_URL, self.id, self.url_sealed) if self.url_sealed else None,
             media_type=self.media_type,
             size_bytes=self.size_bytes,
+            refresh_seconds=self.refresh_seconds,
+            fetched_at=self.fetched_at,
+            next_fetch_at=self.next_fetch_at,
             token_count=self.token_count,
             chunk_count=self.chunk_count,
             error=ItemError(self.error_code, self.error or "") if self.error_code else None,
@@ -94,8 +102,9 @@ class ContextRepository:
             "type": new.type,
             "source_id": content.source_id,
             "media_type": content.media_type,
-            "size_bytes": content.size_bytes,
             "url_sealed": new.url and cipher.seal_text(Purpose.CONTEXT_URL, item_id, new.url),
+            "refresh_seconds": new.refresh_seconds,
+            "refresh_user_id": new.refresh_seconds and tx.principal.acting_user,
         }
         return await self._write(tx, "insert_item", item_id, new, content, columns)
 
@@ -129,6 +138,12 @@ class ContextRepository:
         params = {"tenant_id": tx.principal.tenant_id, "id": item_id}
         return _present(await tx.fetch_one(ItemRow, sql["request_ingestion"], params))
 
+    async def set_refresh(self, tx: Transaction, item_id: UUID, seconds: int | None) -> None:
+        """Of a URL: fetched again every so often, as the transaction's user; None: not any more."""
+        user = None if seconds is None else tx.principal.acting_user
+        params = {"tenant_id": tx.principal.tenant_id, "id": item_id, "refresh_seconds": seconds}
+        await tx.execute(sql["set_refresh"], {**params, "refresh_user_id": user})
+
     async def label(self, tx: Transaction, row: ItemRow) -> None:
         """What filters find it by, from its metadata."""
         labels = label_hashes(row.metadata, await tx.cipher())
@@ -154,6 +169,7 @@ class ContextRepository:
             "content_hash": content.hash,
             "collection_id": new.collection_id,
             "expires_at": new.expires_at,
+            "size_bytes": content.size_bytes,
         }
         row = _present(await tx.fetch_one(ItemRow, sql[query], columns | more))
         await self.label(tx, row)

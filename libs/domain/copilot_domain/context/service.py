@@ -23,6 +23,7 @@ from copilot_common.tenancy.audit import record_audit
 from copilot_domain.context.access import check_acl
 from copilot_domain.context.collections.repository import CollectionRepository
 from copilot_domain.context.jobs import request_ingestion, request_merge
+from copilot_domain.context.quotas import ContextUsage, Quotas
 from copilot_domain.context.repository import Content, ContextRepository, ItemRow
 from copilot_domain.context.types import Item, ItemChanges, ItemFilter, NewItem
 from copilot_domain.metadata import check_metadata
@@ -42,7 +43,12 @@ class ContextService:
     """Each method that takes a transaction is one step of it; the caller commits."""
 
     def __init__(
-        self, repository: ContextRepository, blobs: BlobStore, ledger: Ledger, rules: EgressRules | None = None
+        self,
+        repository: ContextRepository,
+        blobs: BlobStore,
+        ledger: Ledger,
+        rules: EgressRules | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         """`rules` are what URLs are checked by before anybody fetches them; by default only public ones will do."""
         self._repository = repository
@@ -50,17 +56,28 @@ class ContextService:
         self._ledger = ledger
         self._blobs = blobs
         self._rules = rules or EgressRules()
+        self._quotas = quotas or Quotas()
+
+    async def usage(self, tx: Transaction) -> ContextUsage:
+        """What the tenant has in its context, and what it may have."""
+        return await self._quotas.usage(tx)
+
+    async def foresee(self, tx: Transaction, *, size_bytes: int) -> None:
+        """Before a file is received. Raises QuotaExceeded where it would not fit."""
+        await self._quotas.foresee(tx, items=1, size_bytes=size_bytes)
 
     async def create(self, tx: Transaction, new: NewItem) -> Item:
-        """Stored and to be ingested; a URL is fetched by the ingestion. Raises InvalidInput."""
+        """Stored and to be ingested; a URL is fetched by the ingestion. Raises InvalidInput, QuotaExceeded."""
         check_item(new)
         if new.url is not None:
             self._check_url(new.url)
         content = Content() if new.content is None else await self._put_content(tx, new.content)
-        return await self._insert(tx, new, content)
+        item = await self._insert(tx, new, content)
+        await self._quotas.claim(tx, items=1, size_bytes=content.size_bytes or 0)
+        return item
 
     async def create_file(self, tx: Transaction, new: NewItem, source: BlobInfo, media_type: str) -> Item:
-        """Its bytes are a blob already. Raises InvalidInput."""
+        """Its bytes are a blob already. After the last one of a transaction comes `claim`. Raises InvalidInput."""
         check_item(new)
         content = Content(
             source_id=source.blob_id,
@@ -69,6 +86,10 @@ class ContextService:
             size_bytes=source.size_bytes,
         )
         return await self._insert(tx, new, content)
+
+    async def claim(self, tx: Transaction, *, items: int, size_bytes: int) -> None:
+        """That so much altogether is created in this transaction. Raises QuotaExceeded."""
+        await self._quotas.claim(tx, items=items, size_bytes=size_bytes)
 
     async def _insert(self, tx: Transaction, new: NewItem, content: Content) -> Item:
         _check_expiry(new.expires_at)
@@ -109,13 +130,15 @@ class ContextService:
         return await self._blobs.open(principal, stored.blob_id)
 
     async def update(self, tx: Transaction, item_id: UUID, changes: ItemChanges) -> Item:
-        """Another content is ingested anew; the same one again is not. Raises InvalidInput, Forbidden."""
+        """Another content is ingested anew; the same one again is not. Raises InvalidInput, Forbidden and
+        QuotaExceeded."""
         row = await self._changeable(tx, item_id)
         old = row.open(await tx.cipher())
         new = NewItem(
             name=old.name if changes.name is None else changes.name,
             type=old.type,
             content=changes.content,
+            refresh_seconds=old.refresh_seconds if changes.refresh_seconds is UNSET else changes.refresh_seconds,
             metadata=old.metadata if changes.metadata is None else changes.metadata,
             acl=tuple(old.acl) if changes.acl is None else changes.acl,
             collection_id=old.collection_id if changes.collection_id is UNSET else changes.collection_id,
@@ -126,9 +149,12 @@ class ContextService:
             _check_expiry(new.expires_at)
         if new.collection_id != old.collection_id:
             await self._check_collection(tx, new.collection_id)
+        if changes.refresh_seconds is not UNSET:
+            await self._repository.set_refresh(tx, item_id, changes.refresh_seconds)
         updated = await self._repository.update(tx, item_id, new, await self._content(tx, row, changes.content))
         if updated.content_id != row.content_id:
             updated = await request_ingestion(tx, self._ledger, updated)
+        await self._quotas.claim(tx, size_bytes=(updated.size_bytes or 0) - (row.size_bytes or 0))
         await record_audit(tx, "context.updated", item_id, details={"fields": ", ".join(changes.named)})
         return updated.open(await tx.cipher())
 
@@ -179,7 +205,7 @@ class ContextService:
         """What the item has from now on: another text takes the place of the one before."""
         if text is not None and row.type in {"file", "url"}:
             raise InvalidInput({"content": f"of a {row.type} is what was read from it"})
-        same = Content(id=row.content_id, hash=row.content_hash)
+        same = Content(id=row.content_id, hash=row.content_hash, size_bytes=row.size_bytes)
         if text is None or hmac.compare_digest(await _keyed_hash(tx, text.encode()), row.content_hash or b""):
             return same
         if row.content_id is not None:
@@ -189,7 +215,7 @@ class ContextService:
     async def _put_content(self, tx: Transaction, text: str) -> Content:
         data, content_id = text.encode(), new_id()
         await self._blobs.put(tx, content_id, data)
-        return Content(id=content_id, hash=await _keyed_hash(tx, data))
+        return Content(id=content_id, hash=await _keyed_hash(tx, data), size_bytes=len(data))
 
 
 async def _keyed_hash(tx: Transaction, data: bytes) -> bytes:
@@ -199,6 +225,8 @@ async def _keyed_hash(tx: Transaction, data: bytes) -> bytes:
 def check_item(new: NewItem) -> None:
     """What its shape does not say of it. Raises InvalidInput."""
     check_metadata(new.metadata)
+    if new.refresh_seconds is not None and new.type != "url":
+        raise InvalidInput({"refresh_seconds": f"does not go with the type {new.type}"})
     check_acl(new.acl)
 
 

@@ -13,6 +13,8 @@ ItemType = Literal["text", "code", "document", "file", "url"]
 ItemStatus = Literal["pending", "processing", "ready", "failed"]
 SearchMode = Literal["hybrid", "vector", "text"]
 
+MIN_REFRESH_SECONDS = 300
+MAX_REFRESH_SECONDS = 365 * 86_400
 MAX_RESULTS = 50
 NO_RERANKER = "is not configured here"
 """Said of `rerank` where there is none."""
@@ -31,7 +33,9 @@ class ItemError(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """`url`, `media_type` and `size_bytes` are those of what a file or URL came as."""
+    """`url` and `media_type` are those of what a file or URL came as, `size_bytes` of whatever came in. A URL with
+    `refresh_seconds` is fetched again at `next_fetch_at`; where that is null then, its user may not fetch it any more.
+    """
 
     id: UUID
     name: str
@@ -41,6 +45,9 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
     media_type: str | None
     size_bytes: int | None
+    refresh_seconds: int | None
+    fetched_at: datetime | None
+    next_fetch_at: datetime | None
     token_count: int
     chunk_count: int
     error: ItemError | None
@@ -53,12 +60,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewItem(msgspec.Struct, frozen=True, kw_only=True):
-    """`content` of a text, code or document; `url` of a url. A file's bytes are a blob before it is an item."""
+    """`content` of a text, code or document; `url` of a url, which is fetched again every `refresh_seconds`. A file's
+    bytes are a blob before it is an item."""
 
     name: str
     type: ItemType
     content: str | None = None
     url: str | None = None
+    refresh_seconds: int | None = None
     metadata: dict[str, object] = {}
     acl: tuple[AclEntry, ...] = ()
     collection_id: UUID | None = None
@@ -72,6 +81,7 @@ class ItemChanges(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, object] | None = None
     acl: tuple[AclEntry, ...] | None = None
     content: str | None = None
+    refresh_seconds: int | UnsetType | None = UNSET
     collection_id: UUID | None | UnsetType = UNSET
     expires_at: datetime | None | UnsetType = UNSET
 

@@ -85,11 +85,13 @@ class FileBatch:
         return msgspec.json.encode(files, order="deterministic")
 
     async def create(self, tx: Transaction) -> list[Item]:
-        """Blobs and items come to be in one transaction. Raises InvalidInput where there are no files."""
+        """Blobs and items come to be in one transaction. Raises InvalidInput for no files, QuotaExceeded."""
         if not self._files:
             raise InvalidInput({"files": "is required: at least one part with a file name"})
         self.is_created = True
-        return [await self._create(tx, file) for file in self._files]
+        items = [await self._create(tx, file) for file in self._files]
+        await self._service.claim(tx, items=len(items), size_bytes=sum(file.upload.size_bytes for file in self._files))
+        return items
 
     async def _create(self, tx: Transaction, file: _File) -> Item:
         source = await self._blobs.finish(tx, file.upload)

@@ -6,6 +6,8 @@ from copilot_domain.tenants.members import change_role, list_members, remove_mem
 from copilot_domain.tenants.service import TenantServices
 from copilot_domain.tenants.types import (
     ApiKey,
+    ContextQuota,
+    ContextQuotaChanges,
     CreatedApiKey,
     CreatedInvite,
     CreatedTenant,
@@ -20,6 +22,8 @@ from copilot_domain.tenants.types import (
 
 __all__ = [
     "ApiKey",
+    "ContextQuota",
+    "ContextQuotaChanges",
     "CreatedApiKey",
     "CreatedInvite",
     "CreatedTenant",

@@ -6,9 +6,11 @@ rows; while one is made, changed or removed they enter that tenant, for its data
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 from uuid import UUID
 
-import msgspec
+from msgspec import UNSET
+from msgspec.structs import asdict, replace
 
 from copilot_common.base.errors import NotFound
 from copilot_common.base.ids import TenantId, new_id
@@ -17,7 +19,9 @@ from copilot_common.tenancy.audit import record_audit
 from copilot_domain.pagination import Page, PageRequest, page
 from copilot_domain.tenants import names, repository
 from copilot_domain.tenants.invites import InviteService
-from copilot_domain.tenants.types import CreatedTenant, Tenant, TenantStatus
+from copilot_domain.tenants.types import ContextQuota, ContextQuotaChanges, CreatedTenant, Tenant, TenantStatus
+
+_NO_CHANGES: Final = ContextQuotaChanges()
 
 
 async def get_current_tenant(tx: Transaction) -> Tenant:
@@ -50,7 +54,7 @@ class PlatformService:
                 inviter = inside.principal.credential_id
                 token = (await self._invites.insert(inside, email, "owner", invited_by=inviter)).token
         tenant = await _get(tx, tenant_id)
-        return CreatedTenant(**msgspec.structs.asdict(tenant), owner_invite_token=token)
+        return CreatedTenant(**asdict(tenant), owner_invite_token=token)
 
     async def list(self, tx: Transaction, request: PageRequest) -> Page[Tenant]:
         """The newest first."""
@@ -61,13 +65,23 @@ class PlatformService:
         return await _get(tx, tenant_id)
 
     async def update(
-        self, tx: Transaction, tenant_id: UUID, *, name: str | None, status: TenantStatus | None
+        self,
+        tx: Transaction,
+        tenant_id: UUID,
+        *,
+        name: str | None,
+        status: TenantStatus | None,
+        quota: ContextQuotaChanges = _NO_CHANGES,
     ) -> Tenant:
         """None leaves it as it is. A suspended tenant's credentials are refused from the next request on."""
         checked = names.check_name(name) if name is not None else None
+        if quota != _NO_CHANGES:
+            before = _found(await repository.get_tenant(tx, tenant_id, for_update=True))
+            await repository.set_context_quota(tx, tenant_id, _changed(before.context_quota, quota))
         tenant = _found(await repository.update_tenant(tx, tenant_id, name=checked, status=status))
+        details = {"status": tenant.status, **({} if quota == _NO_CHANGES else asdict(tenant.context_quota))}
         async with _inside(tx, tenant_id) as inside:
-            await record_audit(inside, "tenant.updated", tenant_id, details={"status": tenant.status})
+            await record_audit(inside, "tenant.updated", tenant_id, details=details)
         return tenant
 
     async def delete(self, tx: Transaction, tenant_id: UUID) -> None:
@@ -96,3 +110,7 @@ def _found(tenant: Tenant | None) -> Tenant:
     if tenant is None:
         raise NotFound("tenant")
     return tenant
+
+
+def _changed(before: ContextQuota, changes: ContextQuotaChanges) -> ContextQuota:
+    return replace(before, **{name: value for name, value in asdict(changes).items() if value is not UNSET})

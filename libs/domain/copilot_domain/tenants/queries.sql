@@ -165,11 +165,12 @@ UPDATE invites SET accepted_at = now() WHERE tenant_id = %(tenant_id)s AND id = 
 
 -- name: get_tenant
 -- One tenant that this principal may see.
-SELECT id, name, slug, status, created_at, updated_at FROM tenants WHERE id = %(tenant_id)s
+SELECT id, name, slug, status, context_max_items, context_max_bytes, context_max_chunks, created_at, updated_at
+FROM tenants WHERE id = %(tenant_id)s
 
 -- name: list_tenants
 -- Every tenant that this principal may see, the newest first.
-SELECT id, name, slug, status, created_at, updated_at
+SELECT id, name, slug, status, context_max_items, context_max_bytes, context_max_chunks, created_at, updated_at
 FROM tenants
 WHERE %(before)s::uuid IS NULL OR id < %(before)s
 ORDER BY id DESC
@@ -184,7 +185,20 @@ SELECT count(*) FROM (SELECT FROM tenants LIMIT %(up_to)s) AS counted
 UPDATE tenants
 SET name = coalesce(%(name)s, name), status = coalesce(%(status)s, status), updated_at = now()
 WHERE id = %(tenant_id)s
-RETURNING id, name, slug, status, created_at, updated_at
+RETURNING id, name, slug, status, context_max_items, context_max_bytes, context_max_chunks, created_at, updated_at
+
+-- name: set_context_quota
+-- What it may have in its context; null as the settings say.
+UPDATE tenants
+SET context_max_items = %(max_items)s, context_max_bytes = %(max_bytes)s, context_max_chunks = %(max_chunks)s,
+    updated_at = now()
+WHERE id = %(tenant_id)s
+
+-- name: lock_tenant
+-- One tenant, for a change of it.
+SELECT id, name, slug, status, context_max_items, context_max_bytes, context_max_chunks, created_at, updated_at
+FROM tenants WHERE id = %(tenant_id)s
+FOR NO KEY UPDATE
 
 -- name: delete_tenant
 -- A tenant and all its rows, but for its audit log and its wrapped keys.

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from psycopg.errors import UniqueViolation
 
 from copilot_common.base.errors import Conflict
@@ -11,7 +14,7 @@ from copilot_common.base.ids import TenantId, UserId
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Role, Transaction
 from copilot_domain.pagination import EXACT_TOTAL, PageRequest
-from copilot_domain.tenants.types import Member, Tenant, TenantStatus
+from copilot_domain.tenants.types import ContextQuota, Member, Tenant, TenantStatus
 
 sql = Queries(__package__)
 
@@ -21,6 +24,32 @@ _TAKEN = {
     "users_username_unique": ("username", "This username is taken."),
 }
 COUNT_UP_TO = EXACT_TOTAL + 1
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    id: UUID
+    name: str
+    slug: str
+    status: TenantStatus
+    context_max_items: int | None
+    context_max_bytes: int | None
+    context_max_chunks: int | None
+    created_at: datetime
+    updated_at: datetime
+
+    def open(self) -> Tenant:
+        return Tenant(
+            id=self.id,
+            name=self.name,
+            slug=self.slug,
+            status=self.status,
+            context_quota=ContextQuota(
+                max_items=self.context_max_items, max_bytes=self.context_max_bytes, max_chunks=self.context_max_chunks
+            ),
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
 
 
 @contextmanager
@@ -45,13 +74,14 @@ async def insert_tenant(tx: Transaction, tenant_id: TenantId, name: str, slug: s
         await tx.execute(sql["insert_tenant"], {"tenant_id": tenant_id, "name": name, "slug": slug})
 
 
-async def get_tenant(tx: Transaction, tenant_id: UUID) -> Tenant | None:
-    return await tx.fetch_one(Tenant, sql["get_tenant"], {"tenant_id": tenant_id})
+async def get_tenant(tx: Transaction, tenant_id: UUID, *, for_update: bool = False) -> Tenant | None:
+    query = sql["lock_tenant"] if for_update else sql["get_tenant"]
+    return _opened(await tx.fetch_one(TenantRow, query, {"tenant_id": tenant_id}))
 
 
 async def list_tenants(tx: Transaction, request: PageRequest) -> list[Tenant]:
     params = {"before": request.position(UUID), "offset": request.offset, "limit": request.fetch}
-    return await tx.fetch_all(Tenant, sql["list_tenants"], params, prepare=False)
+    return [row.open() for row in await tx.fetch_all(TenantRow, sql["list_tenants"], params, prepare=False)]
 
 
 async def count_tenants(tx: Transaction) -> int:
@@ -62,7 +92,11 @@ async def update_tenant(
     tx: Transaction, tenant_id: UUID, *, name: str | None, status: TenantStatus | None
 ) -> Tenant | None:
     params = {"tenant_id": tenant_id, "name": name, "status": status}
-    return await tx.fetch_one(Tenant, sql["update_tenant"], params)
+    return _opened(await tx.fetch_one(TenantRow, sql["update_tenant"], params))
+
+
+async def set_context_quota(tx: Transaction, tenant_id: UUID, quota: ContextQuota) -> None:
+    await tx.execute(sql["set_context_quota"], {"tenant_id": tenant_id, **msgspec.structs.asdict(quota)})
 
 
 async def delete_tenant(tx: Transaction, tenant_id: UUID) -> None:
@@ -111,3 +145,7 @@ async def update_role(tx: Transaction, user_id: UUID, role: Role) -> None:
 
 async def delete_member(tx: Transaction, user_id: UUID) -> None:
     await tx.execute(sql["delete_member"], {"tenant_id": tx.principal.tenant_id, "user_id": user_id})
+
+
+def _opened(row: TenantRow | None) -> Tenant | None:
+    return None if row is None else row.open()

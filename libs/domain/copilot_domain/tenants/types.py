@@ -5,6 +5,7 @@ from typing import Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from copilot_common.tenancy import Role, Scope
 
@@ -86,11 +87,30 @@ class CreatedInvite(Invite, frozen=True, kw_only=True):
     token: str
 
 
+class ContextQuota(msgspec.Struct, frozen=True, kw_only=True):
+    """None: as the settings say."""
+
+    max_items: int | None
+    max_bytes: int | None
+    max_chunks: int | None
+
+
+class ContextQuotaChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """UNSET: stays as it is."""
+
+    max_items: int | None | UnsetType = UNSET
+    max_bytes: int | None | UnsetType = UNSET
+    max_chunks: int | None | UnsetType = UNSET
+
+
 class Tenant(msgspec.Struct, frozen=True):
+    """`context_quota` is its own, which only the platform sets; `GET /context/usage` says what counts."""
+
     id: UUID
     name: str
     slug: str
     status: TenantStatus
+    context_quota: ContextQuota
     created_at: datetime
     updated_at: datetime
 

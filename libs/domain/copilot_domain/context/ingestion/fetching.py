@@ -2,20 +2,22 @@
 
 import hmac
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Final, NoReturn
 from uuid import UUID
 
 import msgspec
 
-from copilot_common.base.errors import EgressFailed, EgressRefused, TooLarge
+from copilot_common.base.errors import EgressFailed, EgressRefused, NotFound, TooLarge
 from copilot_common.blobs import BlobInfo, BlobStore
-from copilot_common.encryption import HashPurpose, Purpose
+from copilot_common.encryption import DecryptionError, HashPurpose, Purpose
 from copilot_common.platform.egress.client import Egress, EgressStream
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.ingestion.errors import FetchFailed, IngestionError
 from copilot_domain.context.ingestion.preparing import ItemVersion
 from copilot_domain.context.ingestion.staging import staged_blob
 from copilot_domain.context.ingestion.writing import sql, version_key
+from copilot_domain.context.quotas import Quotas
 from copilot_domain.context.repository import ItemRow
 
 FETCH_SECONDS: Final = 60.0
@@ -40,22 +42,36 @@ class Validators(msgspec.Struct, frozen=True, omit_defaults=True):
         return {name: value for name, value in wanted.items() if value}
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """`is_same`: its bytes and type are those of the fetch before."""
+
+    blob_id: UUID
+    media_type: str
+    is_same: bool
+
+
 class Fetcher:
     """The fetcher of a process."""
 
-    def __init__(self, db: TenantDatabase, blobs: BlobStore, egress: Egress, *, max_bytes: int) -> None:
+    def __init__(
+        self, db: TenantDatabase, blobs: BlobStore, egress: Egress, *, max_bytes: int, quotas: Quotas | None = None
+    ) -> None:
         self._db = db
         self._blobs = blobs
         self._egress = egress
         self._max_bytes = max_bytes
+        self._quotas = quotas or Quotas()
 
-    async def fetch(self, principal: Principal, item: ItemRow, version: ItemVersion) -> tuple[UUID, str]:
-        """The blob of what the URL has now, and its media type. Raises IngestionError; FetchFailed for another try."""
+    async def fetch(
+        self, principal: Principal, item: ItemRow, version: ItemVersion, *, is_afresh: bool = False
+    ) -> Fetched:
+        """What the URL has now; `is_afresh`: whatever it had before. Raises IngestionError, QuotaExceeded;
+        FetchFailed for another try."""
         cipher = await self._db.cipher(principal)
         url = cipher.open_text(Purpose.CONTEXT_URL, item.id, item.url_sealed or b"")
-        sealed = item.validators_sealed
-        known = cipher.open(Purpose.CONTEXT_VALIDATORS, item.id, sealed) if sealed and item.source_id else b"{}"
-        headers = {"Accept": _ACCEPT, **msgspec.json.decode(known, type=Validators).as_headers()}
+        validators = Validators() if is_afresh else await self._validators(principal, item)
+        headers = {"Accept": _ACCEPT, **validators.as_headers()}
         try:
             async with self._egress.stream(
                 "GET",
@@ -73,13 +89,23 @@ class Fetcher:
         except TooLarge:
             raise IngestionError("TOO_LARGE", f"What the URL has is larger than {self._max_bytes} bytes.") from None
 
-    async def _take(
-        self, principal: Principal, item: ItemRow, version: ItemVersion, answer: EgressStream
-    ) -> tuple[UUID, str]:
+    async def _validators(self, principal: Principal, item: ItemRow) -> Validators:
+        """None where the bytes they tell of are not there any more: "as it was" would be no answer."""
+        if not item.validators_sealed or item.source_id is None:
+            return Validators()
+        try:
+            await self._blobs.find(principal, item.source_id)
+        except (NotFound, DecryptionError):
+            return Validators()
+        cipher = await self._db.cipher(principal)
+        known = cipher.open(Purpose.CONTEXT_VALIDATORS, item.id, item.validators_sealed)
+        return msgspec.json.decode(known, type=Validators)
+
+    async def _take(self, principal: Principal, item: ItemRow, version: ItemVersion, answer: EgressStream) -> Fetched:
         if answer.status == 304 and item.source_id is not None:
             async with self._db.transaction(principal) as tx:
                 await tx.execute(sql["note_fetch"], version_key(tx, version))
-            return item.source_id, item.media_type or ""
+            return Fetched(item.source_id, item.media_type or "", is_same=True)
         _check_status(answer.status)
         media_type = _plain(answer.headers, "Content-Type")
         if media_type.lower().startswith(_NEVER_TEXT):
@@ -88,24 +114,27 @@ class Fetcher:
         async with staged_blob(
             self._db, self._blobs, principal, version, _pieces(answer), max_bytes=self._max_bytes
         ) as (tx, blob):
-            await self._note(tx, version, blob, media_type, validators)
+            content_hash = await self._note(tx, version, blob, media_type, validators)
             if item.source_id is not None:
                 await self._blobs.delete(tx, item.source_id)
-        return blob.blob_id, media_type
+            await self._quotas.claim(tx, size_bytes=blob.size_bytes - (item.size_bytes or 0))
+        return Fetched(blob.blob_id, media_type, (content_hash, media_type) == (item.content_hash, item.media_type))
 
     async def _note(
         self, tx: Transaction, version: ItemVersion, blob: BlobInfo, media_type: str, validators: Validators
-    ) -> None:
+    ) -> bytes:
         cipher = await tx.cipher()
         sealed = cipher.seal(Purpose.CONTEXT_VALIDATORS, version.item_id, msgspec.json.encode(validators))
+        content_hash = hmac.digest(cipher.hash_key(HashPurpose.CONTEXT_CONTENT), blob.sha256, "sha256")
         columns = {
             "source_id": blob.blob_id,
             "media_type": media_type,
             "size_bytes": blob.size_bytes,
-            "content_hash": hmac.digest(cipher.hash_key(HashPurpose.CONTEXT_CONTENT), blob.sha256, "sha256"),
+            "content_hash": content_hash,
             "validators_sealed": sealed,
         }
         await tx.execute(sql["note_source"], {**version_key(tx, version), **columns})
+        return content_hash
 
 
 async def _pieces(answer: EgressStream) -> AsyncIterator[bytes]:

@@ -26,14 +26,17 @@ from copilot_domain.context.ingestion.texts import cut_texts, once
 from copilot_domain.context.ingestion.writing import (
     ModelSwitched,
     Overtaken,
+    Unchanged,
     finish,
     hold,
+    keep,
     purge,
     sql,
     version_key,
     write_batch,
 )
 from copilot_domain.context.jobs import request_merge
+from copilot_domain.context.quotas import QuotaExceeded, Quotas
 from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.vectors import BatchVectors
 from copilot_domain.context.repository import ItemRow
@@ -51,11 +54,12 @@ BATCH: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """Which blob holds an item's text, and where its chunks are in it. `text`: in UTF-8, where it is so small that it
-    need not be read twice."""
+    """Which blob holds an item's text, and where its chunks are in it, as they were counted by that tokenizer. `text`:
+    in UTF-8, where it is so small that it need not be read twice."""
 
     content_id: UUID
     pieces: Sequence[Piece]
+    tokenizer: str
     text: bytes | None = field(default=None, repr=False)
 
 
@@ -80,7 +84,8 @@ class _Work:
 
 class Reader(Protocol):
     async def read(self, principal: Principal, item: ItemRow, version: ItemVersion) -> ReadDocument:
-        """Raises IngestionError for what will never be read, Overtaken, and what another try may mend."""
+        """Raises IngestionError for what will never be read, QuotaExceeded, Overtaken, Unchanged, and what another try
+        may mend."""
         ...
 
 
@@ -88,23 +93,38 @@ class Ingestion:
     """The ingester of a process."""
 
     def __init__(
-        self, db: TenantDatabase, blobs: BlobStore, embedders: Embedders, ledger: Ledger, reader: Reader
+        self,
+        db: TenantDatabase,
+        blobs: BlobStore,
+        embedders: Embedders,
+        ledger: Ledger,
+        reader: Reader,
+        quotas: Quotas | None = None,
     ) -> None:
         self._db = db
         self._blobs = blobs
         self._vectors = BatchVectors(db, embedders)
         self._ledger = ledger
         self._reader = reader
+        self._quotas = quotas or Quotas()
 
     async def ingest(
-        self, principal: Principal, item_id: UUID, generation: int, *, on_progress: Progress | None = None
+        self,
+        principal: Principal,
+        item_id: UUID,
+        generation: int,
+        *,
+        on_progress: Progress | None = None,
+        is_refresh: bool = False,
     ) -> Outcome:
         """`stale`: there was nothing to do any more. `failed`: the item says why. What another try may mend (a provider
         or the database being away) is raised and leaves the item `processing`: try again, or give up with `fail`.
 
-        `on_progress` is told how many of how many chunks are embedded.
+        `on_progress` is told how many of how many chunks are embedded. `is_refresh`: chunks stay where nothing has
+        changed, and nobody is told.
         """
-        row, version, is_clean = await self._begin(principal, ItemVersion(item_id, generation, new_id(), 0))
+        version = ItemVersion(item_id, generation, new_id(), 0, is_refresh)
+        row, version, is_clean = await self._begin(principal, version)
         if not is_clean:
             await self._purge(principal, version)
         if row is None:
@@ -113,11 +133,18 @@ class Ingestion:
             document = await self._reader.read(principal, row, version)
             if not document.pieces:
                 raise IngestionError("EMPTY", "There is no text in it.")
+            if len(document.pieces) > BATCH:  # else it is known soon enough
+                async with self._db.transaction(principal) as tx:
+                    await self._quotas.foresee(tx, chunks=len(document.pieces) - row.chunk_count)
             is_ready = await self._index(principal, version, row, document, on_progress)
         except Overtaken:
             return "stale"
-        except IngestionError as error:
+        except Unchanged:
+            async with self._db.transaction(principal) as tx:
+                return "ready" if await keep(tx, version) else "stale"
+        except (IngestionError, QuotaExceeded) as error:
             has_failed = await self._fail(principal, item_id, generation, error, attempt_id=version.attempt_id)
+            await self._purge(principal, version)
             return "failed" if has_failed else "stale"
         if is_ready and row.chunk_count:
             await self._purge(principal, version)
@@ -200,10 +227,11 @@ class Ingestion:
         await self._note(tx, version, work)
         if work.done == work.total:
             counts = {"chunk_count": work.total, "token_count": work.token_count}
-            await finish(tx, version, work.document.content_id, **counts)
+            await finish(tx, version, work.document.content_id, **counts, tokenizer=work.document.tokenizer)
             if work.row.content_id not in (None, work.document.content_id):
                 await self._blobs.delete(tx, work.row.content_id)
             await publish(tx, self._ledger, "context.ready", {"item_id": version.item_id})
+            await self._quotas.claim(tx, chunks=work.total - work.row.chunk_count)
         return True
 
     async def _note(self, tx: Transaction, version: ItemVersion, work: _Work) -> None:

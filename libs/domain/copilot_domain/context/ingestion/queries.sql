@@ -6,6 +6,7 @@ SET status = 'processing', error_code = NULL, error = NULL, attempt_id = %(attem
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND generation = %(generation)s AND status <> 'ready'
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
+    refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at
 
 -- name: hold_attempt
@@ -36,12 +37,15 @@ UPDATE context_items SET staged_blob_ids = '{}' WHERE tenant_id = %(tenant_id)s 
 UPDATE context_items
 SET source_id = %(source_id)s, staged_blob_ids = array_remove(staged_blob_ids, %(source_id)s::uuid),
     media_type = %(media_type)s, size_bytes = %(size_bytes)s, content_hash = %(content_hash)s,
-    validators_sealed = %(validators_sealed)s, fetched_at = now(), updated_at = now()
+    validators_sealed = %(validators_sealed)s, fetched_at = now(), updated_at = now(), fetch_failures = 0,
+    next_fetch_at = now() + make_interval(secs => refresh_seconds * (1 + random() / 10))
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND attempt_id = %(attempt_id)s AND status = 'processing'
 
 -- name: note_fetch
 -- It was asked for and is as it was.
-UPDATE context_items SET fetched_at = now()
+UPDATE context_items
+SET fetched_at = now(), fetch_failures = 0,
+    next_fetch_at = now() + make_interval(secs => refresh_seconds * (1 + random() / 10))
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND attempt_id = %(attempt_id)s AND status = 'processing'
 
 -- name: note_progress
@@ -93,8 +97,16 @@ FROM unnest(%(ids)b::uuid[]) WITH ORDINALITY AS c (id, place)
 -- From now on its chunks are those of this attempt.
 UPDATE context_items
 SET status = 'ready', live_attempt = %(attempt)s, content_id = %(content_id)s, staged_blob_ids = '{}',
+    live_hash = content_hash, live_tokenizer = %(tokenizer)s,
     chunk_count = %(chunk_count)s, token_count = %(token_count)s, progress_done = %(chunk_count)s,
     progress_total = %(chunk_count)s, updated_at = now()
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s
+
+-- name: keep_chunks
+-- What was fetched is what its chunks were cut from: they stay.
+UPDATE context_items
+SET status = 'ready', staged_blob_ids = '{}', progress_done = chunk_count, progress_total = chunk_count,
+    updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 
 -- name: purge_chunks

@@ -25,6 +25,7 @@ from copilot_domain.context.ingestion.pipeline import ReadDocument
 from copilot_domain.context.ingestion.preparing import ItemVersion
 from copilot_domain.context.ingestion.staging import staged_blob
 from copilot_domain.context.ingestion.texts import once
+from copilot_domain.context.ingestion.writing import Unchanged
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
 from copilot_domain.documents.types import Piece, Source
@@ -54,6 +55,8 @@ _KILLED: Final[dict[KillReason, tuple[str, str]]] = {
     "died": ("EXTRACTION_FAILED", "It could not be read. Save it anew, or in another format."),
 }
 
+_LOST: Final = frozenset({"CONTENT_MISSING", "CONTENT_UNREADABLE"})
+
 
 def document_sandbox(*, size: int) -> Sandbox:
     """The children that read documents: `size` at once, each some 100 MB."""
@@ -77,6 +80,18 @@ class DocumentReader:
         blob_id, media_type = await self._find(principal, item, version)
         if blob_id is None:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.")
+        try:
+            return await self._read_blob(principal, item, version, blob_id, media_type)
+        except IngestionError as error:
+            # The server says that it is as it was, but part of what it was is lost here.
+            if error.reason not in _LOST or item.type != "url" or blob_id != item.source_id:
+                raise
+        fetched = await self._fetcher.fetch(principal, item, version, is_afresh=True)
+        return await self._read_blob(principal, item, version, fetched.blob_id, fetched.media_type)
+
+    async def _read_blob(
+        self, principal: Principal, item: ItemRow, version: ItemVersion, blob_id: UUID, media_type: str
+    ) -> ReadDocument:
         cipher = await self._db.cipher(principal)
         request = ReadRequest(
             source=Source(
@@ -100,10 +115,18 @@ class DocumentReader:
         """The blob of what is to be read, and what is said of its type."""
         match item.type:
             case "url":
-                return await self._fetcher.fetch(principal, item, version)
+                fetched = await self._fetcher.fetch(principal, item, version)
+                if version.is_refresh and fetched.is_same and self._is_cut(item):
+                    raise Unchanged
+                return fetched.blob_id, fetched.media_type
             case "file":
                 return item.source_id, item.media_type or ""
         return item.content_id, ""
+
+    def _is_cut(self, item: ItemRow) -> bool:
+        """Its chunks are those of what was fetched last: one that failed may have fetched after them."""
+        is_live = item.chunk_count > 0 and item.content_id is not None and item.live_hash is not None
+        return is_live and (item.live_hash, item.live_tokenizer) == (item.content_hash, self._embedder.tokenizer)
 
     async def _read(
         self, principal: Principal, version: ItemVersion, request: ReadRequest, blob_id: UUID
@@ -118,7 +141,7 @@ class DocumentReader:
             content_id = blob_id
             if request.form == "file":
                 content_id = await self._write_text(principal, version, answer)
-            return ReadDocument(content_id, [piece async for piece in answer.pieces()], text)
+            return ReadDocument(content_id, [piece async for piece in answer.pieces()], request.tokenizer, text)
 
     async def _write_text(self, principal: Principal, version: ItemVersion, answer: "_Answer") -> UUID:
         async with staged_blob(self._db, self._blobs, principal, version, answer.text(), max_bytes=MAX_TEXT_BYTES) as (

@@ -24,6 +24,10 @@ class Overtaken(Exception):
     """The item has moved on, or another attempt has: this one has nothing more to do."""
 
 
+class Unchanged(Exception):
+    """What was fetched again is what the item's chunks were cut from: they are to stay."""
+
+
 class ModelSwitched(Exception):
     """The tenant's index has another model than the vectors have: they are to be made anew."""
 
@@ -88,12 +92,17 @@ async def write_batch(
 
 
 async def finish(
-    tx: Transaction, version: ItemVersion, content_id: UUID, *, chunk_count: int, token_count: int
+    tx: Transaction, version: ItemVersion, content_id: UUID, *, chunk_count: int, token_count: int, tokenizer: str
 ) -> None:
     """After `hold`, with the end of the last batch's transaction."""
     key = version_key(tx, version)
-    counts = {"chunk_count": chunk_count, "token_count": token_count}
+    counts = {"chunk_count": chunk_count, "token_count": token_count, "tokenizer": tokenizer}
     await tx.execute_last(sql["finish_ingestion"], {**key, **counts, "content_id": content_id})
+
+
+async def keep(tx: Transaction, version: ItemVersion) -> bool:
+    """The item is as it was. False where it has moved on, or another attempt has."""
+    return await hold(tx, version) and bool(await tx.execute(sql["keep_chunks"], version_key(tx, version)))
 
 
 async def purge(tx: Transaction, version: ItemVersion) -> bool:

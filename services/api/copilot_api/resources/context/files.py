@@ -21,6 +21,7 @@ from copilot_domain.context.uploading import MAX_FILES, FileBatch, receive_files
 _FILES_OF_A_REQUEST = 4  # of the largest size, so that one request has its bounds
 _JSON_FIELDS = frozenset({"metadata", "acl"})
 _FIELDS = _JSON_FIELDS | {"collection_id", "expires_at"}
+_NO_FILES_BYTES = 200_000  # of a body may be fields and the heads of its parts
 _MAX_FIELD_BYTES = 65_536  # all are held to less; this is what of them is read
 
 _METADATA = Schema(type=OpenAPIType.OBJECT, description="Of all files. Before the files.")
@@ -68,6 +69,8 @@ async def upload_files(request: HttpRequest, principal: ActingPrincipal, service
     files and count for all of them."""
     check_key(request)
     services.uploads.check(principal.tenant_id)
+    async with services.tenants_db.transaction(principal) as tx:
+        await services.context.foresee(tx, size_bytes=max(0, (request.content_length or 0) - _NO_FILES_BYTES))
     max_bytes = services.settings.max_upload_bytes
     with services.uploads.inside(principal.tenant_id):
         async with receive_files(services.context, services.blobs, principal, max_bytes=max_bytes) as batch:

@@ -29,6 +29,7 @@ from copilot_common.base.errors import InvalidInput
 from copilot_common.tenancy import Principal
 from copilot_domain.context import Item
 from copilot_domain.context.file_names import clean_file_name
+from copilot_domain.context.quotas import ContextUsage
 from copilot_domain.context.reembedding.service import IndexState
 from copilot_domain.conversations.generation.events import EventBatch
 from copilot_domain.pagination import Page
@@ -81,6 +82,12 @@ class ContextController(Controller):
         """Which embedding model searches use, and how far a re-embedding is."""
         async with services.tenants_db.transaction(principal) as tx:
             return await services.indexes.show(tx)
+
+    @get("/usage")
+    async def show_usage(self, principal: ActingPrincipal, services: AppServices) -> ContextUsage:
+        """How much the tenant has in its context, and how much it may have."""
+        async with services.tenants_db.transaction(principal) as tx:
+            return await services.context.usage(tx)
 
     @post("/reembed", dto=StrictBody[ReembedBody], return_dto=None, status_code=202)
     async def reembed(

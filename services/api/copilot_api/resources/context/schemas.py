@@ -20,10 +20,19 @@ from copilot_api.http.body import RequestBody
 from copilot_common.base.errors import InvalidInput
 from copilot_common.tenancy import Role
 from copilot_domain.context import AclEntry, ItemChanges, ItemFilter, NewItem, SearchFilter, SearchHit, SearchRequest
-from copilot_domain.context.types import MAX_RESULTS, NO_RERANKER, ItemStatus, ItemType, SearchMode
+from copilot_domain.context.types import (
+    MAX_REFRESH_SECONDS,
+    MAX_RESULTS,
+    MIN_REFRESH_SECONDS,
+    NO_RERANKER,
+    ItemStatus,
+    ItemType,
+    SearchMode,
+)
 
 Name = Annotated[str, Meta(min_length=1, max_length=300)]
 Content = Annotated[str, Meta(min_length=1, max_length=1_000_000)]
+RefreshSeconds = Annotated[int, Meta(ge=MIN_REFRESH_SECONDS, le=MAX_REFRESH_SECONDS)]
 Metadata = dict[str, object]
 Moment = Annotated[datetime, Meta(tz=True)]
 
@@ -46,6 +55,7 @@ class CreateItem(RequestBody):
     type: ItemType
     content: Content | UnsetType = UNSET
     url: str | UnsetType = UNSET
+    refresh_seconds: RefreshSeconds | None = None
     metadata: Metadata = {}
     acl: Acl = []
     collection_id: UUID | UnsetType = UNSET
@@ -64,6 +74,7 @@ class CreateItem(RequestBody):
             type=self.type,
             content=self.content if isinstance(self.content, str) else None,
             url=self.url if isinstance(self.url, str) else None,
+            refresh_seconds=self.refresh_seconds,
             metadata=self.metadata,
             acl=tuple(entry.to_entry() for entry in self.acl),
             collection_id=self.collection_id if isinstance(self.collection_id, UUID) else None,
@@ -106,13 +117,14 @@ class GivesBytes(Operation):
 
 
 class UpdateItem(RequestBody):
-    """What is absent stays; null takes it out of its collection, or lets it never expire. Another `content` is ingested
-    anew."""
+    """What is absent stays; null takes it out of its collection, lets it never expire, or be fetched no more. Another
+    `content` is ingested anew."""
 
     name: Name | UnsetType = UNSET
     metadata: Metadata | UnsetType = UNSET
     acl: Acl | UnsetType = UNSET
     content: Content | UnsetType = UNSET
+    refresh_seconds: RefreshSeconds | UnsetType | None = UNSET
     collection_id: UUID | None | UnsetType = UNSET
     expires_at: Moment | None | UnsetType = UNSET
 
@@ -122,6 +134,7 @@ class UpdateItem(RequestBody):
             metadata=None if self.metadata is UNSET else self.metadata,
             acl=None if self.acl is UNSET else tuple(entry.to_entry() for entry in self.acl),
             content=None if self.content is UNSET else self.content,
+            refresh_seconds=self.refresh_seconds,
             collection_id=self.collection_id,
             expires_at=self.expires_at,
         )

@@ -11,7 +11,7 @@ from copilot_api.http.idempotency import answer_once
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
 from copilot_api.resources.tenants.schemas import CreateTenant, UpdateTenant
 from copilot_domain.pagination import Page
-from copilot_domain.tenants import CreatedTenant, Tenant
+from copilot_domain.tenants import ContextQuotaChanges, CreatedTenant, Tenant
 
 
 class PlatformController(Controller):
@@ -57,8 +57,9 @@ class PlatformController(Controller):
         """A suspended tenant's credentials are refused from the next request on."""
         name = None if data.name is UNSET else data.name
         status = None if data.status is UNSET else data.status
+        quota = ContextQuotaChanges() if data.context_quota is UNSET else data.context_quota.to_changes()
         async with services.tenants_db.transaction(principal) as tx:
-            return await services.tenants.platform.update(tx, tenant_id, name=name, status=status)
+            return await services.tenants.platform.update(tx, tenant_id, name=name, status=status, quota=quota)
 
     @delete("/{tenant_id:uuid}")
     async def remove(self, tenant_id: PathId, principal: ActingPrincipal, services: AppServices) -> None:
