@@ -14,6 +14,7 @@ from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context.file_names import MAX_NAME_CHARACTERS, clean_file_name, refuse_hopeless
 from copilot_domain.context.service import ContextService, check_item
 from copilot_domain.context.types import AclEntry, Item, NewItem
+from copilot_domain.metadata import check_metadata
 
 MAX_FILES = 20
 """In one request."""
@@ -40,14 +41,20 @@ class FileBatch:
         self._blob_ids: list[UUID] = []
         self._metadata: dict[str, object] = {}
         self._acl: tuple[AclEntry, ...] = ()
+        self._own: Sequence[dict[str, object]] | None = None
         self.is_created = False
 
     def __len__(self) -> int:
         return len(self._blob_ids)
 
-    def describe(self, metadata: dict[str, object], acl: Sequence[AclEntry]) -> None:
-        """What all files get. Raises InvalidInput."""
-        self._metadata, self._acl = metadata, tuple(acl)
+    def describe(
+        self,
+        metadata: dict[str, object],
+        acl: Sequence[AclEntry],
+        own: Sequence[dict[str, object]] | None = None,
+    ) -> None:
+        """What all files get, and what each of them gets besides. Raises InvalidInput."""
+        self._metadata, self._acl, self._own = metadata, tuple(acl), own
         check_item(NewItem(name="", type="file", metadata=self._metadata, acl=self._acl))
 
     async def add(self, name: str, media_type: str, chunks: AsyncIterator[bytes]) -> None:
@@ -78,7 +85,16 @@ class FileBatch:
         if len(media_type) > _MAX_MEDIA_TYPE or not media_type.isprintable() or not media_type.isascii():
             raise InvalidInput({which: "has a content type that is not valid"})
         refuse_hopeless(cleaned, media_type, which=which)
-        return NewItem(name=cleaned, type="file", metadata=self._metadata, acl=self._acl), media_type
+        return NewItem(name=cleaned, type="file", metadata=self._metadata_of_next(), acl=self._acl), media_type
+
+    def _metadata_of_next(self) -> dict[str, object]:
+        if self._own is None:
+            return self._metadata
+        if len(self) >= len(self._own):
+            raise InvalidInput({"file_metadata": "must have one object for each file"})
+        metadata = {**self._metadata, **self._own[len(self)]}
+        check_metadata(metadata, field=f"file_metadata[{len(self)}]")
+        return metadata
 
     def digest(self) -> bytes:
         """The same for the same request, however its parts were put into a body."""
@@ -89,6 +105,8 @@ class FileBatch:
         """Blobs and items come to be in one transaction. Raises InvalidInput where there are no files."""
         if not self._files:
             raise InvalidInput({"files": "is required: at least one part with a file name"})
+        if self._own is not None and len(self._own) != len(self._files):
+            raise InvalidInput({"file_metadata": "must have one object for each file"})
         self.is_created = True
         return [await self._create(tx, file) for file in self._files]
 

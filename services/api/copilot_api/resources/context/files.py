@@ -19,10 +19,15 @@ from copilot_domain.context import Item
 from copilot_domain.context.uploading import MAX_FILES, FileBatch, receive_files
 
 _FILES_OF_A_REQUEST = 4  # of the largest size, so that one request has its bounds
-_FIELDS = frozenset({"metadata", "acl"})
+_FIELDS = frozenset({"metadata", "acl", "file_metadata"})
 _MAX_FIELD_BYTES = 65_536  # both are held to less; this is what of them is read
 
 _METADATA = Schema(type=OpenAPIType.OBJECT, description="Of all files. Before the files.")
+_FILE_METADATA = Schema(
+    type=OpenAPIType.ARRAY,
+    items=Schema(type=OpenAPIType.OBJECT),
+    description="One for each file, in their order: added to `metadata`, and goes before it. Likewise.",
+)
 _ACL = Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.OBJECT), description="Likewise.")
 _FILES = Schema(
     type=OpenAPIType.ARRAY,
@@ -39,7 +44,7 @@ class TakesFiles(Operation):
     def __post_init__(self) -> None:
         form = Schema(
             type=OpenAPIType.OBJECT,
-            properties={"metadata": _METADATA, "acl": _ACL, "file": _FILES},
+            properties={"metadata": _METADATA, "acl": _ACL, "file_metadata": _FILE_METADATA, "file": _FILES},
             required=["file"],
         )
         self.request_body = Body(content={FORM: OpenAPIMediaType(schema=form)}, required=True)
@@ -55,7 +60,8 @@ class TakesFiles(Operation):
 )
 async def upload_files(request: HttpRequest, principal: ActingPrincipal, services: AppServices) -> Response[list[Item]]:
     """One item per file, all of them or none; each is searchable once its status is `ready`. `metadata` (a JSON object)
-    and `acl` (a JSON list) are form fields that come before the files and count for all of them."""
+    and `acl` (a JSON list) are form fields that come before the files and count for all of them; `file_metadata` is a
+    JSON list of objects, one for each file."""
     check_key(request)
     services.uploads.check(principal.tenant_id)
     max_bytes = services.settings.max_upload_bytes
@@ -102,4 +108,4 @@ def _decoded(name: str, raw: bytes) -> Any:
 
 def _describe(fields: dict[str, object], batch: FileBatch) -> None:
     described = decode_strict(msgspec.json.encode(fields), FileFields)
-    batch.describe(described.metadata, [entry.to_entry() for entry in described.acl])
+    batch.describe(described.metadata, [entry.to_entry() for entry in described.acl], described.file_metadata)

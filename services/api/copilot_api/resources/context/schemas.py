@@ -70,6 +70,7 @@ class FileFields(RequestBody):
 
     metadata: Metadata = {}
     acl: Acl = []
+    file_metadata: list[Metadata] | None = None
 
 
 @dataclass
