@@ -75,7 +75,10 @@ async def test_each_file_may_have_metadata_of_its_own_besides(client: Client) ->
     files = [file("one.txt"), file("two.txt")]
     own = [{"path": "a/one.txt"}, {"path": "two.txt", "team": "b"}]
     items = await uploaded(client, *files, metadata={"team": "a"}, file_metadata=own)
-    assert [item["metadata"] for item in items] == [{"team": "a", "path": "a/one.txt"}, {"team": "b", "path": "two.txt"}]
+    assert [item["metadata"] for item in items] == [
+        {"team": "a", "path": "a/one.txt"},
+        {"team": "b", "path": "two.txt"},
+    ]
 
 
 async def test_the_bytes_come_back_as_they_went_in(client: Client) -> None:

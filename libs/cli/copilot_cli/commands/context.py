@@ -1,4 +1,4 @@
-"""`copilot context add | list | search | rm | index | reembed`."""
+"""`copilot context add | import | list | search | rm | index | reembed`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -6,7 +6,8 @@ from uuid import UUID
 
 import typer
 
-from copilot_cli.options import USER_PANEL, AsJson, Limit
+from copilot_cli.commands.context_import import import_
+from copilot_cli.options import USER_PANEL, AsJson, Limit, pairs
 
 if TYPE_CHECKING:
     from copilot_cli.client import Index, Item
@@ -26,6 +27,7 @@ _ONLY_KIND = Annotated[Kind | None, typer.Option("--type", help="Of this type on
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Keep texts that answers are drawn from, and search them.")
     group.command()(add)
+    group.command("import")(import_)
     group.command("list")(list_)
     group.command()(search)
     group.command("rm")(remove)
@@ -56,7 +58,7 @@ def add(
 
     if name is not None and len(sources) != 1:
         raise typer.BadParameter("goes with one file or URL", param_hint="--name")
-    marks = _pairs(metadata or [])
+    marks = pairs(metadata or [])
     news = _news(sources, name, kind)
 
     def refused(new_name: str, error: ApiError) -> None:
@@ -184,16 +186,6 @@ def _news(sources: list[str], name: str | None, kind: TextKind | None) -> "list[
         else:
             news.append(NewFile(name or Path(source).name, Path(source)))
     return news
-
-
-def _pairs(given: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in given:
-        key, separator, value = text.partition("=")
-        if not key or not separator:
-            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--metadata")
-        pairs[key] = value
-    return pairs
 
 
 def _all_well(items: "list[Item]", *, wait: bool) -> bool:
