@@ -63,8 +63,11 @@ class ContextRoutes:
     def reindex(self, item_id: UUID) -> Item:
         return self._http.post(f"{_CONTEXT}/{item_id}/reindex", None, Item)
 
-    def search(self, query: str, *, limit: int, mode: str = "hybrid") -> Found:
-        return self._http.post(f"{_CONTEXT}/search", {"query": query, "limit": limit, "mode": mode}, Found)
+    def search(self, query: str, *, limit: int, mode: str = "hybrid", rerank: bool = False) -> Found:
+        body: dict[str, object] = {"query": query, "limit": limit, "mode": mode}
+        if rerank:  # an older API does not know it
+            body["rerank"] = True
+        return self._http.post(f"{_CONTEXT}/search", body, Found)
 
     def index(self) -> Index:
         return self._http.get(f"{_CONTEXT}/index", Index)

@@ -102,6 +102,7 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=50, help="At most so many.")] = 10,
     mode: Annotated[Mode, typer.Option(help="By meaning (vector), by words (text), or both.")] = "hybrid",
+    rerank: Annotated[bool, typer.Option("--rerank", help="In the order of the reranker that the API has.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search the context. Scores compare the results of one search only."""
@@ -112,11 +113,11 @@ def search(
     if not query.strip():
         raise typer.BadParameter("is empty", param_hint="query")
     with ApiClient(Places.here().remote()) as client, working("Searching"):
-        found = client.context.search(query, limit=limit, mode=mode)
+        found = client.context.search(query, limit=limit, mode=mode, rerank=rerank)
     if as_json:
         print_json(found)
     else:
-        _print_found(found)
+        _print_found(found, rerank=rerank)
 
 
 def remove(item_id: Annotated[UUID, typer.Argument(help="From `list`.")], as_json: AsJson = False) -> None:
@@ -214,7 +215,7 @@ def _print_items(items: "list[Item]", *, empty: str = "") -> None:
     print_table(columns, rows, empty=empty)
 
 
-def _print_found(found: "Found") -> None:
+def _print_found(found: "Found", *, rerank: bool) -> None:
     from copilot_cli.answers import shorten
     from copilot_cli.output import note, print_table
 
@@ -226,7 +227,8 @@ def _print_found(found: "Found") -> None:
         ["score", "name", "offsets", "excerpt"], rows, empty="Nothing found; what is there: copilot context list"
     )
     if found.degraded:
-        note("The embedder was away: this search went by words alone.", style="yellow")
+        at_worst = "it went by words alone, or is in its own order" if rerank else "this search went by words alone"
+        note(f"The embedder{' or the reranker' if rerank else ''} was away: {at_worst}.", style="yellow")
     note(f"{found.took_ms} ms", style="dim")
 
 
