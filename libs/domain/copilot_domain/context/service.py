@@ -111,7 +111,8 @@ class ContextService:
         return Opened(info.size_bytes, _after(await anext(pieces, b""), pieces))
 
     async def update(self, tx: Transaction, item_id: UUID, changes: ItemChanges) -> Item:
-        """Another content is ingested anew; the same one again is not. Raises InvalidInput, Forbidden."""
+        """Another content is ingested anew, and is there once it is found; the same one again is not. Raises
+        InvalidInput, Forbidden."""
         row = await self._changeable(tx, item_id)
         old = row.open(await tx.cipher())
         new = NewItem(
@@ -123,7 +124,7 @@ class ContextService:
         )
         check_item(new)
         updated = await self._repository.update(tx, item_id, new, await self._content(tx, row, changes.content))
-        if updated.content_id != row.content_id:
+        if (updated.content_id, updated.source_id) != (row.content_id, row.source_id):
             updated = await request_ingestion(tx, self._ledger, updated)
         fields = [name for name in ItemChanges.__struct_fields__ if getattr(changes, name) is not None]
         await record_audit(tx, "context.updated", item_id, details={"fields": ", ".join(fields)})
@@ -158,15 +159,18 @@ class ContextService:
         return row
 
     async def _content(self, tx: Transaction, row: ItemRow, text: str | None) -> Content:
-        """What the item has from now on: another text takes the place of the one before."""
+        """Another text takes the place of the one before when its chunks do; what is found is its text until then."""
         if text is not None and row.type in {"file", "url"}:
             raise InvalidInput({"content": f"of a {row.type} is what was read from it"})
-        same = Content(id=row.content_id, hash=row.content_hash)
+        same = Content(id=row.content_id, source_id=row.source_id, hash=row.content_hash)
         if text is None or hmac.compare_digest(await _keyed_hash(tx, text.encode()), row.content_hash or b""):
             return same
-        if row.content_id is not None:
-            await self._blobs.delete(tx, row.content_id)
-        return await self._put_content(tx, text)
+        is_found = row.live_attempt > 0
+        replaced = row.source_id if is_found else row.content_id  # a text that was never found goes at once
+        if replaced is not None:
+            await self._blobs.delete(tx, replaced)
+        following = await self._put_content(tx, text)
+        return Content(id=row.content_id, source_id=following.id, hash=following.hash) if is_found else following
 
     async def _put_content(self, tx: Transaction, text: str) -> Content:
         data, content_id = text.encode(), new_id()

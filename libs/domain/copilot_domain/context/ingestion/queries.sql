@@ -86,9 +86,10 @@ INSERT INTO context_embeddings_wide (tenant_id, chunk_id, model, embedding)
 VALUES (%(tenant_id)s, %(chunk_id)s, %(model)s, %(embedding)s::vector)
 
 -- name: finish_ingestion
--- From now on its chunks are those of this attempt.
+-- From now on its chunks are those of this attempt. A text that was to take another's place has it.
 UPDATE context_items
-SET status = 'ready', live_attempt = %(attempt)s, content_id = %(content_id)s, staged_blob_ids = '{}',
+SET status = 'ready', live_attempt = %(attempt)s, content_id = %(content_id)s,
+    source_id = nullif(source_id, %(content_id)s), staged_blob_ids = '{}',
     chunk_count = %(chunk_count)s, token_count = %(token_count)s, progress_done = %(chunk_count)s,
     progress_total = %(chunk_count)s, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s

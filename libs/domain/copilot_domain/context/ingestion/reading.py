@@ -102,7 +102,7 @@ class DocumentReader:
                 return await self._fetcher.fetch(principal, item, version)
             case "file":
                 return item.source_id, item.media_type or ""
-        return item.content_id, ""
+        return item.source_id or item.content_id, ""  # a text that is to take the place of another
 
     async def _read(
         self, principal: Principal, version: ItemVersion, request: ReadRequest, blob_id: UUID
