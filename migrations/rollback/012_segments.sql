@@ -18,6 +18,10 @@ USING context_items i
 WHERE i.type IN ('file', 'url') AND b.tenant_id = i.tenant_id
     AND b.id = ANY (i.staged_blob_ids || ARRAY[i.source_id, i.content_id]);
 DELETE FROM context_items WHERE type IN ('file', 'url');
+DELETE FROM blobs b
+USING context_items i
+WHERE i.source_id IS NOT NULL AND b.tenant_id = i.tenant_id AND b.id = i.content_id;
+UPDATE context_items SET content_id = source_id WHERE source_id IS NOT NULL;  -- a text that was to take another's place
 UPDATE context_items
 SET status = 'failed', error_code = 'OUTDATED_INDEX', error = 'It was indexed by another version; reindex it.',
     chunk_count = 0, token_count = 0, updated_at = now()

@@ -13,3 +13,14 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so man
 GeneratePassword = Annotated[
     bool, typer.Option("--generate-password", help="Make one and show it once, instead of asking for it.")
 ]
+
+
+def pairs(given: list[str]) -> dict[str, str]:
+    """Of `--metadata`."""
+    pairs = {}
+    for text in given:
+        key, separator, value = text.partition("=")
+        if not key or not separator:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--metadata")
+        pairs[key] = value
+    return pairs

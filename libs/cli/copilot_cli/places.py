@@ -89,6 +89,14 @@ class Places:
             admin=settings.get("ADMIN_DATABASE_URL") or None,
         )
 
+    def imports(self) -> Path:
+        """Where it is kept how far imports are; may not be there yet."""
+        given = self.environ.get("COPILOT_HOME")
+        if given:
+            return Path(given).expanduser() / "imports"
+        state = self.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return Path(state).expanduser() / "copilot" / "imports"
+
     def owner_url(self) -> str:
         """As copilot_owner. Raises SettingsError."""
         url = self.settings().get("MIGRATION_DATABASE_URL")

@@ -9,7 +9,7 @@ from copilot_domain.context.reembedding.walking import Reembedder
 
 
 class IndexReembedder:
-    """Called with the job. A model that cannot be had here ends it at once, other failures when they are too many."""
+    """Called with the job. A model that is not configured ends it at once, other failures when they are too many."""
 
     def __init__(self, reembedder: Reembedder) -> None:
         self._reembedder = reembedder
@@ -19,11 +19,11 @@ class IndexReembedder:
             await self._reembedder.reembed(job)
         except JobLost:
             raise
-        except ModelUnavailable:
-            code, text = "MODEL_UNAVAILABLE", "This embedding model is not configured in the context service."
-            await self._reembedder.fail(job, code, text)
-            raise JobFailed(code, text, is_final=True) from None
         except Exception as error:
+            if isinstance(error, ModelUnavailable) and not error.retryable:
+                code, text = "MODEL_UNAVAILABLE", "This embedding model is not configured in the context service."
+                await self._reembedder.fail(job, code, text)
+                raise JobFailed(code, text, is_final=True) from None
             if job.failures + 1 >= REEMBED.max_failures:
                 await self._reembedder.fail(job, *describe(error))
             raise

@@ -80,13 +80,32 @@ async def test_a_removal_that_fails_is_due_again_later_and_later(behind_proxy: G
     waits = []
     for _ in range(3):
         proxy.statuses = [503] * 4
-        with pytest.raises(Unavailable):
-            await remove(behind_proxy)
+        assert await remove(behind_proxy) == 1
         query = "SELECT extract(epoch FROM due_at - now()) / 60 FROM blob_removals WHERE blob_id = %s"
         waits.append(round(float(behind_proxy.site.rows(query, blob)[0][0])))
         make_due(behind_proxy, blob)
     assert waits == [5, 10, 20]
     assert await behind_proxy.stored(blob) == (0, 0)
+
+
+async def test_an_object_that_is_not_deleted_holds_up_no_other_removal(ground: Ground) -> None:
+    """The store refuses one of three."""
+    blobs = [await ground.write(b"content") for _ in range(3)]
+    for blob in blobs:
+        await delete(ground, blob)
+    assert ground.bucket
+
+    class Refusing(Bucket):
+        async def delete(self, key: str) -> None:
+            if str(blobs[0]) in key:
+                raise Unavailable("no")
+            await super().delete(key)
+
+    assert await remove_objects(ground.db.database, Refusing(ground.bucket)) == 3
+    assert [removals(ground, blob) for blob in blobs] == [1, 0, 0]
+    make_due(ground, blobs[0])
+    assert await remove(ground) == 1
+    assert removals(ground, blobs[0]) == 0
 
 
 async def test_two_processes_do_not_claim_the_same_removal(ground: Ground) -> None:

@@ -73,6 +73,11 @@ def test_a_search_that_finds_nothing_says_where_to_look(user_cli: Cli, word: str
     assert "copilot context list" in result.stderr
 
 
+def test_an_api_without_a_reranker_says_what_it_lacks(user_cli: Cli) -> None:
+    refused = user_cli.run("context", "search", "lamps", "--rerank", code=1)
+    assert re.match(r"VALIDATION_ERROR: .* rerank: is not configured here\.", refused.stderr)
+
+
 def test_who_does_not_wait_gets_the_pending_item(user_cli: Cli, note: Path) -> None:
     (item,) = user_cli.json("context", "add", str(note), "--type", "document", "--no-wait")
     assert item["status"] == "pending"

@@ -1,13 +1,17 @@
 """An item's events over HTTP and from the follower itself."""
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import httpx
 import psycopg
 import pytest
 
+from copilot_api.composition import _TENANT_ITEM_STREAMS
 from copilot_common.base.errors import NotFound
 from copilot_common.tenancy import Principal
 from copilot_domain.context.following import ItemFollower
@@ -16,7 +20,7 @@ from copilot_domain.conversations.generation.events import EventBatch, StreamToo
 from integration.context.ground import ContextGround, person
 from support.api import SharedApi, Site, shared_api, site
 from support.api_sql import Plan
-from support.clients import V1, Client, Stream, refusal
+from support.clients import V1, Client, Stream, eventually, refusal
 
 __all__ = ["shared_api", "site"]
 
@@ -49,6 +53,35 @@ def status(of: str) -> dict[str, Any]:
 
 def progress(done: int, total: int) -> dict[str, Any]:
     return {"type": "progress", "done": done, "total": total}
+
+
+async def test_a_crowd_that_comes_at_once_is_bounded_and_its_places_are_given_back(
+    client: Client, shared_api: SharedApi
+) -> None:
+    item = await add(client)
+    at_once = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(
+        base_url=client.http.base_url, headers=client.http.headers, limits=at_once, timeout=30
+    ) as crowd:
+
+        async def opened() -> httpx.Response:
+            request = crowd.build_request("GET", f"{PATH}/{item}/events")
+            return await crowd.send(request, stream=True)
+
+        answers = await asyncio.gather(*(opened() for _ in range(_TENANT_ITEM_STREAMS + 10)))
+        assert Counter(answer.status_code for answer in answers) == {200: _TENANT_ITEM_STREAMS, 503: 10}
+        for answer in answers:
+            await answer.aclose()
+
+        async def is_free() -> bool:
+            answer = await opened()
+            await answer.aclose()
+            return answer.status_code == 200
+
+        await eventually(is_free, seconds=20, what="a place")
+        unknown = await crowd.get(f"{PATH}/{uuid4()}/events")
+        assert unknown.status_code == 404
+    set_state(shared_api, item, "ready")
 
 
 async def test_a_reader_is_told_each_change_until_the_item_is_ready(client: Client, shared_api: SharedApi) -> None:
@@ -97,7 +130,7 @@ async def test_a_number_that_is_none_is_refused(client: Client) -> None:
 async def test_openapi_shows_the_form_and_the_stream(client: Client) -> None:
     paths = (await client.http.get("/schema/openapi.json")).json()["paths"]
     form = paths["/api/v1/context/files"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"metadata", "acl", "collection_id", "expires_at", "file"}
+    assert set(form["properties"]) == {"metadata", "acl", "file_metadata", "collection_id", "expires_at", "file"}
     assert form["properties"]["file"]["items"] == {"type": "string", "format": "binary"}
     assert "201" in paths["/api/v1/context/files"]["post"]["responses"]
     events = paths["/api/v1/context/{item_id}/events"]["get"]["responses"]["200"]["content"]

@@ -71,6 +71,16 @@ async def test_each_file_of_a_request_becomes_a_pending_item(client: Client, sha
     assert [await client.get(f"/context/{item['id']}") for item in items] == items
 
 
+async def test_each_file_may_have_metadata_of_its_own_besides(client: Client) -> None:
+    files = [file("one.txt"), file("two.txt")]
+    own = [{"path": "a/one.txt"}, {"path": "two.txt", "team": "b"}]
+    items = await uploaded(client, *files, metadata={"team": "a"}, file_metadata=own)
+    assert [item["metadata"] for item in items] == [
+        {"team": "a", "path": "a/one.txt"},
+        {"team": "b", "path": "two.txt"},
+    ]
+
+
 async def test_the_bytes_come_back_as_they_went_in(client: Client) -> None:
     data = bytes(range(256)) * 5_000  # several pieces
     (item,) = await uploaded(client, file("data.pdf", data, "application/pdf"))
@@ -131,6 +141,10 @@ FAULTS: list[tuple[list[File], dict[str, Any], str]] = [
     ([file("a.txt")], {"metadata": {"a": "x" * 17_000}}, "metadata"),
     ([file("a.txt")], {"metadata": {"a": "x" * 70_000}}, "metadata"),
     ([file("a.txt")], {"metadata": {"a": "\0"}}, "metadata.a"),
+    ([file("a.txt"), file("b.txt")], {"file_metadata": [{}]}, "file_metadata"),
+    ([file("a.txt")], {"file_metadata": [{}, {}]}, "file_metadata"),
+    ([file("a.txt")], {"file_metadata": {}}, "file_metadata"),
+    ([file("a.txt"), file("b.txt")], {"file_metadata": [{}, {"a": "x" * 17_000}]}, "file_metadata[1]"),
     ([file("a.txt")], {"acl": [{}]}, "acl[0]"),
     ([file("a.txt")], {"acl": [{"role": "king"}]}, "acl[0].role"),
     ([file("a.txt")], {"acl": {"role": "member"}}, "acl"),

@@ -63,6 +63,51 @@ async def test_an_edited_text_takes_the_place_of_the_old_one(context: ContextGro
     assert len(set(await dead(context))) == 1
 
 
+def blob_count(context: ContextGround) -> int:
+    return int(context.site.rows("SELECT count(*) FROM blobs")[0][0])
+
+
+async def test_an_edited_text_is_read_as_it_was_until_the_new_one_is_found(context: ContextGround) -> None:
+    item = await context.add("The heron sleeps.")
+    for text in ("The gannet flew in.", "The walrus swims."):
+        assert (await context.change(item.id, content=text)).status == "pending"
+        (hit,) = await context.search("heron", "text")
+        assert (await context.text(item.id))[hit.start : hit.end] == hit.text == "The heron sleeps."
+        assert blob_count(context) == 2
+    assert await context.ingest(item.id) == "ready"
+    assert await context.text(item.id) == "The walrus swims."
+    assert [hit.text for hit in await context.search("walrus heron gannet", "text")] == ["The walrus swims."]
+    assert blob_count(context) == 1
+    assert (await context.reindexed(item)).status == "ready"
+    assert await context.text(item.id) == "The walrus swims."
+
+
+async def test_an_edit_back_to_what_is_found_is_ingested_too(context: ContextGround) -> None:
+    item = await context.add("The heron sleeps.")
+    await context.change(item.id, content="The gannet flew in.")
+    await context.change(item.id, content="The heron sleeps.")
+    assert await context.ingest(item.id) == "ready"
+    assert (await context.text(item.id), blob_count(context)) == ("The heron sleeps.", 1)
+
+
+async def test_a_text_that_was_never_found_is_replaced_at_once(context: ContextGround) -> None:
+    item = await context.add("The heron sleeps.", ingest=False)
+    await context.change(item.id, content="The gannet flew in.")
+    assert (await context.text(item.id), blob_count(context)) == ("The gannet flew in.", 1)
+
+
+async def test_an_edit_that_comes_to_nothing_leaves_what_is_found_and_goes_with_the_item(
+    context: ContextGround,
+) -> None:
+    item = await context.add("The heron sleeps.")
+    await context.change(item.id, content=" \n")
+    assert await context.ingest(item.id) == "failed"
+    (hit,) = await context.search("heron", "text")
+    assert (await context.text(item.id))[hit.start : hit.end] == hit.text
+    await context.delete(item.id)
+    assert blob_count(context) == 0
+
+
 async def test_the_same_text_again_is_not_ingested_again(context: ContextGround) -> None:
     item = await context.add(LONG)
     before = context.generation(item.id)

@@ -21,6 +21,7 @@ from copilot_common.queue import Job, JobFailed, JobLost, JobType, Ledger
 from copilot_context_service.reembedding import IndexReembedder
 from copilot_domain.context.jobs import FORGET_MODEL, REEMBED
 from copilot_domain.context.reembedding import walking
+from copilot_domain.context.reembedding.embedders import ModelUnavailable
 from copilot_domain.context.reembedding.forgetting import ModelForgetter
 from copilot_domain.context.reembedding.service import IndexService, IndexState
 from copilot_domain.context.reembedding.walking import Reembedder
@@ -396,6 +397,35 @@ async def test_an_index_whose_model_cannot_be_had_is_searched_by_words_and_says_
     failed = await one.context.get(item.id)
     assert failed.error is not None
     assert failed.error.code == "MODEL_UNAVAILABLE"
+
+
+async def test_a_model_that_does_not_load_once_leaves_items_and_reembeddings_for_another_try(
+    one: Reembedding,
+) -> None:
+    def build(name: str) -> Embedder:
+        raise OSError("The disk is busy.")
+
+    await one.add_many(1)
+    async with open_context(one.context.site, build=build) as away:
+        one.context.site.rows("UPDATE context_indexes SET model = %s", NEW)
+        item = await away.add("The gannet flew in.", ingest=False)
+        for _ in range(2):  # the second one within the pause
+            with pytest.raises(ModelUnavailable):
+                await away.ingest(item.id)
+        assert (await away.get(item.id)).status == "processing"
+        await away.ingestion.fail(away.acme, item.id, away.generation(item.id), ModelUnavailable(NEW, retryable=True))
+        failed = await away.get(item.id)
+        assert failed.error is not None
+        assert failed.error.code == "MODEL_UNAVAILABLE"
+        one.context.site.rows("UPDATE context_indexes SET model = %s", OLD)
+        await one.start()
+        handler = IndexReembedder(Reembedder(away.db, away.embedders, Ledger(lambda _: None)))
+        with pytest.raises(ModelUnavailable):
+            await handler(one.claim(REEMBED))
+        assert (await one.state()).next_model == NEW  # it goes on
+    await one.run()
+    assert (await one.state()).model == NEW
+    assert (await one.context.reindexed(item)).status == "ready"
 
 
 async def test_an_index_keeps_its_model_when_the_default_changes(one: Reembedding) -> None:

@@ -52,6 +52,15 @@ def test_fields_that_a_newer_api_adds_are_passed_over() -> None:
     assert Api(httpx.Response(200, json=CONVERSATION)).client().conversation(ID).title == "t"
 
 
+def test_a_search_asks_for_the_reranker_only_when_told_to() -> None:
+    found = httpx.Response(200, json={"results": [], "took_ms": 1, "degraded": False})
+    api = Api(found, found)
+    for rerank in (False, True):
+        api.client().context.search("lamps", limit=5, rerank=rerank)
+    plain = {"query": "lamps", "limit": 5, "mode": "hybrid"}
+    assert [json.loads(request.content) for request in api.requests] == [plain, {**plain, "rerank": True}]
+
+
 def test_an_error_body_becomes_an_error_with_its_parts() -> None:
     body = {"code": "VALIDATION_ERROR", "message": "no", "details": {"fields": {"a[0].b": "is odd"}}, "request_id": "r"}
     with pytest.raises(ApiError) as raised:

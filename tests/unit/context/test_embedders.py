@@ -16,6 +16,9 @@ class Fake:
         self.spec = EmbedderSpec(name=name, dimensions=1, max_batch=1, max_batch_tokens=1, max_input_tokens=1)
         self.loads = 0
         self.is_closed = False
+        self.closing = asyncio.Event()
+        self.may_close = asyncio.Event()
+        self.may_close.set()
 
     async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
         return Embedded(np.ones((len(texts), 1), np.float32))
@@ -27,6 +30,8 @@ class Fake:
 
     async def aclose(self) -> None:
         self.is_closed = True
+        self.closing.set()
+        await self.may_close.wait()
 
 
 class Factory:
@@ -85,15 +90,40 @@ async def test_one_in_use_is_not_closed(embedders: Embedders, factory: Factory) 
     assert all(made.is_closed for made in factory.built)
 
 
-@pytest.mark.parametrize("name", ["unknown", "broken"])
-async def test_what_cannot_be_had_is_one_error_and_is_tried_again(
-    embedders: Embedders, factory: Factory, name: str
+async def test_one_that_somebody_wants_while_others_are_closed_is_not_closed_under_their_hands(
+    embedders: Embedders, factory: Factory
 ) -> None:
-    for _ in range(2):
-        with pytest.raises(ModelUnavailable):
-            async with embedders.use(name):
+    for name in ("a", "b"):
+        async with embedders.use(name):
+            pass
+    factory.built[0].may_close.clear()
+    stopping = asyncio.create_task(embedders.stop())
+    await factory.built[0].closing.wait()
+    async with embedders.use("b") as used:
+        factory.built[0].may_close.set()
+        await stopping
+        assert isinstance(used, Fake)
+        assert not used.is_closed
+
+
+async def test_what_is_not_configured_is_no_use_trying_again(embedders: Embedders) -> None:
+    with pytest.raises(ModelUnavailable) as raised:
+        async with embedders.use("unknown"):
+            pass
+    assert not raised.value.retryable
+
+
+@pytest.mark.parametrize(("pause_seconds", "tries"), [(3_600, 1), (0, 3)])
+async def test_what_does_not_load_is_tried_again_after_a_pause(
+    factory: Factory, pause_seconds: float, tries: int
+) -> None:
+    embedders = Embedders(Fake("default"), factory, pause_seconds=pause_seconds)
+    for _ in range(3):
+        with pytest.raises(ModelUnavailable) as raised:
+            async with embedders.use("broken"):
                 pass
-    assert len(factory.built) == (2 if name == "broken" else 0)
+        assert raised.value.retryable
+    assert len(factory.built) == tries
 
 
 async def test_without_a_builder_there_is_only_the_default() -> None:

@@ -11,7 +11,7 @@ from copilot_cli.client.http import GENERATION_SECONDS, Http, Query
 from copilot_cli.client.jobs import JobRoutes
 from copilot_cli.client.pages import V1, items
 from copilot_cli.client.streams import AnswerStream, Opening
-from copilot_cli.client.types import ApiKey, Conversation, GroupBy, Message, Model, NewApiKey, Page, UsageRow
+from copilot_cli.client.types import ApiKey, Conversation, GroupBy, Me, Message, Model, NewApiKey, Page, UsageRow
 from copilot_cli.client.workflows import RunRoutes, WorkflowRoutes
 from copilot_cli.places import Remote
 
@@ -104,6 +104,10 @@ class ApiClient:
 
     def cancel(self, conversation_id: UUID, message_id: UUID) -> None:
         self._http.post(f"{_conversation(conversation_id)}/messages/{message_id}/cancel", None, dict[str, object])
+
+    def tenant_id(self) -> UUID:
+        """Whose key it is."""
+        return self._http.get(f"{V1}/auth/me", Me).tenant_id
 
     def models(self) -> list[Model]:
         return self._http.get(f"{V1}/models", Page[Model]).items

@@ -1,16 +1,17 @@
 """The routes of /context."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 from uuid import UUID
 
 import msgspec
 
 from copilot_cli.client.http import Http
-from copilot_cli.client.pages import V1, items
+from copilot_cli.client.pages import PAGE, V1, items
 from copilot_cli.client.types import Found, Index, Item, Page
 
 _CONTEXT = f"{V1}/context"
+_UPLOAD_SECONDS = 120.0  # the longest silence: many large files are sealed before the answer
 
 
 class ContextRoutes:
@@ -30,15 +31,43 @@ class ContextRoutes:
         (item,) = self._http.send_file(f"{_CONTEXT}/files", name, file, media_type, fields, tuple[Item])
         return item
 
+    def add_files(
+        self,
+        files: Sequence[tuple[str, BinaryIO, str]],
+        metadata: Mapping[str, str],
+        file_metadata: Sequence[Mapping[str, str]],
+        *,
+        key: str,
+    ) -> Sequence[Item]:
+        """Of (name, file, media type), all or none, read while they are sent; `metadata` is that of all of them."""
+        fields = {
+            name: msgspec.json.encode(value).decode()
+            for name, value in (("metadata", metadata), ("file_metadata", file_metadata))
+        }
+        path = f"{_CONTEXT}/files"
+        return self._http.send_files(path, files, fields, tuple[Item, ...], key=key, seconds=_UPLOAD_SECONDS)
+
     def list(self, limit: int, *, kind: str | None = None, status: str | None = None) -> Iterator[Item]:
         """Newest first."""
         return items(self._http, _CONTEXT, Page[Item], limit, {"type": kind, "status": status})
 
+    def page(self, *, metadata: Mapping[str, str], status: str | None = None, cursor: str | None = None) -> Page[Item]:
+        """A hundred, newest first, of those whose metadata contain `metadata`."""
+        wanted = msgspec.json.encode(metadata).decode()
+        query = {"metadata": wanted, "status": status, "cursor": cursor, "limit": PAGE}
+        return self._http.get(_CONTEXT, Page[Item], query)
+
     def show(self, item_id: UUID) -> Item:
         return self._http.get(f"{_CONTEXT}/{item_id}", Item)
 
-    def search(self, query: str, *, limit: int, mode: str = "hybrid") -> Found:
-        return self._http.post(f"{_CONTEXT}/search", {"query": query, "limit": limit, "mode": mode}, Found)
+    def reindex(self, item_id: UUID) -> Item:
+        return self._http.post(f"{_CONTEXT}/{item_id}/reindex", None, Item)
+
+    def search(self, query: str, *, limit: int, mode: str = "hybrid", rerank: bool = False) -> Found:
+        body: dict[str, object] = {"query": query, "limit": limit, "mode": mode}
+        if rerank:  # an older API does not know it
+            body["rerank"] = True
+        return self._http.post(f"{_CONTEXT}/search", body, Found)
 
     def index(self) -> Index:
         return self._http.get(f"{_CONTEXT}/index", Index)

@@ -23,6 +23,7 @@ class ApiError(Exception):
         self.message = message
         self.details = dict(details or {})
         self.request_id = request_id
+        self.retry_after_seconds: float | None = None
 
     @property
     def fields(self) -> dict[str, str]:

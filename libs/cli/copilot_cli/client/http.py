@@ -1,6 +1,6 @@
 """One connection pool to one API: requests, their errors, and what the answers decode to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import BinaryIO, TypeVar
@@ -54,6 +54,28 @@ class Http:
     ) -> T:
         """A form whose fields come before its one file; of the file no more than 64 KB is in memory."""
         response = self._client.post(path, data=fields, files={"file": (name, file, media_type)})
+        if not response.is_success:
+            raise _error(response)
+        return self._decoded(response, type_)
+
+    def send_files(
+        self,
+        path: str,
+        files: Sequence[tuple[str, BinaryIO, str]],
+        fields: Mapping[str, str],
+        type_: type[T],
+        *,
+        key: str,
+        seconds: float,
+    ) -> T:
+        """The same for several (name, file, media type), under an Idempotency-Key."""
+        response = self._client.post(
+            path,
+            data=fields,
+            files=[("file", file) for file in files],
+            headers={"Idempotency-Key": key},
+            timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS),
+        )
         if not response.is_success:
             raise _error(response)
         return self._decoded(response, type_)
@@ -135,4 +157,7 @@ def _content_type(body: object) -> dict[str, str]:
 
 
 def _error(response: httpx.Response) -> ApiError:
-    return error_from(response.status_code, response.content, request_id=response.headers.get("X-Request-Id"))
+    error = error_from(response.status_code, response.content, request_id=response.headers.get("X-Request-Id"))
+    after = response.headers.get("Retry-After", "")
+    error.retry_after_seconds = float(after) if after.isdecimal() else None
+    return error

@@ -87,6 +87,10 @@ class UsageRow(msgspec.Struct):
     cost_usd: Decimal | None
 
 
+class Me(msgspec.Struct):
+    tenant_id: UUID
+
+
 class ApiKey(msgspec.Struct):
     id: UUID
     name: str

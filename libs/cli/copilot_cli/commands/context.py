@@ -1,4 +1,4 @@
-"""`copilot context add | list | search | rm | index | reembed`."""
+"""`copilot context add | import | list | search | rm | index | reembed`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -6,7 +6,8 @@ from uuid import UUID
 
 import typer
 
-from copilot_cli.options import USER_PANEL, AsJson, Limit
+from copilot_cli.commands.context_import import import_
+from copilot_cli.options import USER_PANEL, AsJson, Limit, pairs
 
 if TYPE_CHECKING:
     from copilot_cli.client import Index, Item
@@ -26,6 +27,7 @@ _ONLY_KIND = Annotated[Kind | None, typer.Option("--type", help="Of this type on
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Keep texts that answers are drawn from, and search them.")
     group.command()(add)
+    group.command("import")(import_)
     group.command("list")(list_)
     group.command()(search)
     group.command("rm")(remove)
@@ -56,7 +58,7 @@ def add(
 
     if name is not None and len(sources) != 1:
         raise typer.BadParameter("goes with one file or URL", param_hint="--name")
-    marks = _pairs(metadata or [])
+    marks = pairs(metadata or [])
     news = _news(sources, name, kind)
 
     def refused(new_name: str, error: ApiError) -> None:
@@ -100,6 +102,7 @@ def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=50, help="At most so many.")] = 10,
     mode: Annotated[Mode, typer.Option(help="By meaning (vector), by words (text), or both.")] = "hybrid",
+    rerank: Annotated[bool, typer.Option("--rerank", help="In the order of the reranker that the API has.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search the context. Scores compare the results of one search only."""
@@ -110,11 +113,11 @@ def search(
     if not query.strip():
         raise typer.BadParameter("is empty", param_hint="query")
     with ApiClient(Places.here().remote()) as client, working("Searching"):
-        found = client.context.search(query, limit=limit, mode=mode)
+        found = client.context.search(query, limit=limit, mode=mode, rerank=rerank)
     if as_json:
         print_json(found)
     else:
-        _print_found(found)
+        _print_found(found, rerank=rerank)
 
 
 def remove(item_id: Annotated[UUID, typer.Argument(help="From `list`.")], as_json: AsJson = False) -> None:
@@ -186,16 +189,6 @@ def _news(sources: list[str], name: str | None, kind: TextKind | None) -> "list[
     return news
 
 
-def _pairs(given: list[str]) -> dict[str, str]:
-    pairs = {}
-    for text in given:
-        key, separator, value = text.partition("=")
-        if not key or not separator:
-            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--metadata")
-        pairs[key] = value
-    return pairs
-
-
 def _all_well(items: "list[Item]", *, wait: bool) -> bool:
     """Says what is wrong with those that are not ready, and what to do."""
     from copilot_cli.output import note
@@ -222,7 +215,7 @@ def _print_items(items: "list[Item]", *, empty: str = "") -> None:
     print_table(columns, rows, empty=empty)
 
 
-def _print_found(found: "Found") -> None:
+def _print_found(found: "Found", *, rerank: bool) -> None:
     from copilot_cli.answers import shorten
     from copilot_cli.output import note, print_table
 
@@ -234,7 +227,8 @@ def _print_found(found: "Found") -> None:
         ["score", "name", "offsets", "excerpt"], rows, empty="Nothing found; what is there: copilot context list"
     )
     if found.degraded:
-        note("The embedder was away: this search went by words alone.", style="yellow")
+        at_worst = "it went by words alone, or is in its own order" if rerank else "this search went by words alone"
+        note(f"The embedder{' or the reranker' if rerank else ''} was away: {at_worst}.", style="yellow")
     note(f"{found.took_ms} ms", style="dim")
 
 

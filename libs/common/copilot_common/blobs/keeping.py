@@ -6,7 +6,7 @@ from uuid import UUID
 
 from loguru import logger
 
-from copilot_common.base.errors import CopilotError
+from copilot_common.base.errors import CopilotError, Unavailable
 from copilot_common.blobs.objects import ObjectStore, object_key
 from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
@@ -35,12 +35,19 @@ async def prune(database: Database, *, limit: int = _PRUNED_ROWS) -> int:
 
 
 async def remove_objects(database: Database, objects: ObjectStore, *, limit: int = _REMOVALS) -> int:
-    """Delete the objects of at most `limit` blobs that are gone, all tenants'; returns of how many. What fails, and
-    what comes after it, is due again later. Raises Unavailable."""
+    """Delete the objects of at most `limit` blobs that are gone, all tenants'; returns how many were tried. What fails
+    is due again later, and holds up nothing else. Raises Unavailable where the database is."""
     claimed = await database.fetch_rows(_sql["claim_removals"], {"limit": limit})
+    failed = 0
     for removal in map(_Removal._make, claimed):
-        await _remove(objects, removal)
-        await database.fetch_row(_sql["finish_removal"], {"tenant_id": removal.tenant_id, "id": removal.id})
+        try:
+            await _remove(objects, removal)
+        except Unavailable:
+            failed += 1
+        else:
+            await database.fetch_row(_sql["finish_removal"], {"tenant_id": removal.tenant_id, "id": removal.id})
+    if failed:
+        logger.bind(failed=failed, tried=len(claimed)).warning("Objects of blobs that are gone not removed")
     return len(claimed)
 
 

@@ -84,8 +84,8 @@ SELECT count(*)::integer FROM (
 -- Replace what its creator may change.
 UPDATE context_items
 SET name_sealed = %(name_sealed)s, metadata = %(metadata)s, acl = %(acl)s, content_id = %(content_id)s,
-    content_hash = %(content_hash)s, size_bytes = %(size_bytes)s, collection_id = %(collection_id)s,
-    expires_at = %(expires_at)s, updated_at = now()
+    source_id = %(source_id)s, content_hash = %(content_hash)s, size_bytes = %(size_bytes)s,
+    collection_id = %(collection_id)s, expires_at = %(expires_at)s, updated_at = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, acl, content_id, content_hash,
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,

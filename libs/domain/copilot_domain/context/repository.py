@@ -83,7 +83,8 @@ class ItemRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """Which blobs hold an item's text and what it was made of, and the keyed hash of what came in."""
+    """Which blobs hold an item's text and what it was made of, and the keyed hash of what came in. A text has a source
+    while it is to take the place of another one."""
 
     id: UUID | None = None
     source_id: UUID | None = None
@@ -110,7 +111,7 @@ class ContextRepository:
 
     async def update(self, tx: Transaction, item_id: UUID, new: NewItem, content: Content) -> ItemRow:
         """Writes all that may change; `type` stays."""
-        return await self._write(tx, "update_item", item_id, new, content, {})
+        return await self._write(tx, "update_item", item_id, new, content, {"source_id": content.source_id})
 
     async def get(self, tx: Transaction, item_id: UUID, *, for_update: bool = False) -> ItemRow:
         """Raises NotFound also where it is another tenant's, or not this principal's to see."""

@@ -6,7 +6,7 @@ has expired, does not exist (NotFound).
 """
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -130,8 +130,8 @@ class ContextService:
         return await self._blobs.open(principal, stored.blob_id)
 
     async def update(self, tx: Transaction, item_id: UUID, changes: ItemChanges) -> Item:
-        """Another content is ingested anew; the same one again is not. Raises InvalidInput, Forbidden and
-        QuotaExceeded."""
+        """Another content is ingested anew, and is there once it is found; the same one again is not. Raises
+        InvalidInput, Forbidden and QuotaExceeded."""
         row = await self._changeable(tx, item_id)
         old = row.open(await tx.cipher())
         new = NewItem(
@@ -152,7 +152,7 @@ class ContextService:
         if changes.refresh_seconds is not UNSET:
             await self._repository.set_refresh(tx, item_id, changes.refresh_seconds)
         updated = await self._repository.update(tx, item_id, new, await self._content(tx, row, changes.content))
-        if updated.content_id != row.content_id:
+        if (updated.content_id, updated.source_id) != (row.content_id, row.source_id):
             updated = await request_ingestion(tx, self._ledger, updated)
         await self._quotas.claim(tx, size_bytes=(updated.size_bytes or 0) - (row.size_bytes or 0))
         await record_audit(tx, "context.updated", item_id, details={"fields": ", ".join(changes.named)})
@@ -202,15 +202,18 @@ class ContextService:
         return row
 
     async def _content(self, tx: Transaction, row: ItemRow, text: str | None) -> Content:
-        """What the item has from now on: another text takes the place of the one before."""
+        """Another text takes the place of the one before when its chunks do; what is found is its text until then."""
         if text is not None and row.type in {"file", "url"}:
             raise InvalidInput({"content": f"of a {row.type} is what was read from it"})
-        same = Content(id=row.content_id, hash=row.content_hash, size_bytes=row.size_bytes)
+        same = Content(id=row.content_id, source_id=row.source_id, hash=row.content_hash, size_bytes=row.size_bytes)
         if text is None or hmac.compare_digest(await _keyed_hash(tx, text.encode()), row.content_hash or b""):
             return same
-        if row.content_id is not None:
-            await self._blobs.delete(tx, row.content_id)
-        return await self._put_content(tx, text)
+        is_found = row.live_attempt > 0
+        replaced = row.source_id if is_found else row.content_id  # a text that was never found goes at once
+        if replaced is not None:
+            await self._blobs.delete(tx, replaced)
+        following = await self._put_content(tx, text)
+        return replace(following, id=row.content_id, source_id=following.id) if is_found else following
 
     async def _put_content(self, tx: Transaction, text: str) -> Content:
         data, content_id = text.encode(), new_id()

@@ -1,6 +1,6 @@
 """Files on their way in: their bytes are uploads until all of a request are there; then all become items, or none."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
@@ -14,6 +14,7 @@ from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context.file_names import MAX_NAME_CHARACTERS, clean_file_name, refuse_hopeless
 from copilot_domain.context.service import ContextService, check_item
 from copilot_domain.context.types import Item, NewItem
+from copilot_domain.metadata import check_metadata
 
 MAX_FILES = 20
 """In one request."""
@@ -39,15 +40,17 @@ class FileBatch:
         self._files: list[_File] = []
         self._blob_ids: list[UUID] = []
         self._described = NewItem(name="", type="file")
+        self._own: Sequence[dict[str, object]] | None = None
         self.is_created = False
 
     def __len__(self) -> int:
         return len(self._blob_ids)
 
-    def describe(self, described: NewItem) -> None:
-        """What all files get besides their names. Raises InvalidInput."""
+    def describe(self, described: NewItem, own: Sequence[dict[str, object]] | None = None) -> None:
+        """What all files get besides their names, and the metadata that each of them gets besides. Raises
+        InvalidInput."""
         check_item(described)
-        self._described = described
+        self._described, self._own = described, own
 
     async def add(self, name: str, media_type: str, chunks: AsyncIterator[bytes]) -> None:
         """Raises InvalidInput, UNSUPPORTED_MEDIA_TYPE before a byte of it is read; TooLarge, and what `chunks`
@@ -77,7 +80,17 @@ class FileBatch:
         if len(media_type) > _MAX_MEDIA_TYPE or not media_type.isprintable() or not media_type.isascii():
             raise InvalidInput({which: "has a content type that is not valid"})
         refuse_hopeless(cleaned, media_type, which=which)
-        return msgspec.structs.replace(self._described, name=cleaned), media_type
+        metadata = self._metadata_of_next()
+        return msgspec.structs.replace(self._described, name=cleaned, metadata=metadata), media_type
+
+    def _metadata_of_next(self) -> dict[str, object]:
+        if self._own is None:
+            return self._described.metadata
+        if len(self) >= len(self._own):
+            raise InvalidInput({"file_metadata": "must have one object for each file"})
+        metadata = {**self._described.metadata, **self._own[len(self)]}
+        check_metadata(metadata, field=f"file_metadata[{len(self)}]")
+        return metadata
 
     def digest(self) -> bytes:
         """The same for the same request, however its parts were put into a body."""
@@ -88,6 +101,8 @@ class FileBatch:
         """Blobs and items come to be in one transaction. Raises InvalidInput for no files, QuotaExceeded."""
         if not self._files:
             raise InvalidInput({"files": "is required: at least one part with a file name"})
+        if self._own is not None and len(self._own) != len(self._files):
+            raise InvalidInput({"file_metadata": "must have one object for each file"})
         self.is_created = True
         items = [await self._create(tx, file) for file in self._files]
         await self._service.claim(tx, items=len(items), size_bytes=sum(file.upload.size_bytes for file in self._files))

@@ -1,6 +1,7 @@
 """Why an item can't be ingested, as the user is told."""
 
 from copilot_common.base.errors import CopilotError, ProviderError
+from copilot_domain.context.reembedding.embedders import ModelUnavailable
 
 
 class IngestionError(CopilotError):
@@ -26,6 +27,8 @@ def describe(error: BaseException) -> tuple[str, str]:
             return error.reason, error.message
         case FetchFailed():
             return error.reason, error.message
+        case ModelUnavailable():
+            return "MODEL_UNAVAILABLE", error.message
         case ProviderError():
             return "EMBEDDING_FAILED", "The embedding provider failed."
         case CopilotError():

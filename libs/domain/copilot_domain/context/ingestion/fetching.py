@@ -94,7 +94,7 @@ class Fetcher:
         if not item.validators_sealed or item.source_id is None:
             return Validators()
         try:
-            await self._blobs.find(principal, item.source_id)
+            await self._blobs.open(principal, item.source_id)
         except (NotFound, DecryptionError):
             return Validators()
         cipher = await self._db.cipher(principal)

@@ -94,9 +94,10 @@ SELECT %(tenant_id)s, c.id, %(model)s,
 FROM unnest(%(ids)b::uuid[]) WITH ORDINALITY AS c (id, place)
 
 -- name: finish_ingestion
--- From now on its chunks are those of this attempt.
+-- From now on its chunks are those of this attempt. A text that was to take another's place has it.
 UPDATE context_items
-SET status = 'ready', live_attempt = %(attempt)s, content_id = %(content_id)s, staged_blob_ids = '{}',
+SET status = 'ready', live_attempt = %(attempt)s, content_id = %(content_id)s,
+    source_id = nullif(source_id, %(content_id)s), staged_blob_ids = '{}',
     live_hash = content_hash, live_tokenizer = %(tokenizer)s,
     chunk_count = %(chunk_count)s, token_count = %(token_count)s, progress_done = %(chunk_count)s,
     progress_total = %(chunk_count)s, updated_at = now()

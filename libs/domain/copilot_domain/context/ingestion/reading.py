@@ -121,7 +121,7 @@ class DocumentReader:
                 return fetched.blob_id, fetched.media_type
             case "file":
                 return item.source_id, item.media_type or ""
-        return item.content_id, ""
+        return item.source_id or item.content_id, ""  # a text that is to take the place of another
 
     def _is_cut(self, item: ItemRow) -> bool:
         """Its chunks are those of what was fetched last: one that failed may have fetched after them."""

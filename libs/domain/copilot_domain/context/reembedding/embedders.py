@@ -5,22 +5,24 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Final
 
 from loguru import logger
 
-from copilot_common.base.errors import ProviderError
+from copilot_common.base.errors import ProviderError, SettingsError
 from copilot_common.embedding import Embedder, EmbedderSpec
 
 _MAX_OTHERS: Final = 3  # beside the default: a local model is 100 MB and more
+_PAUSE_SECONDS: Final = 10.0
 
 
 class ModelUnavailable(ProviderError):
-    """No embedder of that name can be had here: it is not configured, or does not load."""
+    """No embedder of that name can be had here: it is not configured; or, where `retryable`, it does not load."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, retryable: bool = False) -> None:
         provider = model.partition("/")[0] if "/" in model else "local"
-        super().__init__("The index's embedding model is not available here.", provider=provider, retryable=False)
+        super().__init__("The index's embedding model is not available here.", provider=provider, retryable=retryable)
 
 
 @dataclass(slots=True)
@@ -31,13 +33,22 @@ class _Place:
 
 class Embedders:
     """Others than the default are built and loaded at their first use, off the loop, and closed when they were not used
-    for longest; one that is in use stays. `build` raises what makes it impossible; without it there are no others."""
+    for longest; one that is in use stays. `build` raises SettingsError for what is not configured; without it there
+    are no others. One that did not load is tried again after `pause_seconds` at the earliest."""
 
-    def __init__(self, default: Embedder, build: Callable[[str], Embedder] | None = None) -> None:
+    def __init__(
+        self,
+        default: Embedder,
+        build: Callable[[str], Embedder] | None = None,
+        *,
+        pause_seconds: float = _PAUSE_SECONDS,
+    ) -> None:
         self._default = default
         self._build = build
         self._others: OrderedDict[str, _Place] = OrderedDict()
         self._building = asyncio.Lock()
+        self._pause_seconds = pause_seconds
+        self._failed_at: dict[str, float] = {}
 
     @property
     def default(self) -> EmbedderSpec:
@@ -76,16 +87,28 @@ class Embedders:
     async def _open(self, name: str) -> Embedder:
         if self._build is None:
             raise ModelUnavailable(name)
+        self._check_pause(name)
         try:
             embedder = await asyncio.to_thread(self._build, name)
             await embedder.load()
         except Exception as error:  # whatever a model's library raises
             logger.bind(error_type=type(error).__name__).warning("An embedder that an index needs cannot be had")
-            raise ModelUnavailable(name) from None
+            is_configured = not isinstance(error, SettingsError)
+            if is_configured:
+                self._failed_at[name] = monotonic()
+            raise ModelUnavailable(name, retryable=is_configured) from None
         return embedder
+
+    def _check_pause(self, name: str) -> None:
+        """Loading takes seconds and 100 MB: not for each of many jobs that come one after the other."""
+        now = monotonic()
+        self._failed_at = {known: at for known, at in self._failed_at.items() if now - at < self._pause_seconds}
+        if name in self._failed_at:
+            raise ModelUnavailable(name, retryable=True)
 
     async def _close_idle(self, *, keep: int) -> None:
         idle = [name for name, place in self._others.items() if not place.users]
-        for name in idle[: max(0, len(self._others) - keep)]:
-            place = self._others.pop(name)
+        # All are out of reach before the first is waited for: somebody may want the second meanwhile.
+        leaving = [self._others.pop(name) for name in idle[: max(0, len(self._others) - keep)]]
+        for place in leaving:
             await place.embedder.aclose()

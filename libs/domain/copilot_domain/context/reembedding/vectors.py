@@ -25,7 +25,7 @@ class BatchVectors:
         """A row per chunk, by model: what searches use comes first. The next model's are there too where the index is
         being re-embedded, unless its embedder fails: the re-embedding then makes them later.
 
-        Raises IngestionError where the model cannot be had here, ProviderError where it fails.
+        Raises IngestionError where the model is not configured here, ProviderError where it fails or does not load.
         """
         default = self._embedders.default
         async with self._db.transaction(principal) as tx:
@@ -35,6 +35,8 @@ class BatchVectors:
         try:
             vectors = {model: await self._embed_with(principal, batch, model, known)}
         except ModelUnavailable as error:
+            if error.retryable:
+                raise
             raise IngestionError("MODEL_UNAVAILABLE", error.message) from None
         if index and index.next_model:
             with suppress(ProviderError):

@@ -19,12 +19,17 @@ from copilot_domain.context import Item
 from copilot_domain.context.uploading import MAX_FILES, FileBatch, receive_files
 
 _FILES_OF_A_REQUEST = 4  # of the largest size, so that one request has its bounds
-_JSON_FIELDS = frozenset({"metadata", "acl"})
+_JSON_FIELDS = frozenset({"metadata", "acl", "file_metadata"})
 _FIELDS = _JSON_FIELDS | {"collection_id", "expires_at"}
 _NO_FILES_BYTES = 200_000  # of a body may be fields and the heads of its parts
 _MAX_FIELD_BYTES = 65_536  # all are held to less; this is what of them is read
 
 _METADATA = Schema(type=OpenAPIType.OBJECT, description="Of all files. Before the files.")
+_FILE_METADATA = Schema(
+    type=OpenAPIType.ARRAY,
+    items=Schema(type=OpenAPIType.OBJECT),
+    description="One for each file, in their order: added to `metadata`, and goes before it. Likewise.",
+)
 _ACL = Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.OBJECT), description="Likewise.")
 _COLLECTION = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.UUID, description="Likewise.")
 _EXPIRY = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME, description="Likewise.")
@@ -46,6 +51,7 @@ class TakesFiles(Operation):
             properties={
                 "metadata": _METADATA,
                 "acl": _ACL,
+                "file_metadata": _FILE_METADATA,
                 "collection_id": _COLLECTION,
                 "expires_at": _EXPIRY,
                 "file": _FILES,
@@ -66,7 +72,7 @@ class TakesFiles(Operation):
 async def upload_files(request: HttpRequest, principal: ActingPrincipal, services: AppServices) -> Response[list[Item]]:
     """One item per file, all of them or none; each is searchable once its status is `ready`. `metadata` (a JSON object)
     and `acl` (a JSON list), `collection_id` and `expires_at` (texts as they are) are form fields that come before the
-    files and count for all of them."""
+    files and count for all of them; `file_metadata` is a JSON list of objects, one for each file."""
     check_key(request)
     services.uploads.check(principal.tenant_id)
     async with services.tenants_db.transaction(principal) as tx:
@@ -114,4 +120,5 @@ def _decoded(name: str, raw: bytes) -> Any:
 
 
 def _describe(fields: dict[str, object], batch: FileBatch) -> None:
-    batch.describe(decode_strict(msgspec.json.encode(fields), FileFields).to_new())
+    described = decode_strict(msgspec.json.encode(fields), FileFields)
+    batch.describe(described.to_new(), described.file_metadata)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from time import perf_counter
 from typing import Annotated
 from uuid import UUID
+from weakref import finalize
 
 from litestar import Controller, MediaType, Response, delete, get, patch, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
@@ -11,6 +12,7 @@ from litestar.response import Stream
 
 from copilot_api.http.attachment import attachment_headers, safe_media_type
 from copilot_api.http.body import StrictBody
+from copilot_api.http.crowd import Place
 from copilot_api.http.idempotency import HttpRequest, answer_once
 from copilot_api.http.json import JsonResponse
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, QueryText, WantedPage
@@ -24,9 +26,7 @@ from copilot_api.resources.context.schemas import (
     UpdateItem,
     item_filter,
 )
-from copilot_api.services import Services
 from copilot_common.base.errors import InvalidInput
-from copilot_common.tenancy import Principal
 from copilot_domain.context import Item
 from copilot_domain.context.file_names import clean_file_name
 from copilot_domain.context.quotas import ContextUsage
@@ -137,9 +137,13 @@ class ContextController(Controller):
         After `Last-Event-ID` the present state is told anew, with numbers above it. After an hour the stream is cut
         without `[DONE]`: resume it."""
         after = event_number(last_event_id)
-        services.item_streams.check(principal.tenant_id)
-        batches = await services.item_events.open(principal, item_id, after=after)
-        return event_stream(_counted(services, principal, batches))
+        place = services.item_streams.enter(principal.tenant_id)  # before the look: a crowd comes at once
+        try:
+            batches = await services.item_events.open(principal, item_id, after=after)
+        except BaseException:
+            place.leave()
+            raise
+        return event_stream(_counted(place, batches))
 
     @patch("/{item_id:uuid}", dto=StrictBody[UpdateItem], return_dto=None)
     async def update(
@@ -163,9 +167,14 @@ class ContextController(Controller):
         )
 
 
-async def _counted(
-    services: Services, principal: Principal, batches: AsyncIterator[EventBatch]
-) -> AsyncIterator[EventBatch]:
-    with services.item_streams.inside(principal.tenant_id):
-        async for batch in batches:
-            yield batch
+def _counted(place: Place, batches: AsyncIterator[EventBatch]) -> AsyncIterator[EventBatch]:
+    async def counted() -> AsyncIterator[EventBatch]:
+        try:
+            async for batch in batches:
+                yield batch
+        finally:
+            place.leave()
+
+    counting = counted()
+    finalize(counting, place.leave)  # of a reader that is gone before the first piece nothing is run
+    return counting

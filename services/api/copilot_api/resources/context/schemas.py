@@ -87,6 +87,7 @@ class FileFields(RequestBody):
 
     metadata: Metadata = {}
     acl: Acl = []
+    file_metadata: list[Metadata] | None = None
     collection_id: UUID | UnsetType = UNSET
     expires_at: Moment | UnsetType = UNSET
 
