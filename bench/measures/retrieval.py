@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from time import perf_counter
 
 import numpy as np
@@ -199,6 +200,8 @@ async def _time(
                 whole_ms.append((perf_counter() - began) * 1000)
                 sql_ms.append(clock.seconds * 1000)
                 counts.append(clock.count)
+    slowest, seconds = max(clock.by_statement.items(), key=itemgetter(1))
+    say(f"retrieval: {seconds / (count + _WARM_UP) * 1000:.1f} ms of each for {slowest}")
     return sql_ms, counts, whole_ms
 
 

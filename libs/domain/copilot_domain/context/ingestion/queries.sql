@@ -55,17 +55,25 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 
 -- name: find_vectors
 -- Vectors of chunks with the same text, whatever their item.
-SELECT DISTINCT ON (c.text_hash) c.text_hash, e.embedding
-FROM context_chunks c
-JOIN context_embeddings e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND e.model = %(model)s
-WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)b::bytea[])
+SELECT u.text_hash, e.embedding
+FROM unnest(%(hashes)b::bytea[]) AS u (text_hash)
+JOIN LATERAL (
+    SELECT e.embedding FROM context_chunks c
+    JOIN context_embeddings e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND e.model = %(model)s
+    WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = u.text_hash
+    LIMIT 1
+) e ON true
 
 -- name: find_wide_vectors
 -- The same for vectors of other dimensions.
-SELECT DISTINCT ON (c.text_hash) c.text_hash, e.embedding
-FROM context_chunks c
-JOIN context_embeddings_wide e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND e.model = %(model)s
-WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = ANY (%(hashes)b::bytea[])
+SELECT u.text_hash, e.embedding
+FROM unnest(%(hashes)b::bytea[]) AS u (text_hash)
+JOIN LATERAL (
+    SELECT e.embedding FROM context_chunks c
+    JOIN context_embeddings_wide e ON e.tenant_id = c.tenant_id AND e.chunk_id = c.id AND e.model = %(model)s
+    WHERE c.tenant_id = %(tenant_id)s AND c.text_hash = u.text_hash
+    LIMIT 1
+) e ON true
 
 -- name: insert_chunks
 -- Many chunks at once; their texts and headings are sealed.

@@ -33,11 +33,19 @@ WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
 
 -- name: check_candidates
 -- Of the candidates those that are live and that the principal may see, by their place among them, with their vectors.
+-- LATERAL and OFFSET 0: each is looked up by its key, whatever the planner believes of tables it has no statistics of,
+-- as after a large import.
 SELECT (u.place - 1)::integer AS place, e.embedding
 FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(attempts)b::integer[]) WITH ORDINALITY
     AS u (chunk_id, item_id, attempt, place)
-JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt
-LEFT JOIN context_embeddings e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s
+JOIN LATERAL (
+    SELECT i.acl, i.user_id, i.expires_at, i.collection_id FROM context_items i
+    WHERE i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt OFFSET 0
+) i ON true
+LEFT JOIN LATERAL (
+    SELECT e.embedding FROM context_embeddings e
+    WHERE e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s OFFSET 0
+) e ON true
 WHERE (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
     AND (i.expires_at IS NULL OR i.expires_at > now())
     AND (i.collection_id IS NULL OR i.user_id = %(user_id)s OR i.collection_id IN (
@@ -49,8 +57,14 @@ WHERE (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[
 SELECT (u.place - 1)::integer AS place, e.embedding
 FROM unnest(%(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(attempts)b::integer[]) WITH ORDINALITY
     AS u (chunk_id, item_id, attempt, place)
-JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt
-LEFT JOIN context_embeddings_wide e ON e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s
+JOIN LATERAL (
+    SELECT i.acl, i.user_id, i.expires_at, i.collection_id FROM context_items i
+    WHERE i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt OFFSET 0
+) i ON true
+LEFT JOIN LATERAL (
+    SELECT e.embedding FROM context_embeddings_wide e
+    WHERE e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s OFFSET 0
+) e ON true
 WHERE (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[])
     AND (i.expires_at IS NULL OR i.expires_at > now())
     AND (i.collection_id IS NULL OR i.user_id = %(user_id)s OR i.collection_id IN (
@@ -61,9 +75,12 @@ WHERE (i.acl = '{}' OR i.user_id = %(user_id)s OR i.acl && %(identities)s::text[
 -- The chunks that were found, with what is shown of their items.
 SELECT c.id, c.item_id, c.number, c.start_offset, c.end_offset, c.token_count, c.page, c.text_hash, c.heading_sealed,
     c.text_sealed, i.name_sealed, i.metadata
-FROM context_chunks c
-JOIN context_items i ON i.tenant_id = %(tenant_id)s AND i.id = c.item_id
-WHERE c.tenant_id = %(tenant_id)s AND c.id = ANY (%(ids)b::uuid[])
+FROM unnest(%(ids)b::uuid[]) AS u (id)
+JOIN LATERAL (SELECT c.* FROM context_chunks c WHERE c.tenant_id = %(tenant_id)s AND c.id = u.id OFFSET 0) c ON true
+JOIN LATERAL (
+    SELECT i.name_sealed, i.metadata FROM context_items i
+    WHERE i.tenant_id = %(tenant_id)s AND i.id = c.item_id OFFSET 0
+) i ON true
 
 -- name: be_modest
 -- For the rest of the transaction: what nobody waits for takes one core, and not for long.
