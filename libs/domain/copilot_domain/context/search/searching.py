@@ -44,8 +44,10 @@ from copilot_domain.metadata import check_metadata
 
 _sql = Queries(__package__)
 
-# By words and by meaning each: a vector that is read costs some 10 µs, and those further down change nothing.
-_CANDIDATES: Final = 150
+# A vector that is read costs some 10 µs, and those further down change nothing. By meaning a few are enough: of the true
+# best ten none was further down (codes.py).
+_BY_WORDS: Final = 100
+_BY_MEANING: Final = 64
 _LIMIT_SHARE: Final = 6  # of the limit, where that is more
 _MAX_TERMS: Final = 64  # of a query: those it has most often
 _SHOWN_SHARE: Final = 2  # so many times the limit are opened at first: some are near-duplicates or neighbours
@@ -170,10 +172,10 @@ class ContextSearch:
         self, tx: Transaction, index: OpenIndex, asked: Asked, text_scores: Numbers, allowed: Numbers | None
     ) -> Numbers:
         """The places of chunks that may be among the best; they rise."""
-        limit = max(_CANDIDATES, _LIMIT_SHARE * asked.request.limit)
-        likely = [_best_places(text_scores, limit, allowed)]
+        least = _LIMIT_SHARE * asked.request.limit
+        likely = [_best_places(text_scores, max(_BY_WORDS, least), allowed)]
         if asked.vector is not None:
-            likely.append(await index.near(tx, self._cache, asked.vector, limit, allowed))
+            likely.append(await index.near(tx, self._cache, asked.vector, max(_BY_MEANING, least), allowed))
         return np.unique(np.concatenate(likely))
 
 
