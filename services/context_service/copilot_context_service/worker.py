@@ -26,7 +26,7 @@ from copilot_domain.context.expiring import ItemExpirer
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
-from copilot_domain.context.jobs import FORGET_MODEL, INGEST_ITEM, MERGE_SEGMENTS, REEMBED, REFRESH_ITEM
+from copilot_domain.context.jobs import FORGET_MODEL, INGEST_IN_BULK, INGEST_ITEM, MERGE_SEGMENTS, REEMBED, REFRESH_ITEM
 from copilot_domain.context.quotas import Quotas, default_limits
 from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.forgetting import ModelForgetter
@@ -64,6 +64,7 @@ async def run(settings: Settings) -> None:
     ingestion = Ingestion(background, blobs, embedders, backbone.ledger, reader, quotas)
     handlers: Mapping[JobType[Any], Handler] = {
         INGEST_ITEM: ItemIngester(ingestion),
+        INGEST_IN_BULK: ItemIngester(ingestion),
         REFRESH_ITEM: ItemIngester(ingestion, is_refresh=True),
         MERGE_SEGMENTS: SegmentMerger(Merger(background)),
         REEMBED: IndexReembedder(Reembedder(background, embedders, backbone.ledger)),

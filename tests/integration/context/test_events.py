@@ -130,7 +130,15 @@ async def test_a_number_that_is_none_is_refused(client: Client) -> None:
 async def test_openapi_shows_the_form_and_the_stream(client: Client) -> None:
     paths = (await client.http.get("/schema/openapi.json")).json()["paths"]
     form = paths["/api/v1/context/files"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"metadata", "acl", "file_metadata", "collection_id", "expires_at", "file"}
+    assert set(form["properties"]) == {
+        "metadata",
+        "acl",
+        "file_metadata",
+        "collection_id",
+        "expires_at",
+        "bulk",
+        "file",
+    }
     assert form["properties"]["file"]["items"] == {"type": "string", "format": "binary"}
     assert "201" in paths["/api/v1/context/files"]["post"]["responses"]
     events = paths["/api/v1/context/{item_id}/events"]["get"]["responses"]["200"]["content"]

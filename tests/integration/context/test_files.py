@@ -81,6 +81,18 @@ async def test_each_file_may_have_metadata_of_its_own_besides(client: Client) ->
     ]
 
 
+async def test_what_is_sent_in_bulk_is_made_ready_after_what_is_sent_alone(
+    client: Client, shared_api: SharedApi
+) -> None:
+    (one,) = await uploaded(client, file("one of many.txt"), bulk=True)
+    body = {"name": "another", "type": "text", "content": "many", "bulk": True}
+    other = (await client.call("POST", "/context", body)).json()
+    (alone,) = await uploaded(client, file("alone.txt"), bulk=False)
+    query = "SELECT j.kind, j.class FROM jobs j JOIN context_items i ON i.job_id = j.id WHERE i.id = %s"
+    jobs = [shared_api.site.rows(query, item["id"])[0] for item in (one, other, alone)]
+    assert jobs == [("context.ingest_bulk/1", 4), ("context.ingest_bulk/1", 4), ("context.ingest/1", 2)]
+
+
 async def test_the_bytes_come_back_as_they_went_in(client: Client) -> None:
     data = bytes(range(256)) * 5_000  # several pieces
     (item,) = await uploaded(client, file("data.pdf", data, "application/pdf"))

@@ -39,10 +39,11 @@ class ContextRoutes:
         *,
         key: str,
     ) -> Sequence[Item]:
-        """Of (name, file, media type), all or none, read while they are sent; `metadata` is that of all of them."""
+        """Of (name, file, media type), some of very many, all or none, read while they are sent; `metadata` is that of
+        all of them."""
         fields = {
             name: msgspec.json.encode(value).decode()
-            for name, value in (("metadata", metadata), ("file_metadata", file_metadata))
+            for name, value in (("metadata", metadata), ("file_metadata", file_metadata), ("bulk", True))
         }
         path = f"{_CONTEXT}/files"
         return self._http.send_files(path, files, fields, tuple[Item, ...], key=key, seconds=_UPLOAD_SECONDS)

@@ -15,13 +15,18 @@ class IngestItem(JobPayload, frozen=True):
 
 INGEST_ITEM = JobType("context.ingest", IngestItem, CONTEXT_QUEUE, max_failures=6)
 
+INGEST_IN_BULK = JobType(
+    "context.ingest_bulk", IngestItem, CONTEXT_QUEUE, job_class=JobClass.BULK, max_failures=INGEST_ITEM.max_failures
+)
+"""One of very many: whatever somebody has sent alone, in any tenant, goes before it."""
+
 REFRESH_ITEM = JobType("context.refresh", IngestItem, CONTEXT_QUEUE, job_class=JobClass.BULK, max_failures=6)
 """A page whose time has come: nobody waits for it."""
 
 
-async def request_ingestion(tx: Transaction, ledger: Ledger, item: ItemRow) -> ItemRow:
+async def request_ingestion(tx: Transaction, ledger: Ledger, item: ItemRow, *, is_bulk: bool = False) -> ItemRow:
     """The item is pending, of a new generation; what was begun for an earlier one changes nothing any more."""
-    return await _request(tx, ledger, item.id, INGEST_ITEM)
+    return await _request(tx, ledger, item.id, INGEST_IN_BULK if is_bulk else INGEST_ITEM)
 
 
 async def request_refresh(tx: Transaction, ledger: Ledger, item_id: UUID) -> None:

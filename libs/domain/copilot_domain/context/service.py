@@ -96,7 +96,7 @@ class ContextService:
         await self._check_collection(tx, new.collection_id)
         item_id = new_id()
         row = await self._repository.insert(tx, item_id, new, content)
-        row = await request_ingestion(tx, self._ledger, row)
+        row = await request_ingestion(tx, self._ledger, row, is_bulk=new.is_bulk)
         await record_audit(tx, "context.created", item_id, details={"type": new.type})
         return row.open(await tx.cipher())
 

@@ -61,7 +61,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 class NewItem(msgspec.Struct, frozen=True, kw_only=True):
     """`content` of a text, code or document; `url` of a url, which is fetched again every `refresh_seconds`. A file's
-    bytes are a blob before it is an item."""
+    bytes are a blob before it is an item. `is_bulk`: one of very many, for which nobody waits."""
 
     name: str
     type: ItemType
@@ -69,6 +69,7 @@ class NewItem(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     refresh_seconds: int | None = None
     metadata: dict[str, object] = {}
+    is_bulk: bool = False
     acl: tuple[AclEntry, ...] = ()
     collection_id: UUID | None = None
     expires_at: datetime | None = None

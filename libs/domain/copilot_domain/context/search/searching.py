@@ -44,8 +44,8 @@ from copilot_domain.metadata import check_metadata
 
 _sql = Queries(__package__)
 
-# A vector that is read costs some 10 µs, and those further down change nothing. By meaning a few are enough: of the true
-# best ten none was further down (codes.py).
+# A vector that is read costs some 10 µs, and those further down change nothing. By meaning a few are enough: of the
+# true best ten none was further down (codes.py).
 _BY_WORDS: Final = 100
 _BY_MEANING: Final = 64
 _LIMIT_SHARE: Final = 6  # of the limit, where that is more

@@ -11,9 +11,9 @@ from copilot_domain.context.segments.types import Numbers
 # Components of a vector of length 1 lie about 1/√d around 0: sixteen levels from -3/√d to 3/√d lose little.
 _CLIP: Final = 3.0
 _LEVELS: Final = 16
-# Measured with WordLlama on 50 000 passages (docs/adr/0024): of the true best ten, 99.7 % of real ones are among the
-# nearest 2 500 by the signs alone, and 99 % of made ones, whose topics are closer to each other, among the nearest 8 000;
-# and all of those are among the best 60 by the levels.
+# Measured with WordLlama on 50 000 passages (docs/adr/0024). Of the true best ten, 99.7 % of real ones are among the
+# nearest 2 500 by the signs alone, and 99 % of the bench's, which are closer to each other, among the nearest 8 000.
+# All of those are among the best 60 by the levels.
 _NEAR: Final = 8_000
 _NEAR_SHARE: Final = 50  # or one in fifty, where that is more
 _MAX_NEAR: Final = 20_000

@@ -19,7 +19,7 @@ from copilot_domain.context import Item
 from copilot_domain.context.uploading import MAX_FILES, FileBatch, receive_files
 
 _FILES_OF_A_REQUEST = 4  # of the largest size, so that one request has its bounds
-_JSON_FIELDS = frozenset({"metadata", "acl", "file_metadata"})
+_JSON_FIELDS = frozenset({"metadata", "acl", "file_metadata", "bulk"})
 _FIELDS = _JSON_FIELDS | {"collection_id", "expires_at"}
 _NO_FILES_BYTES = 200_000  # of a body may be fields and the heads of its parts
 _MAX_FIELD_BYTES = 65_536  # all are held to less; this is what of them is read
@@ -33,6 +33,10 @@ _FILE_METADATA = Schema(
 _ACL = Schema(type=OpenAPIType.ARRAY, items=Schema(type=OpenAPIType.OBJECT), description="Likewise.")
 _COLLECTION = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.UUID, description="Likewise.")
 _EXPIRY = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.DATE_TIME, description="Likewise.")
+_BULK = Schema(
+    type=OpenAPIType.BOOLEAN,
+    description="They are some of very many: what is sent without it is made ready before them. Likewise.",
+)
 _FILES = Schema(
     type=OpenAPIType.ARRAY,
     items=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY),
@@ -54,6 +58,7 @@ class TakesFiles(Operation):
                 "file_metadata": _FILE_METADATA,
                 "collection_id": _COLLECTION,
                 "expires_at": _EXPIRY,
+                "bulk": _BULK,
                 "file": _FILES,
             },
             required=["file"],

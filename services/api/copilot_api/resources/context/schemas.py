@@ -60,6 +60,7 @@ class CreateItem(RequestBody):
     acl: Acl = []
     collection_id: UUID | UnsetType = UNSET
     expires_at: Moment | UnsetType = UNSET
+    bulk: bool = False
 
     def to_new(self) -> NewItem:
         if self.type == "file":
@@ -76,6 +77,7 @@ class CreateItem(RequestBody):
             url=self.url if isinstance(self.url, str) else None,
             refresh_seconds=self.refresh_seconds,
             metadata=self.metadata,
+            is_bulk=self.bulk,
             acl=tuple(entry.to_entry() for entry in self.acl),
             collection_id=self.collection_id if isinstance(self.collection_id, UUID) else None,
             expires_at=self.expires_at if isinstance(self.expires_at, datetime) else None,
@@ -90,6 +92,7 @@ class FileFields(RequestBody):
     file_metadata: list[Metadata] | None = None
     collection_id: UUID | UnsetType = UNSET
     expires_at: Moment | UnsetType = UNSET
+    bulk: bool = False
 
     def to_new(self) -> NewItem:
         """Of each file, but for its name."""
@@ -97,6 +100,7 @@ class FileFields(RequestBody):
             name="",
             type="file",
             metadata=self.metadata,
+            is_bulk=self.bulk,
             acl=tuple(entry.to_entry() for entry in self.acl),
             collection_id=None if self.collection_id is UNSET else self.collection_id,
             expires_at=None if self.expires_at is UNSET else self.expires_at,
