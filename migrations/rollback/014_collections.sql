@@ -17,6 +17,13 @@ UPDATE context_items i SET acl = ARRAY['user:' || i.user_id]
 FROM context_collections c
 WHERE c.tenant_id = i.tenant_id AND c.id = i.collection_id AND c.acl <> '{}';
 
+-- A text that was to take another's place when it is ready takes it now: builds before read it from there.
+DELETE FROM blobs b
+USING context_items i
+WHERE i.type NOT IN ('file', 'url') AND i.source_id IS NOT NULL AND b.tenant_id = i.tenant_id AND b.id = i.content_id;
+UPDATE context_items SET content_id = source_id, source_id = NULL
+WHERE type NOT IN ('file', 'url') AND source_id IS NOT NULL;
+
 DROP FUNCTION dispatch.expired_items;
 DROP POLICY dispatch_sees_expired_items ON context_items;
 REVOKE SELECT (user_id) ON context_items FROM copilot_dispatch;

@@ -1,6 +1,5 @@
 """The composition root: everything the context service is made of is put together here, and nowhere else."""
 
-import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -40,7 +39,6 @@ SERVICE = "context-service"
 PROBE_PORT = 8082
 _DOCUMENT_PROCESSES = 2
 _BACKGROUND_CONNECTIONS = 2  # of the pool: they keep a core busy with ingesting, the others are there for searches
-_NICENESS = 10  # on one machine the API, which people wait for, comes before ingestion
 _SWITCH_SECONDS = 0.001  # the event loop has the interpreter back from the background thread; by default 5 ms
 _MAX_FETCHED_BYTES = 50_000_000  # as an upload may have
 
@@ -48,14 +46,13 @@ _MAX_FETCHED_BYTES = 50_000_000  # as an upload may have
 async def run(settings: Settings) -> None:
     """The whole life of the process. Raises SettingsError where it must not work."""
     backbone = build_backbone(SERVICE, settings, version=version("copilot-context-service"))
-    os.nice(_NICENESS)
     sys.setswitchinterval(_SWITCH_SECONDS)
     db = backbone.tenants_db
     background = db.in_background(connections=_BACKGROUND_CONNECTIONS)
     build = partial(build_embedder, settings, metrics=EmbeddingMetrics(backbone.registry))
     embedders = Embedders(build(), build)
     reranker = build_reranker(settings, metrics=RerankMetrics(backbone.registry))
-    blobs = build_blob_store(settings, db)
+    blobs = build_blob_store(settings, background.durable())
     egress = Egress(EgressRules(settings.egress_exemptions))
     sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
     quotas = Quotas(default_limits(settings))

@@ -409,6 +409,14 @@ async def test_files_for_which_there_is_no_room_are_refused_before_they_are_read
         large = await send_raw(client, b"x" * 300_000)
         assert refusal(large, 409, "QUOTA_EXCEEDED")["quota"] == "bytes"
         assert refusal(await send(client, file("a.txt")), 409, "QUOTA_EXCEEDED")["quota"] == "bytes"
+        # What filled it is answered again, not told that it does not fit.
+        key = {"idempotency-key": "the last that fits"}
+        shared_api.site.rows(query, None, None, tenant)
+        first = await send(client, file("last.txt"), headers=key)
+        shared_api.site.rows(query, 0, None, tenant)
+        again = await send(client, file("last.txt"), headers=key)
+        assert (first.status_code, again.status_code, again.json()) == (201, 201, first.json())
+        assert refusal(await send(client, file("another.txt")), 409, "QUOTA_EXCEEDED")["quota"] == "items"
     finally:
         shared_api.site.rows(query, None, None, tenant)
-    assert blobs(shared_api) == before
+    assert blobs(shared_api) == before + 1

@@ -9,7 +9,7 @@ from copilot_common.base.errors import InvalidInput, ProviderError
 from copilot_common.embedding import Embedded
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_domain.context import AclEntry
-from copilot_domain.context.search import index
+from copilot_domain.context.search import index, searching
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, open_context, person
 from support.api import Site
@@ -36,6 +36,20 @@ async def test_a_text_that_shares_no_word_with_the_query_is_found_by_its_meaning
         await context.add(text, name=name)
     assert (await context.search("feline animals napping"))[0].name == "cats"
     assert await context.search("feline animals napping", "text") == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_as_many_are_found_as_there_are_though_all_the_likeliest_say_the_same(
+    context: ContextGround, mode: SearchMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_BY_WORDS", "_BY_MEANING", "_LIMIT_SHARE"):
+        monkeypatch.setattr(searching, name, 1)
+    for _ in range(6):
+        await context.add("Invoices are due within thirty days.")
+    others = {(await context.add(f"{text} But see the invoices.")).id for text in TEXTS.values()}
+    hits = await context.search("When are invoices due?", mode, limit=4)
+    assert len({hit.text for hit in hits}) == 4
+    assert others < {hit.item_id for hit in hits}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -219,7 +219,7 @@ class Api:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
-            return httpx.Response(200, json={"items": []})
+            return httpx.Response(200, json={"items": []} if request.url.path.endswith("/context") else _item("any"))
         names = [part.split(b'"')[0].decode() for part in request.read().split(b'filename="')[1:]]
         self.requests.append(names)
         if self.refused in names:
@@ -280,6 +280,33 @@ def test_a_file_that_is_gone_when_its_turn_comes_keeps_no_other_out(tmp_path: Pa
         run.run(found)
         assert [(failure.path, failure.code) for failure in run.tally.failures] == [("b", "UNREADABLE")]
         assert sorted(known.entries) == ["a", "c"]
+
+
+def test_an_answer_that_is_lost_before_one_of_its_files_goes_makes_no_second_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Calls, "pause", lambda *_: None)
+    root, made, requests = tree(tmp_path / "docs", "a", "b"), dict[str, dict[str, object]](), 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal requests
+        if request.method == "GET":
+            path = msgspec.json.decode(request.url.params.get("metadata", "{}")).get("path")
+            return httpx.Response(200, json={"items": [made[path]] if path in made else []} if path else _item("any"))
+        requests += 1
+        request.read()
+        made.update({name: _item(name) for name in "ab"})
+        (root / "b").unlink()
+        raise httpx.ReadError("cut off")
+
+    with journal(tmp_path) as known:
+        run = importer(known, root, answer)
+        run.run(scan(root))
+        assert ({str(entry.item) for entry in known.entries.values()}, run.tally.failures, requests) == (
+            {str(item["id"]) for item in made.values()},
+            [],
+            1,
+        )
 
 
 def answers(*given: httpx.Response | Exception) -> Callable[[httpx.Request], httpx.Response]:

@@ -201,18 +201,25 @@ class Importer:
         try:
             entries = _entries(done.files, future.result())
         except OSError as error:
+            # An earlier try may have arrived, whose answer was lost.
+            if made := self._look_up(self._journal.open[done.key]):
+                self._take_entries(done, made)
+                return []
             return self._divide(done, "UNREADABLE", planning.problem_of(error))
         except ApiError as error:
             if error.code not in _REFUSALS:
                 raise
             return self._divide(done, error.code, " ".join([error.message, *error.fields.values()]))
+        self._take_entries(done, entries)
+        return []
+
+    def _take_entries(self, done: Batch, entries: Sequence[Entry]) -> None:
         self._journal.settle(done.key, entries)
         for entry in entries:
             self.tally.sent += 1
             self._unfollow(entry.olds)
             self._follow(entry)
         self._screen.show(self.tally)
-        return []
 
     def _divide(self, refused: Batch, code: str, message: str) -> list[Batch]:
         files = refused.files
@@ -289,7 +296,10 @@ class Importer:
             self._screen.show(self.tally)
 
     def _wait(self) -> None:
+        """Without patience one look: what earlier runs have sent is ready by now, and what it replaces can go."""
         patience = self._patience_seconds
+        if patience is None and self._follower.waiting:
+            self._look()
         while patience is not None and self._follower.waiting:
             if time.monotonic() - self._follower.last_news > patience:
                 return

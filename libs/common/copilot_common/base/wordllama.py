@@ -5,7 +5,7 @@ whole text, and less the longer texts are.
 """
 
 import re
-from functools import cache, lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 UNIT: Final = re.compile(r" {0,16}+(?:[^ \n\u2e80-\U0010ffff]{1,64}|[\n\u2e80-\U0010ffff])| {1,16}")
 
 _TOKENIZER_FILE: Final = "l2_supercat_tokenizer_config.json"
-_REMEMBERED: Final = 32_768  # units, some 8 MB: words follow Zipf's law
+_REMEMBERED: Final = 32_768  # words, some 8 MB: they follow Zipf's law
+_MAX_WORD: Final = 24
+_MARKS: Final = " .,;:!?()\"'"
 _SPACE: Final = "\u2581"  # how the vocabulary writes it
 
 
@@ -32,21 +34,32 @@ def package_folder() -> Path:
 
 
 def tokenize(text: str) -> list[int]:
-    """Unit by unit, each of which is remembered for a while."""
+    """Unit by unit."""
     # The tokenizer puts a space before every text.
-    return [token for unit in UNIT.findall(" " + text) for token in _unit_tokens(unit)] if text else []
+    return [token for unit in UNIT.findall(" " + text) for token in _known[unit]] if text else []
+
+
+class _Known(dict[str, tuple[int, ...]]):
+    """The tokens of words, with a mark behind them perhaps. What may be more than a word (names of accounts, keys,
+    numbers) is not remembered: this is beyond the reach of a tenant's key."""
+
+    def __missing__(self, unit: str) -> tuple[int, ...]:
+        own = own_units().get(unit)
+        tokens = tokenize_unit(unit) if own is None else own
+        if own is not None or (len(unit) <= _MAX_WORD and unit.strip(_MARKS).isalpha()):
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[unit] = tokens
+        return tokens
+
+
+_known: Final = _Known()
 
 
 def tokenize_unit(unit: str) -> tuple[int, ...]:
     """By the model itself: a third of the time that the tokenizer around it takes, which only replaces spaces."""
     model, _ = _load()
     return tuple(token.id for token in model.tokenize(unit.replace(" ", _SPACE)))
-
-
-@lru_cache(_REMEMBERED)
-def _unit_tokens(unit: str) -> tuple[int, ...]:
-    known = own_units().get(unit)
-    return tokenize_unit(unit) if known is None else known
 
 
 @cache

@@ -5,16 +5,30 @@ them whenever it has something to do; with one it waits for a switch at most (`s
 """
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_thread: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="background")
+_NICENESS: Final = 10
 
 
 async def in_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `asyncio.to_thread`, one after the other. What was begun ends, whether or not the caller is cancelled."""
-    return await asyncio.get_running_loop().run_in_executor(_thread, lambda: function(*args, **kwargs))
+    """As `asyncio.to_thread`, one after the other: never wait for it in a transaction. What was begun ends, whether or
+    not the caller is cancelled."""
+    return await asyncio.get_running_loop().run_in_executor(_thread(), lambda: function(*args, **kwargs))
+
+
+@cache
+def _thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="background", initializer=_stand_back)
+
+
+def _stand_back() -> None:
+    """Linux has a niceness for each thread."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

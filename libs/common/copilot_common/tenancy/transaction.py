@@ -105,17 +105,30 @@ class Transaction:
 class TenantDatabase:
     """The pool and the keys together: opens transactions for principals."""
 
-    def __init__(self, database: Database, keyring: KeyRing, *, background: asyncio.Semaphore | None = None) -> None:
-        """`background`: see `in_background`."""
+    def __init__(
+        self,
+        database: Database,
+        keyring: KeyRing,
+        *,
+        connections: asyncio.Semaphore | None = None,
+        begin: Begin = "begin",
+    ) -> None:
+        """The last two: see `in_background`."""
         self.database = database
         self.keyring = keyring
-        self._background = background
+        self._connections = connections
+        self._begin: Begin = begin
 
     def in_background(self, *, connections: int) -> "TenantDatabase":
         """The same database for jobs that may be done again: their transactions have so many of the pool's connections
         together, and don't wait for the disk. A crash of PostgreSQL takes back the last of them; that the job was
         completed is committed later and does wait, so then it was not."""
-        return TenantDatabase(self.database, self.keyring, background=asyncio.Semaphore(connections))
+        share = asyncio.Semaphore(connections)
+        return TenantDatabase(self.database, self.keyring, connections=share, begin="begin_in_background")
+
+    def durable(self) -> "TenantDatabase":
+        """With the same share of connections, for what must be on the disk before something else is done."""
+        return TenantDatabase(self.database, self.keyring, connections=self._connections)
 
     @asynccontextmanager
     async def transaction(self, principal: Principal, *, is_snapshot: bool = False) -> AsyncIterator[Transaction]:
@@ -123,9 +136,9 @@ class TenantDatabase:
 
         `is_snapshot`: it only reads, and all its statements see the same moment.
         """
-        kind: Begin = "begin_snapshot" if is_snapshot else "begin_in_background" if self._background else "begin"
+        kind: Begin = "begin_snapshot" if is_snapshot else self._begin
         begin = _begin(principal.tenant_id, principal.user_id, principal.is_platform, kind)
-        async with self._background or nullcontext(), self.database.connection(begin) as c:
+        async with self._connections or nullcontext(), self.database.connection(begin) as c:
             tx = Transaction(c, principal, self.keyring, can_wait=True)
             yield tx
             await tx.finish()

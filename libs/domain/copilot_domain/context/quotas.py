@@ -1,6 +1,6 @@
 """How much a tenant may keep in its context: items, bytes that came in for them, chunks that searches find.
 
-The sums are one row per tenant, kept by triggers that run as the last thing of each transaction (migration 014). What
+The sums are one row per tenant, kept by triggers that run as the last thing of each transaction (migration 015). What
 is to be added is checked under the lock of that row, hence last in its transaction as well: two who would both fit, but
 not together, come one after the other. What only shrinks is never refused, also where a limit was lowered.
 """

@@ -5,7 +5,6 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Final
 
 import Stemmer
@@ -26,7 +25,8 @@ _IS_COMPOUND: Final = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]{2}|[A-Za-z]_+[A-Za-z
 _TOKEN: Final = re.compile(r"\w++(?:[-.:@#/+]\w++)*+")
 _IS_IDENTIFIER: Final = re.compile(r"[0-9.:@#/+]")
 _MAX_JOINED: Final = 64  # characters: beyond it nobody types it
-_REMEMBERED: Final = 32_768  # tokens, some 8 MB: words follow Zipf's law, nineteen of twenty have been seen before
+_REMEMBERED: Final = 32_768  # words, some 8 MB: they follow Zipf's law, nineteen of twenty have been seen before
+_MAX_WORD: Final = 24
 
 
 def detect(texts: Iterable[str]) -> str:
@@ -42,10 +42,26 @@ def count_terms(text: str, language: str = DEFAULT) -> Counter[str]:
     parts."""
     counted: Counter[str] = Counter()
     for token, times in Counter(_TOKEN.findall(unicodedata.normalize("NFKC", text))).items():
-        terms = _known_terms(token, language) if len(token) <= _MAX_JOINED else _terms(token, language)
-        for term in terms:
+        for term in _known[token, language]:
             counted[term] += times
     return counted
+
+
+class _Known(dict[tuple[str, str], tuple[str, ...]]):
+    """The terms of words. What may be more than a word (names of accounts, keys, numbers) is not remembered: this is
+    beyond the reach of a tenant's key."""
+
+    def __missing__(self, key: tuple[str, str]) -> tuple[str, ...]:
+        token, language = key
+        terms = _terms(token, language)
+        if len(token) <= _MAX_WORD and token.isalpha():
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[key] = terms
+        return terms
+
+
+_known: Final = _Known()
 
 
 def _terms(token: str, language: str) -> tuple[str, ...]:
@@ -55,9 +71,6 @@ def _terms(token: str, language: str) -> tuple[str, ...]:
     if len(words) > 1 and len(token) <= _MAX_JOINED and _IS_IDENTIFIER.search(token):
         terms.append(token.casefold())
     return tuple(terms)
-
-
-_known_terms: Final = lru_cache(_REMEMBERED)(_terms)
 
 
 def query_terms(text: str, languages: Sequence[str]) -> Counter[str]:

@@ -16,11 +16,13 @@ _sql = Queries(__package__)
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Those that may be shown: ids of chunks in 16 bytes each, their BM25 scores, their vectors (zeros for none)."""
+    """Those that may be shown: ids of chunks in 16 bytes each, their BM25 scores, their vectors (zeros for none).
+    `is_whole`: no others are found for this question, however many are looked at."""
 
     chunk_ids: Numbers
     text_scores: Numbers
     vectors: Numbers
+    is_whole: bool = True
 
     @property
     def size(self) -> int:

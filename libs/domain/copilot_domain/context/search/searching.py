@@ -9,7 +9,7 @@ passages are found as there are.
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -48,7 +48,9 @@ _sql = Queries(__package__)
 # true best ten none was further down (codes.py).
 _BY_WORDS: Final = 100
 _BY_MEANING: Final = 64
-_LIMIT_SHARE: Final = 6  # of the limit, where that is more
+_LIMIT_SHARE: Final = 6  # times the limit, where that is more
+_BREADTHS: Final = (1, 16)  # so many times as many at first, and where too few passages come of them
+_MOST: Final = 2_000
 _MAX_TERMS: Final = 64  # of a query: those it has most often
 _SHOWN_SHARE: Final = 2  # so many times the limit are opened at first: some are near-duplicates or neighbours
 _TRIES: Final = 3  # the first may learn of another model than the last search, the second of a switch just made
@@ -103,10 +105,10 @@ class ContextSearch:
         if request.rerank and self._reranker is None:
             raise InvalidInput({"rerank": NO_RERANKER})
         async with self._opened(principal, request) as (tx, index, asked):
-            ids, scores = rank(request.mode, asked.vector, await self._candidates(tx, index, asked))
             degraded = asked.failure is not None
             if not request.rerank or self._reranker is None:
-                return SearchResult(results=await _show(tx, ids, scores, request), degraded=degraded), asked
+                return SearchResult(results=await self._passages(tx, index, asked), degraded=degraded), asked
+            ids, scores = rank(request.mode, asked.vector, await self._candidates(tx, index, asked))
             count = reranked_count(request.limit)
             ranked = Ranked(*await _rows(tx, ids[:count], scores[:count]), await tx.cipher())
         ranked, is_reranked = await rerank(self._reranker, request.query, ranked)
@@ -154,29 +156,49 @@ class ContextSearch:
             return Asked(request, model, failure=error)
         return Asked(request, model, vector if vector.any() else None)
 
-    async def _candidates(self, tx: Transaction, index: OpenIndex, asked: Asked) -> Candidates:
+    async def _passages(self, tx: Transaction, index: OpenIndex, asked: Asked) -> list[SearchHit]:
+        """As many as asked for where there are as many, also where most of what is likely says the same."""
+        hits: list[SearchHit] = []
+        for breadth in _BREADTHS:
+            found = await self._candidates(tx, index, asked, breadth)
+            assembler = await _show(tx, *rank(asked.request.mode, asked.vector, found), asked.request)
+            hits = assembler.hits()
+            if assembler.is_full or len(hits) == asked.request.limit or found.is_whole:
+                break
+        return hits
+
+    async def _candidates(self, tx: Transaction, index: OpenIndex, asked: Asked, breadth: int = 1) -> Candidates:
         request, chosen = asked.request, asked.request.filter
         text_scores = await index.text_scores(tx, await _terms(tx, request, index.languages))
         allowed = await _allowed(tx, index, chosen) if _narrows(chosen) else None
-        places = await self._likely(tx, index, asked, text_scores, allowed)
+        places, is_whole = await self._likely(tx, index, asked, text_scores, allowed, breadth)
         found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
         is_crowded = found.size < min(request.limit, len(places)) or 2 * found.size < len(places)
         if is_crowded and allowed is None:
             # What may not be seen is in the way: look again, among what may.
             allowed = await _allowed(tx, index, chosen)
-            places = await self._likely(tx, index, asked, text_scores, allowed)
+            places, is_whole = await self._likely(tx, index, asked, text_scores, allowed, breadth)
             found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
-        return found
+        return replace(found, is_whole=is_whole)
 
     async def _likely(
-        self, tx: Transaction, index: OpenIndex, asked: Asked, text_scores: Numbers, allowed: Numbers | None
-    ) -> Numbers:
-        """The places of chunks that may be among the best; they rise."""
-        least = _LIMIT_SHARE * asked.request.limit
-        likely = [_best_places(text_scores, max(_BY_WORDS, least), allowed)]
+        self,
+        tx: Transaction,
+        index: OpenIndex,
+        asked: Asked,
+        text_scores: Numbers,
+        allowed: Numbers | None,
+        breadth: int,
+    ) -> tuple[Numbers, bool]:
+        """The places of chunks that may be among the best, which rise, and whether they are all that can be."""
+        least = min(_LIMIT_SHARE * asked.request.limit * breadth, _MOST)
+        by_words, by_meaning = max(_BY_WORDS, least), max(_BY_MEANING, least)
+        likely = [_best_places(text_scores, by_words, allowed)]
+        is_whole = len(likely[0]) < by_words
         if asked.vector is not None:
-            likely.append(await index.near(tx, self._cache, asked.vector, max(_BY_MEANING, least), allowed))
-        return np.unique(np.concatenate(likely))
+            likely.append(await index.near(tx, self._cache, asked.vector, by_meaning, allowed))
+            is_whole = is_whole and len(likely[1]) < by_meaning
+        return np.unique(np.concatenate(likely)), is_whole
 
 
 async def _terms(tx: Transaction, request: SearchRequest, languages: Sequence[str]) -> list[int]:
@@ -232,14 +254,14 @@ def rank(mode: SearchMode, query: Numbers | None, candidates: Candidates) -> tup
     return candidates.chunk_ids[order], scores[order]
 
 
-async def _show(tx: Transaction, ids: Numbers, scores: Numbers, request: SearchRequest) -> list[SearchHit]:
+async def _show(tx: Transaction, ids: Numbers, scores: Numbers, request: SearchRequest) -> Assembler:
     assembler = Assembler(await tx.cipher(), limit=request.limit, max_tokens=request.max_tokens)
     step = _SHOWN_SHARE * request.limit
     for first in range(0, len(ids), step):
         assembler.add_all(*await _rows(tx, ids[first : first + step], scores[first : first + step]))
         if assembler.is_full:
             break
-    return assembler.hits()
+    return assembler
 
 
 async def _rows(tx: Transaction, ids: Numbers, scores: Numbers) -> tuple[list[Found], list[float]]:

@@ -175,7 +175,11 @@ async def _merge(lease: _Lease, sources: Sequence[_Source], level: int, language
             await _copy_codes(tx, sources, new)
         for low, high in _term_ranges(sources):
             async with lease.transaction() as tx:
-                await add_postings(tx, new, await _gather(tx, sources, low, high))
+                parts = await _gather(tx, sources, low, high)
+            # Not within a transaction: it may have to wait for the thread.
+            lists = await in_background(_sorted, parts)
+            async with lease.transaction() as tx:
+                await add_postings(tx, new, lists)
     async with lease.transaction() as tx:
         await _switch(tx, sources, new, dead=sum(source.layout.size for source in sources) - merged.size)
 
@@ -249,7 +253,10 @@ def _term_ranges(sources: Sequence[_Source]) -> list[tuple[int, int]]:
     return [(low, high - 1) for low, high in pairwise(bounds)]
 
 
-async def _gather(tx: Transaction, sources: Sequence[_Source], low: int, high: int) -> PostingLists:
+async def _gather(
+    tx: Transaction, sources: Sequence[_Source], low: int, high: int
+) -> list[tuple[Numbers, Numbers, Numbers]]:
+    """Terms, ordinals and counts of each source."""
     parts: list[tuple[Numbers, Numbers, Numbers]] = []
     for source in sources:
         if source.fresh:
@@ -257,7 +264,7 @@ async def _gather(tx: Transaction, sources: Sequence[_Source], low: int, high: i
         else:
             terms, postings = await scan_postings(tx, source.id, low, high)
             parts.append((terms, source.ordinals[postings.ordinals], postings.counts))
-    return await in_background(_sorted, parts)
+    return parts
 
 
 def _sorted(parts: Sequence[tuple[Numbers, Numbers, Numbers]]) -> PostingLists:

@@ -9,7 +9,7 @@ from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, 
 from litestar.openapi.spec import RequestBody as Body
 
 from copilot_api.http.body import decode_strict
-from copilot_api.http.idempotency import HttpRequest, answer_once, check_key
+from copilot_api.http.idempotency import HttpRequest, answer_once, check_key, has_key
 from copilot_api.http.multipart import FORM, Part, read_parts
 from copilot_api.http.parameters import ActingPrincipal, AppServices
 from copilot_api.http.streamed_body import read_body
@@ -80,8 +80,9 @@ async def upload_files(request: HttpRequest, principal: ActingPrincipal, service
     files and count for all of them; `file_metadata` is a JSON list of objects, one for each file."""
     check_key(request)
     services.uploads.check(principal.tenant_id)
-    async with services.tenants_db.transaction(principal) as tx:
-        await services.context.foresee(tx, size_bytes=max(0, (request.content_length or 0) - _NO_FILES_BYTES))
+    if not has_key(request):  # a repeat must be answered as the first was, which may have filled the quota
+        async with services.tenants_db.transaction(principal) as tx:
+            await services.context.foresee(tx, size_bytes=max(0, (request.content_length or 0) - _NO_FILES_BYTES))
     max_bytes = services.settings.max_upload_bytes
     with services.uploads.inside(principal.tenant_id):
         async with receive_files(services.context, services.blobs, principal, max_bytes=max_bytes) as batch:
