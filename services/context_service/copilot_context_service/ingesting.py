@@ -1,24 +1,11 @@
-"""The handlers of ingestion, and what is looked for: items whose job has ended without them, pages that are due."""
+"""The handlers of ingestion and of merges."""
 
-import asyncio
 from datetime import timedelta
 
-from loguru import logger
-
-from copilot_common.base.errors import CopilotError
-from copilot_common.platform.db import Database
-from copilot_common.platform.sql import Queries
-from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import Job, JobFailed
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.jobs import INGEST_ITEM, REFRESH_ITEM, IngestItem, MergeSegments
-from copilot_domain.context.refreshing import PageRefresher
 from copilot_domain.context.segments.merging import LEASE_SECONDS, MergeBusy, Merger
-
-_sql = Queries(__package__)
-
-_LOOK_SECONDS = 10.0
-_BATCH = 100
 
 
 class ItemIngester:
@@ -51,51 +38,3 @@ class SegmentMerger:
         except MergeBusy:
             text = "Another merge is at work."
             raise JobFailed("MERGE_BUSY", text, pause=timedelta(seconds=LEASE_SECONDS)) from None
-
-
-class AbandonedItems:
-    """Looks now and then for items whose job is dead: every process that ran it was lost."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._loop: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._loop = asyncio.create_task(self._look_forever(), name="abandoned items")
-
-    async def stop(self) -> None:
-        await end_tasks([self._loop])
-
-    async def _look_forever(self) -> None:
-        while True:
-            try:
-                await self._database.fetch_row(_sql["fail_abandoned_items"], {"limit": _BATCH})
-            except CopilotError as error:
-                logger.bind(error_type=type(error).__name__).warning("Abandoned items not looked for")
-            except Exception as error:  # this loop must outlive any one fault
-                logger.opt(exception=error).error("Looking for abandoned items failed")
-            await asyncio.sleep(_LOOK_SECONDS)
-
-
-class DuePages:
-    """Looks now and then for pages whose time to be fetched again has come."""
-
-    def __init__(self, refresher: PageRefresher) -> None:
-        self._refresher = refresher
-        self._loop: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._loop = asyncio.create_task(self._look_forever(), name="due pages")
-
-    async def stop(self) -> None:
-        await end_tasks([self._loop])
-
-    async def _look_forever(self) -> None:
-        while True:
-            try:
-                await self._refresher.look()
-            except CopilotError as error:
-                logger.bind(error_type=type(error).__name__).warning("Due pages not looked for")
-            except Exception as error:  # this loop must outlive any one fault
-                logger.opt(exception=error).error("Looking for due pages failed")
-            await asyncio.sleep(_LOOK_SECONDS)

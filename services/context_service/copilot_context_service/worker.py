@@ -15,8 +15,8 @@ from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
 from copilot_common.reranking import RerankMetrics, build_reranker
-from copilot_context_service.expiring import ExpiredItems
-from copilot_context_service.ingesting import AbandonedItems, DuePages, ItemIngester, SegmentMerger
+from copilot_context_service.ingesting import ItemIngester, SegmentMerger
+from copilot_context_service.looking import LookOut, fail_abandoned_items
 from copilot_context_service.reembedding import IndexReembedder, OldVectorsForgetter
 from copilot_context_service.searching import answer_search
 from copilot_domain.context import ContextRepository, ContextService
@@ -79,9 +79,9 @@ async def run(settings: Settings) -> None:
             sandbox,
             *([_AtEnd(reranker.aclose)] if reranker else []),
             _AtEnd(egress.aclose),
-            AbandonedItems(backbone.database),
-            ExpiredItems(expirer),
-            DuePages(PageRefresher(db, backbone.ledger)),
+            LookOut("items whose job is dead", partial(fail_abandoned_items, backbone.database)),
+            LookOut("expired items", expirer.expire_all),
+            LookOut("pages that are due", PageRefresher(db, backbone.ledger).look),
             search,
             RequestServer(backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}),
         ],
