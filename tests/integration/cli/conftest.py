@@ -1,7 +1,7 @@
 """The command line against a database of the test's own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from copilot_cli.main import build_app
+from copilot_devstack.home import Home
+from copilot_devstack.worker_server import ContextServiceServer
 from support.api import SharedApi, shared_api
 from support.simulator import simulator
 from support.stack import Database, StackUrls
@@ -80,3 +82,14 @@ def environ_for(database: Database, redis_url: str) -> Environ:
 def user_cli(new_cli: Callable[[Environ], Cli], shared_api: SharedApi) -> Cli:
     """A user of a running API whose one provider is the simulator."""
     return new_cli({"COPILOT_URL": shared_api.process.url, "COPILOT_API_KEY": shared_api.site.acme.api_key})
+
+
+@pytest.fixture(scope="module")
+def context_service(shared_api: SharedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One for the tests of a module."""
+    home = Home(tmp_path_factory.mktemp("context-service"))
+    home.make()
+    service = ContextServiceServer(home, environ={}, connections=shared_api.site.environ, ends_with_parent=True)
+    service.start()
+    yield
+    service.stop()

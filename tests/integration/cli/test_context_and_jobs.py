@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,23 +9,13 @@ import pytest
 
 from copilot_cli.client import ApiClient, Question
 from copilot_cli.places import Remote
-from copilot_devstack.home import Home
-from copilot_devstack.worker_server import ContextServiceServer
 from support.api import SharedApi
 
 from .conftest import Cli
 
+pytestmark = pytest.mark.usefixtures("context_service")
+
 NOTE = "# Lamps\n\nThe {word} lamp stands beside the harbour wall.\n"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _context_service(shared_api: SharedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    home = Home(tmp_path_factory.mktemp("context-service"))
-    home.make()
-    service = ContextServiceServer(home, environ={}, connections=shared_api.site.environ, ends_with_parent=True)
-    service.start()
-    yield
-    service.stop()
 
 
 @pytest.fixture

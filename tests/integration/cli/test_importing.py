@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,23 +15,13 @@ import pytest
 
 from copilot_cli.client import ApiClient, Item
 from copilot_cli.places import Remote
-from copilot_devstack.home import Home
 from copilot_devstack.processes import wait_until
-from copilot_devstack.worker_server import ContextServiceServer
 from support.api import SharedApi
 from support.terminal import at_terminal
 
 from .conftest import Cli
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _context_service(shared_api: SharedApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    home = Home(tmp_path_factory.mktemp("context-service"))
-    home.make()
-    service = ContextServiceServer(home, environ={}, connections=shared_api.site.environ, ends_with_parent=True)
-    service.start()
-    yield
-    service.stop()
+pytestmark = pytest.mark.usefixtures("context_service")
 
 
 @pytest.fixture
