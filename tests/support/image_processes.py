@@ -1,0 +1,122 @@
+"""Runs what an image is for, as near to a container with a read-only root as this machine lets us.
+
+Where mounts may be made (in a user and a mount namespace of the process's own), the image's folder is mounted read-only
+and only its /tmp can be written; elsewhere, and there too, the files are compared afterwards.
+"""
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from copilot_devstack.ports import free_port
+from copilot_devstack.processes import Process, spawn
+from support.api import ApiProcess
+from support.api import wait_ready as api_ready
+from support.dockerfiles import Image
+from support.image_builds import Root
+from support.workers import WorkerProcess
+from support.workers import wait_ready as worker_ready
+
+# The folder is entered again: the one we come from is still the writable one beneath the mount.
+_READ_ONLY = """
+mount --rbind "$1" "$1" && mount --bind "$1/tmp" "$1/tmp" && mount -o remount,bind,ro "$1" && cd "$2" && shift 2 &&
+exec "$@"
+"""
+_NAMESPACES = ("unshare", "--map-root-user", "--mount")
+_SECONDS = 60.0  # of one command
+
+
+@dataclass(frozen=True)
+class Container:
+    """A built image, to be run."""
+
+    image: Image
+    root: Root
+
+    def run(self, *command: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        """A command in it, to its end, whatever that is."""
+        return subprocess.run(
+            self._confined(command),
+            cwd=self.root.at(""),
+            env=self.root.machine_environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+
+    def is_healthy(self, **environ: str) -> bool:
+        """What its HEALTHCHECK says."""
+        assert self.image.health_check
+        return self.run("sh", "-c", self.image.health_check, **environ).returncode == 0
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """Size and time of all but what is in /tmp."""
+        found = {}
+        for folder, folders, names in os.walk(self.root.path):
+            if Path(folder) == self.root.path:
+                folders.remove("tmp")
+            for path in (Path(folder, name) for name in names):
+                status = path.lstat()
+                found[str(path)] = (status.st_size, status.st_mtime_ns)
+        return found
+
+    @contextmanager
+    def api(self, environ: Mapping[str, str]) -> Iterator[ApiProcess]:
+        """Its own command, ready; killed at the end where it runs still."""
+        port = free_port()
+        with tempfile.TemporaryDirectory(prefix="copilot-image-") as folder:
+            given = {**environ, "PORT": str(port)}
+            api = ApiProcess(f"http://127.0.0.1:{port}", *self._start(given, Path(folder)), given)
+            try:
+                yield api_ready(api)
+            finally:
+                api.kill()
+
+    @contextmanager
+    def worker(self, environ: Mapping[str, str]) -> Iterator[WorkerProcess]:
+        """Likewise."""
+        port = free_port()
+        with tempfile.TemporaryDirectory(prefix="copilot-image-") as folder:
+            given = {**environ, "PROBE_PORT": str(port)}
+            process, log = self._start(given, Path(folder))
+            command = tuple(self.image.command)
+            worker = WorkerProcess(f"http://127.0.0.1:{port}", port, command, process, log, given)
+            try:
+                worker_ready(worker)
+                yield worker
+            finally:
+                worker.kill()
+
+    def _start(self, environ: dict[str, str], folder: Path) -> tuple[Process, Path]:
+        log = folder / "log"
+        process = spawn(
+            self._confined(self.image.command),
+            log=log,
+            cwd=self.root.at(""),
+            env=self.root.machine_environ | environ,
+            on_parent_death=signal.SIGKILL,
+        )
+        return process, log
+
+    def _confined(self, command: Sequence[str]) -> list[str]:
+        if not mounts_can_be_made():
+            return list(command)
+        folder = str(self.root.at(""))
+        return [*_NAMESPACES, "sh", "-c", _READ_ONLY, "sh", str(self.root.path), folder, *command]
+
+
+@cache
+def mounts_can_be_made() -> bool:
+    try:
+        tried = subprocess.run([*_NAMESPACES, "mount", "--bind", "/tmp", "/tmp"], capture_output=True, check=False)
+    except FileNotFoundError:
+        return False
+    return tried.returncode == 0
