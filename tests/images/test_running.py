@@ -7,6 +7,8 @@ import signal
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -107,7 +109,7 @@ async def test_the_context_service_reads_documents_and_finds_them_by_meaning(
             files = [("file", (name, data, "application/octet-stream")) for name, data in _documents().items()]
             answer = await client.http.post(f"{V1}/context/files", files=files)
             assert answer.status_code == 201, answer.text
-            items = [await ready_item(client, item["id"]) for item in answer.json()]
+            items = [await ready_item(client, item["id"], seconds=60) for item in answer.json()]
             assert {item["name"]: item["status"] for item in items} == dict.fromkeys(_documents(), "ready")
             found = await client.call("POST", "/context/search", {"query": "ships at sea", "mode": "vector"})
             assert found.json()["results"], found.text
@@ -127,15 +129,23 @@ def test_the_tools_migrate_found_and_examine_an_installation(
         "REDIS_URL": redis_url,
         "JWT_SECRET": JWT_SECRET,
         "ENCRYPTION_KEY": ENCRYPTION_KEY,
-        "ANTHROPIC_API_KEY": "sk-ant-of-tests",  # the doctor has no provider's library here
+        "ANTHROPIC_API_KEY": "sk-ant-of-tests",  # whose SDK is not in this image
         "COPILOT_PASSWORD": PASSWORD,
     }
-    for command in ("migrate up", "migrate status", "bootstrap --email ada@example.com", "doctor"):
-        done = container.run("copilot", *command.split(), **environ)
-        assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
-    down = container.run("copilot", "migrate", "down", "--to", "0", "--yes", **environ)
-    assert down.returncode == 0, down.stderr
+    run = partial(_succeeds, container, environ)
+    run("migrate up")
+    run("migrate status")
+    run("bootstrap --email ada@example.com")
+    assert "not installed here: anthropic" in run("doctor")
+    run("migrate down --to 0 --yes")
+    assert run("--version") == f"{version('copilot-cli')}\n"
 
 
 def _documents() -> dict[str, bytes]:
     return {"report.docx": office_files.word(), "book.pdf": office_files.pdf(), "note.txt": b"The harbour at night."}
+
+
+def _succeeds(container: Container, environ: dict[str, str], arguments: str) -> str:
+    done = container.run("copilot", *arguments.split(), **environ)
+    assert done.returncode == 0, f"{arguments}:\n{done.stdout}{done.stderr}"
+    return done.stdout

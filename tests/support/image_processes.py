@@ -28,7 +28,6 @@ _READ_ONLY = """
 mount --rbind "$1" "$1" && mount --bind "$1/tmp" "$1/tmp" && mount -o remount,bind,ro "$1" && cd "$2" && shift 2 &&
 exec "$@"
 """
-_NAMESPACES = ("unshare", "--map-root-user", "--mount")
 _SECONDS = 60.0  # of one command
 
 
@@ -58,11 +57,12 @@ class Container:
         return self.run("sh", "-c", self.image.health_check, **environ).returncode == 0
 
     def files(self) -> dict[str, tuple[int, int]]:
-        """Size and time of all but what is in /tmp."""
+        """Size and time of all but /tmp; without bytecode: children compile where they may, which an image denies them."""
         found = {}
         for folder, folders, names in os.walk(self.root.path):
-            if Path(folder) == self.root.path:
-                folders.remove("tmp")
+            folders[:] = [
+                name for name in folders if name != "__pycache__" and Path(folder, name) != self.root.at("/tmp")
+            ]
             for path in (Path(folder, name) for name in names):
                 status = path.lstat()
                 found[str(path)] = (status.st_size, status.st_mtime_ns)
@@ -107,16 +107,20 @@ class Container:
         return process, log
 
     def _confined(self, command: Sequence[str]) -> list[str]:
-        if not mounts_can_be_made():
-            return list(command)
-        folder = str(self.root.at(""))
-        return [*_NAMESPACES, "sh", "-c", _READ_ONLY, "sh", str(self.root.path), folder, *command]
+        return [*_confinement(self.root.path, self.root.at("")), *command] if mounts_can_be_made() else list(command)
 
 
 @cache
 def mounts_can_be_made() -> bool:
-    try:
-        tried = subprocess.run([*_NAMESPACES, "mount", "--bind", "/tmp", "/tmp"], capture_output=True, check=False)
-    except FileNotFoundError:
-        return False
-    return tried.returncode == 0
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "tmp").mkdir()
+        tried = [*_confinement(Path(folder), Path(folder)), "sh", "-c", "! touch there && touch tmp/there"]
+        try:
+            return subprocess.run(tried, capture_output=True, timeout=_SECONDS, check=False).returncode == 0
+        except FileNotFoundError:  # no unshare: not Linux
+            return False
+
+
+def _confinement(root: Path, folder: Path) -> list[str]:
+    """What stands before a command."""
+    return ["unshare", "--map-root-user", "--mount", "sh", "-c", _READ_ONLY, "sh", str(root), str(folder)]
