@@ -57,7 +57,7 @@ class Container:
         return self.run("sh", "-c", self.image.health_check, **environ).returncode == 0
 
     def files(self) -> dict[str, tuple[int, int]]:
-        """Size and time of all but /tmp; without bytecode: children compile where they may, which an image denies them."""
+        """Size and time of all but /tmp and bytecode, which children keep where they may; an image is not theirs."""
         found = {}
         for folder, folders, names in os.walk(self.root.path):
             folders[:] = [
