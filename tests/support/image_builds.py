@@ -15,17 +15,17 @@ from pathlib import Path
 
 from support.dockerfiles import REPOSITORY, Image, Instruction, Stage, expand, sent_to_builds
 
+_COMPILE = "ENV UV_COMPILE_BYTECODE=1"
 NOT_EXECUTED = {
     "FROM": "nothing is pulled; a virtual environment of this Python, with pip, stands for it",
     "RUN apt-get": "would install packages of Debian on this machine",
     "RUN useradd": "would make an account on this machine",
     "USER": "processes keep the account that runs the tests",
     "EXPOSE": "is a note for people",
-    "ENV UV_COMPILE_BYTECODE=1": "takes 16 s for the providers' SDKs, and makes starts faster, nothing else",
+    _COMPILE: "takes 16 s for the providers' SDKs, and makes starts faster, nothing else",
 }
-"""Kinds of instructions that are left out, and why."""
+"""Kinds of instructions that are left out, and why. Bytecode is, where that is asked for."""
 
-_COMPILED = Instruction("ENV", "UV_COMPILE_BYTECODE=1")
 _PATH = "/usr/local/bin:/usr/bin:/bin"  # of python:3.11-slim, as far as it matters
 _BEGINS_PATH = re.compile(r"(?<![\w/.:])/(?=\w)")
 _REGISTRY_VARIABLES = ("PIP_", "UV_", "SSL_")  # how this machine reaches the package index
@@ -66,26 +66,30 @@ class Builder:
         self._folder = folder
         self._path = folder / "root"
         self._pulled: Path | None = None
-        self._done: dict[tuple[Stage, bool], Root] = {}
+        self._done: dict[tuple[Stage, tuple[Path, ...], bool], Root] = {}
 
     def build(self, image: Image, *, bytecode: bool = True) -> Root:
         """The image, at its place; the one built before it is gone from there."""
         *before, last = image.stages
         made: dict[str, Root] = {}
         for stage in before:
-            key = (stage, bytecode or _COMPILED not in stage.instructions)
+            stands_on = tuple(made[name].path for name in (stage.base, *sorted(stage.sources)) if name in made)
+            key = (stage, stands_on, bytecode or _COMPILE not in map(str, stage.instructions))
             if key not in self._done:
                 root = self._make(stage, made, bytecode)
                 aside = self._path.rename(self._folder / f"stage-{len(self._done)}")
                 self._done[key] = replace(root, path=aside)
             made[stage.name] = self._done[key]
-        return self._make(last, made, bytecode)
+        root = self._make(last, made, bytecode)
+        left_out = dict.fromkeys(one for stage_root in (*made.values(), root) for one in stage_root.not_executed)
+        return replace(root, not_executed=list(left_out))
 
     def _make(self, stage: Stage, made: dict[str, Root], bytecode: bool) -> Root:
         root = self._from(stage.base, made)
         for instruction in stage.instructions:
-            if instruction == _COMPILED and not bytecode:
-                root.not_executed.append(("ENV UV_COMPILE_BYTECODE=1", str(instruction)))
+            kind = _left_out(instruction)
+            if kind and not (kind == _COMPILE and bytecode):
+                root.not_executed.append((kind, str(instruction)))
             else:
                 _do(instruction, root, made)
         return root
@@ -112,10 +116,6 @@ class Builder:
 
 
 def _do(instruction: Instruction, root: Root, made: dict[str, Root]) -> None:
-    left_out = _left_out(instruction)
-    if left_out:
-        root.not_executed.append((left_out, str(instruction)))
-        return
     match instruction.kind:
         case "RUN":
             _run(instruction, root)
@@ -137,8 +137,8 @@ def _do(instruction: Instruction, root: Root, made: dict[str, Root]) -> None:
 
 
 def _left_out(instruction: Instruction) -> str | None:
-    first = f"{instruction.kind} {instruction.words[0]}"
-    return next((kind for kind in (instruction.kind, first) if kind in NOT_EXECUTED and kind != str(_COMPILED)), None)
+    kinds = (instruction.kind, f"{instruction.kind} {instruction.words[0]}")
+    return next((kind for kind in kinds if kind in NOT_EXECUTED), None)
 
 
 def _run(instruction: Instruction, root: Root) -> None:
