@@ -20,7 +20,7 @@ from support.background import ask_later, ended_message, ready_item
 from support.clients import V1
 from support.dockerfiles import IMAGES, Image
 from support.image_builds import NOT_EXECUTED, Builder
-from support.image_processes import Container, mounts_can_be_made
+from support.image_processes import Container, namespaces_can_be_had
 from support.runs import outputs_of, transform
 from support.stack import Database
 
@@ -59,8 +59,8 @@ def build(builder: Builder) -> Iterator[Build]:
 
 def _tell(container: Container) -> None:
     lines = [f"{what}: {NOT_EXECUTED[kind]}" for kind, what in container.root.not_executed]
-    if not mounts_can_be_made():
-        lines.append("a read-only root: nothing can be mounted here; its files are compared before and after")
+    if not namespaces_can_be_had():
+        lines.append("USER, and a read-only root: this machine gives a process no namespaces of its own")
     warnings.warn(NotExecuted("\n  ".join([f"{container.image.target}, not executed:", *lines])), stacklevel=2)
 
 

@@ -20,7 +20,6 @@ NOT_EXECUTED = {
     "FROM": "nothing is pulled; a virtual environment of this Python, with pip, stands for it",
     "RUN apt-get": "would install packages of Debian on this machine",
     "RUN useradd": "would make an account on this machine",
-    "USER": "processes keep the account that runs the tests",
     "EXPOSE": "is a note for people",
     _COMPILE: "takes 16 s for the providers' SDKs, and makes starts faster, nothing else",
 }
@@ -130,7 +129,7 @@ def _do(instruction: Instruction, root: Root, made: dict[str, Root]) -> None:
             root.environ |= {name: expand(value, values) for name, value in instruction.pairs.items()}
         case "ARG":
             root.arguments |= instruction.pairs
-        case "LABEL" | "HEALTHCHECK" | "CMD":
+        case "LABEL" | "USER" | "HEALTHCHECK" | "CMD":
             return  # they say how an image is run; tests look at them
         case _:
             raise AssertionError(f"{instruction}: not known here")

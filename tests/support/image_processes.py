@@ -1,7 +1,8 @@
-"""Runs what an image is for, as near to a container with a read-only root as this machine lets us.
+"""Runs what an image is for, as near to a container as this machine lets us.
 
-Where mounts may be made (in a user and a mount namespace of the process's own), the image's folder is mounted read-only
-and only its /tmp can be written; elsewhere, and there too, the files are compared afterwards.
+Where it lets a process have namespaces of its own (users, mounts), the image's folder is mounted read-only, only its
+/tmp can be written, and the process is the image's USER without a capability. Elsewhere it keeps the tests' account.
+The files are compared afterwards, either way.
 """
 
 import os
@@ -24,9 +25,10 @@ from support.workers import WorkerProcess
 from support.workers import wait_ready as worker_ready
 
 # The folder is entered again: the one we come from is still the writable one beneath the mount.
-_READ_ONLY = """
-mount --rbind "$1" "$1" && mount --bind "$1/tmp" "$1/tmp" && mount -o remount,bind,ro "$1" && cd "$2" && shift 2 &&
-exec "$@"
+_CONFINED = """
+root=$1 folder=$2 user=$3 group=$4 && shift 4 &&
+mount --rbind "$root" "$root" && mount --bind "$root/tmp" "$root/tmp" && mount -o remount,bind,ro "$root" &&
+cd "$folder" && exec unshare --map-user="$user" --map-group="$group" "$@"
 """
 _SECONDS = 60.0  # of one command
 
@@ -107,20 +109,24 @@ class Container:
         return process, log
 
     def _confined(self, command: Sequence[str]) -> list[str]:
-        return [*_confinement(self.root.path, self.root.at("")), *command] if mounts_can_be_made() else list(command)
+        if not namespaces_can_be_had():
+            return list(command)
+        return [*_confinement(self.root.path, self.root.at(""), self.image.last("USER")), *command]
 
 
 @cache
-def mounts_can_be_made() -> bool:
+def namespaces_can_be_had() -> bool:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "tmp").mkdir()
-        tried = [*_confinement(Path(folder), Path(folder)), "sh", "-c", "! touch there && touch tmp/there"]
+        tried = ["sh", "-c", "! touch there && touch tmp/there && test $(id -u) = 1000"]
+        command = [*_confinement(Path(folder), Path(folder), "1000:1000"), *tried]
         try:
-            return subprocess.run(tried, capture_output=True, timeout=_SECONDS, check=False).returncode == 0
+            return subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False).returncode == 0
         except FileNotFoundError:  # no unshare: not Linux
             return False
 
 
-def _confinement(root: Path, folder: Path) -> list[str]:
+def _confinement(root: Path, folder: Path, user: str) -> list[str]:
     """What stands before a command."""
-    return ["unshare", "--map-root-user", "--mount", "sh", "-c", _READ_ONLY, "sh", str(root), str(folder)]
+    namespaces = ["unshare", "--map-root-user", "--mount"]
+    return [*namespaces, "sh", "-c", _CONFINED, "sh", str(root), str(folder), *user.split(":")]
