@@ -15,7 +15,7 @@ from copilot_domain.context.segments.codes import nearest
 from copilot_domain.context.segments.store import find_postings, list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
 
-_INLINE_CHUNKS: Final = 20_000  # below this, computing takes some 2 ms, and a thread's hand-over half of one
+_INLINE_CHUNKS: Final = 65_536  # below this, computing takes some 2 ms, and a thread's hand-over half of one
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,11 +112,15 @@ def shown_text(chunk: Found, cipher: TenantCipher) -> str:
 
 
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:
-    fewer, more = sorted((len(one), len(other)))
-    if fewer < _SAME_SHARE * more:
-        return False
-    shared = len(one & other)
-    return shared >= _SAME_SHARE * (fewer + more - shared)
+    """Ends with the first word too many that is not shared: most texts differ in most words."""
+    fewer, more = sorted((one, other), key=len)
+    # Of all words, those in common are as many as asked for: shared >= share * (fewer + more - shared).
+    missing = len(fewer) - _SAME_SHARE / (1 + _SAME_SHARE) * (len(fewer) + len(more))
+    for word in fewer:
+        missing -= word not in more
+        if missing < 0:
+            return False
+    return missing >= 0
 
 
 def _hit(passage: _Passage, cipher: TenantCipher) -> SearchHit:
