@@ -1,4 +1,4 @@
-"""The benchmark's own PostgreSQL and Redis: thrown away afterwards, but PostgreSQL as durable as in production, and with
+"""The bench's own PostgreSQL and Redis: thrown away afterwards, but PostgreSQL is as durable as in production and has
 as much memory for its pages."""
 
 import secrets
