@@ -70,6 +70,14 @@ def nearest(
     return places[_lowest(-_products(_rows(codes, starts, places), vector), limit)]
 
 
+def similarities(codes: Sequence[Codes], starts: Numbers, places: Numbers, vector: Numbers) -> Numbers:
+    """About the products of the vectors at these places, which rise, with a vector: some 0.02 off at most."""
+    components = vector.astype(np.float32)
+    middles = (_products(_rows(codes, starts, places), components) + components.sum() / 2) * (2 / _LEVELS)
+    scores: Numbers = (middles - components.sum()) * (_CLIP / np.sqrt(len(components)))
+    return scores
+
+
 def _are_in(places: Numbers, allowed: Numbers) -> Numbers:
     marks = np.zeros(int(places[-1]) + 1 if len(places) else 0, bool)
     marks[allowed[allowed < len(marks)]] = True
