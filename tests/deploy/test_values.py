@@ -1,0 +1,78 @@
+"""What may be set, what has to be, and that the copies in the charts are copies."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.charts import IN_ORDER, ROOT, VALUE_SETS, template
+
+each_chart = pytest.mark.parametrize("chart", IN_ORDER)
+
+
+def test_the_vendored_copies_are_what_they_are_copied_from(tmp_path: Path) -> None:
+    for folder in ("helm", "dashboards"):
+        if (ROOT / folder).is_dir():
+            shutil.copytree(ROOT / folder, tmp_path / folder)
+    subprocess.run([sys.executable, ROOT / "scripts/charts", tmp_path], check=True, timeout=60)
+    files = {path.relative_to(tmp_path) for path in (tmp_path / "helm").rglob("*") if path.is_file()}
+    assert files == {path.relative_to(ROOT) for path in (ROOT / "helm").rglob("*") if path.is_file()}
+    differing = [str(path) for path in files if (tmp_path / path).read_bytes() != (ROOT / path).read_bytes()]
+    assert not differing, "run scripts/charts"
+
+
+@pytest.mark.parametrize(
+    ("chart", "setting"),
+    [
+        ("copilot-data", "postgres.password"),
+        ("copilot-platform", "secrets.DATABASE_URL"),
+        ("copilot-platform", "secrets.REDIS_URL"),
+        ("copilot-platform", "secrets.JWT_SECRET"),
+        ("copilot-platform", "secrets.ENCRYPTION_KEY"),
+        ("copilot-platform", "operatorSecrets.MIGRATION_DATABASE_URL"),
+        ("copilot-platform", "operatorSecrets.ADMIN_DATABASE_URL"),
+        ("copilot-api", "api.ingress.host"),
+    ],
+)
+def test_what_has_no_default_is_asked_for_by_name(chart: str, setting: str) -> None:
+    done = template(chart, "--values", VALUE_SETS["default"], "--set", f"{setting}=")
+    assert done.returncode != 0
+    assert f"{setting} is not set: " in done.stderr
+
+
+@each_chart
+@pytest.mark.parametrize("unknown", ["postgre.enabled=true", "global.image.tags=1"])
+def test_a_value_that_no_chart_knows_is_refused(chart: str, unknown: str) -> None:
+    done = template(chart, "--values", VALUE_SETS["default"], "--set", unknown)
+    assert done.returncode != 0
+    assert "Additional property" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chart", "section"),
+    [
+        ("copilot-data", "postgres"),
+        ("copilot-data", "redis"),
+        ("copilot-data", "backup"),
+        ("copilot-platform", "config"),
+        ("copilot-platform", "migration"),
+        ("copilot-api", "api"),
+        ("copilot-workflow-engine", "workflowEngine"),
+        ("copilot-context-service", "contextService"),
+    ],
+)
+def test_an_unknown_value_in_a_charts_own_section_is_refused(chart: str, section: str) -> None:
+    done = template(chart, "--values", VALUE_SETS["default"], "--set", f"{section}.nonsense=1")
+    assert "Additional property nonsense" in done.stderr
+
+
+def test_every_chart_knows_the_sections_of_all_others() -> None:
+    """One values file serves all five."""
+    keys = {
+        chart: set(json.loads((ROOT / "helm" / chart / "values.schema.json").read_text())["properties"])
+        for chart in IN_ORDER
+    }
+    assert len({frozenset(found) for found in keys.values()}) == 1
