@@ -2,6 +2,7 @@
 
 import pytest
 
+from copilot_common.auth.authority import ROUTES
 from support import kubernetes
 from support.charts import (
     IN_ORDER,
@@ -10,6 +11,7 @@ from support.charts import (
     VALUE_SETS,
     containers,
     helm,
+    load_strictly,
     name_of,
     of_kind,
     pods,
@@ -128,3 +130,25 @@ def test_every_chart_says_what_comes_next_and_can_be_tested(chart: str) -> None:
         if found["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"
     ]
     assert [found["kind"] for found in tests] == ["Pod"]
+
+
+def test_the_namespace_enforces_what_the_pods_keep_to() -> None:
+    (namespace,) = load_strictly((ROOT / "deploy/namespace.yaml").read_text())
+    assert namespace["metadata"]["name"] == NAMESPACE
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert not list(kubernetes.faults(namespace, kubernetes.NEWEST))
+
+
+@each_set
+def test_probes_ask_for_what_every_service_answers(value_set: str) -> None:
+    """Workers answer the API's paths. Only readiness may depend on the database, but for the guide's own values."""
+    for service in IN_ORDER[2:]:
+        (container,) = of_kind(value_set, "Deployment")[service]["spec"]["template"]["spec"]["containers"]
+        probes = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+        assert {probe["port"] for probe in probes.values()} == {container["ports"][0]["containerPort"]}
+        paths = tuple(probe["path"] for probe in probes.values())
+        if value_set == "guide" and service == "copilot-api":
+            assert paths == ("/health", "/health", "/health")
+        else:
+            assert paths == ("/health/live", "/health/live", "/health/ready")
+        assert all(("GET", path) in ROUTES for path in paths)

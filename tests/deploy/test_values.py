@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.charts import IN_ORDER, ROOT, VALUE_SETS, template
+from support.charts import IN_ORDER, ROOT, VALUE_SETS, helm, load_strictly, name_of, template
 
 each_chart = pytest.mark.parametrize("chart", IN_ORDER)
 
@@ -76,3 +76,17 @@ def test_every_chart_knows_the_sections_of_all_others() -> None:
         for chart in IN_ORDER
     }
     assert len({frozenset(found) for found in keys.values()}) == 1
+
+
+def test_dashboards_are_copied_and_become_config_maps_letter_by_letter(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "helm", tmp_path / "helm")
+    dashboard = '{"title": "Errors", "legend": "{{ route }}", "query": "rate(http_requests_total[5m])"}\n'
+    (tmp_path / "dashboards").mkdir(exist_ok=True)
+    (tmp_path / "dashboards/some-errors.json").write_text(dashboard)
+    subprocess.run([sys.executable, ROOT / "scripts/charts", tmp_path], check=True, timeout=60)
+    done = helm("template", "copilot", tmp_path / "helm/copilot-platform", "--values", VALUE_SETS["default"])
+    made = {name_of(manifest): manifest for manifest in load_strictly(done.stdout)}[
+        "ConfigMap/copilot-dashboard-some-errors"
+    ]
+    assert made["data"] == {"some-errors.json": dashboard}
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"

@@ -1,8 +1,11 @@
 """What the manifests point at is there: pods, ports, claims, secrets, both ends of every connection."""
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
-from support.charts import VALUE_SETS, containers, name_of, of_kind, pods, render_all, selects
+from copilot_common.auth.authority import ROUTES
+from support.charts import VALUE_SETS, Manifest, containers, name_of, of_kind, pods, render_all, selects
 
 each_set = pytest.mark.parametrize("value_set", VALUE_SETS)
 
@@ -123,3 +126,57 @@ def test_what_prometheus_sees_is_not_public(value_set: str) -> None:
     ]
     is_public = any("/metrics".startswith(path) for path in paths)
     assert is_public == (value_set == "guide")  # its own value, `/`: docs/adr/0028-charts.md
+
+
+def test_everything_but_the_metrics_can_be_reached_from_outside() -> None:
+    (rule,) = of_kind("default", "Ingress")["copilot-ingress"]["spec"]["rules"]
+    public = tuple(f"{path['path']}/" for path in rule["http"]["paths"])
+    routes = {path for _, path in ROUTES} | {"/docs", "/schema/openapi.json"}
+    assert {path for path in routes if not f"{path}/".startswith(public)} == {"/metrics"}
+
+
+def _ports(rule: Manifest) -> set[tuple[str, int]]:
+    return {(port["protocol"], port["port"]) for port in rule["ports"]}
+
+
+@each_set
+def test_pods_that_call_anyone_may_ask_for_names(value_set: str) -> None:
+    for name, policy in of_kind(value_set, "NetworkPolicy").items():
+        rules = policy["spec"]["egress"]
+        assert not rules or any(_ports(rule) == {("UDP", 53), ("TCP", 53)} for rule in rules), name
+
+
+@each_set
+def test_services_reach_providers_but_no_address_inside_the_cluster_that_was_not_named(value_set: str) -> None:
+    for name in ("api-policy", "workflow-engine-policy", "context-service-policy"):
+        if value_set == "plain":
+            continue
+        rules = of_kind(value_set, "NetworkPolicy")[name]["spec"]["egress"]
+        blocks = [
+            (peer["ipBlock"], rule) for rule in rules for peer in rule["to"] if peer.get("ipBlock", {}).get("except")
+        ]
+        assert {block["cidr"] for block, _ in blocks} == {"0.0.0.0/0", "::/0"}
+        for block, rule in blocks:
+            assert ("TCP", 443) in _ports(rule)
+            inside = (
+                ["10.0.0.1", "172.16.0.1", "192.168.0.1", "169.254.169.254"] if "." in block["cidr"] else ["fd00::1"]
+            )
+            for address in map(ip_address, inside):
+                assert any(address in ip_network(found) for found in block["except"]), address
+
+
+@each_set
+def test_prometheus_and_the_ingress_controller_may_come_in(value_set: str) -> None:
+    if value_set == "plain":
+        return
+    ports = {"api-policy": "copilot-api", "workflow-engine-policy": "copilot-workflow-engine"}
+    for policy, service in (ports | {"context-service-policy": "copilot-context-service"}).items():
+        (container,) = of_kind(value_set, "Deployment")[service]["spec"]["template"]["spec"]["containers"]
+        allowed = {
+            tuple(peer["namespaceSelector"]["matchLabels"].values())
+            for rule in of_kind(value_set, "NetworkPolicy")[policy]["spec"]["ingress"]
+            for peer in rule["from"]
+            if "namespaceSelector" in peer and ("TCP", container["ports"][0]["containerPort"]) in _ports(rule)
+        }
+        assert ("monitoring",) in allowed
+        assert (("ingress-nginx",) in allowed) == (service == "copilot-api")
