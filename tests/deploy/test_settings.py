@@ -59,10 +59,10 @@ def test_every_setting_arrives_as_it_was_given(monkeypatch: pytest.MonkeyPatch) 
     for service in SERVICES:
         _, spec = pods("external-data")[f"Deployment/{service}"]
         given = dict(environment(spec["containers"][0], "external-data"))
+        assert {given["MAX_UPLOAD_BYTES"], given["CONTEXT_MAX_BYTES"]} == {"100000000", "9007199254740991"}
         settings = load_settings(given)
         assert given.keys() | {"PORT", "PROBE_PORT"} == SETTINGS
         assert settings.context_max_bytes == 9007199254740991
-        assert settings.max_upload_bytes == 100_000_000
         assert settings.s3_path_style == "true"
         assert settings.drain_seconds == 120
 
