@@ -4,10 +4,12 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from copilot_common.platform.settings import load_settings
 from support.charts import IN_ORDER, ROOT, VALUE_SETS, helm, load_strictly, name_of, template
 
 each_chart = pytest.mark.parametrize("chart", IN_ORDER)
@@ -90,3 +92,26 @@ def test_dashboards_are_copied_and_become_config_maps_letter_by_letter(tmp_path:
     ]
     assert made["data"] == {"some-errors.json": dashboard}
     assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_the_charts_are_of_the_services_version() -> None:
+    """The tag of the images, unless global.image.tag gives another."""
+    for chart in ("copilot-lib", *IN_ORDER):
+        (described,) = load_strictly((ROOT / "helm" / chart / "Chart.yaml").read_text())
+        assert (described["version"], described["appVersion"]) == (version("copilot-api"),) * 2
+        for dependency in described.get("dependencies", []):
+            assert dependency["version"] == version("copilot-api")
+
+
+def test_the_values_that_the_readme_makes_are_enough(tmp_path: Path) -> None:
+    """Its commands, as they stand there; what they make differs every time."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    block = (ROOT / "helm/README.md").read_text().partition("```bash\n")[2].partition("\nEND\n")[0]
+    for _ in range(2):
+        subprocess.run(["bash", "-euc", f"{block}\nEND\n"], cwd=tmp_path, check=True, timeout=60)
+    for chart in IN_ORDER:
+        done = template(chart, "--values", tmp_path / "my-values.yaml")
+        assert done.returncode == 0, done.stderr
+    (values,) = load_strictly((tmp_path / "my-values.yaml").read_text())
+    load_settings(values["secrets"])

@@ -1,6 +1,6 @@
 {{/*
 A Job that Helm waits for, after the ConfigMap and the Secrets: app, weight (its place among such Jobs), command (a list),
-operator, services (names of variables from the two Secrets). It and its pod are kept until the next one.
+operator, services (names of variables from the two Secrets). Its pod's log can be read for a week, or until the next one.
 */}}
 {{- define "copilot-platform.job" -}}
 {{- $migration := .root.Values.migration -}}
@@ -15,6 +15,7 @@ metadata:
 spec:
   backoffLimit: {{ $migration.backoffLimit }}
   activeDeadlineSeconds: {{ $migration.deadlineSeconds }}
+  ttlSecondsAfterFinished: 604800
   template:
     metadata:
       labels:
