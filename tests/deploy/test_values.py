@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -115,3 +116,18 @@ def test_the_values_that_the_readme_makes_are_enough(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     (values,) = load_strictly((tmp_path / "my-values.yaml").read_text())
     load_settings(values["secrets"])
+
+
+def _objects(schema: object, path: str = "$") -> Iterator[tuple[str, dict[str, object]]]:
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            yield path, schema
+        for name, part in schema.items():
+            yield from _objects(part, f"{path}.{name}")
+
+
+@pytest.mark.parametrize("chart", ["copilot-lib", *IN_ORDER])
+def test_schemas_leave_no_room_for_misspelt_names(chart: str) -> None:
+    schema = json.loads((ROOT / "helm" / chart / "values.schema.json").read_text())
+    open_ones = [path for path, found in _objects(schema) if found.get("additionalProperties") is not False]
+    assert not open_ones
