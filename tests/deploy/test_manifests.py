@@ -148,3 +148,29 @@ def test_probes_ask_for_what_every_service_answers(value_set: str) -> None:
         else:
             assert paths == ("/health/live", "/health/live", "/health/ready")
         assert all(("GET", path) in ROUTES for path in paths)
+
+
+def test_pods_are_spread_and_evicted_one_at_a_time() -> None:
+    budgets = of_kind("default", "PodDisruptionBudget")
+    for service in IN_ORDER[2:]:
+        assert budgets[f"{service}-pdb"]["spec"]["maxUnavailable"] == 1
+        spreading = pods("default")[f"Deployment/{service}"][1]["topologySpreadConstraints"]
+        keys = {each["topologyKey"] for each in spreading}
+        assert keys == {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+        assert all(each["labelSelector"]["matchLabels"] == {"app": service} for each in spreading)
+
+
+def test_the_ingress_lets_uploads_and_long_streams_through() -> None:
+    ingress = of_kind("default", "Ingress")["copilot-ingress"]
+    assert ingress["spec"]["ingressClassName"] == "nginx"
+    given = ingress["metadata"]["annotations"]
+    assert "kubernetes.io/ingress.class" not in given  # an API server refuses both
+    nginx = {name: given[f"nginx.ingress.kubernetes.io/proxy-{name}"] for name in ("body-size", "read-timeout")}
+    assert nginx == {"body-size": "50m", "read-timeout": "300"}
+    assert given["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
+
+
+@each_set
+def test_services_bring_no_configuration_and_no_secret(value_set: str) -> None:
+    for service in IN_ORDER[2:]:
+        assert not {found["kind"] for found in render(service, value_set)} & {"ConfigMap", "Secret", "ExternalSecret"}

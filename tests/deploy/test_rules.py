@@ -9,7 +9,7 @@ from support.charts import ROOT, load_strictly, of_kind, render_all
 _PROMETHEUS_OWN = {"up"}
 _WORDS = re.compile(r"\b[a-z_:]+(?=[{\[(]|\s|$|\))")
 _KEYWORDS = {"by", "sum", "max", "rate", "increase", "absent", "or", "and", "on", "namespace", "provider", "queue"}
-_FUNCTIONS = _KEYWORDS | {"name", "job", "unless", "count", "min", "avg", "histogram_quantile", "le", "route"}
+_FUNCTIONS = _KEYWORDS | {"name", "job", "unless", "offset", "count", "min", "avg", "histogram_quantile", "le", "route"}
 _DECLARED = re.compile(r'(Counter|Gauge|Histogram)\(\s*"([a-z_]+)"')
 
 
