@@ -1,5 +1,7 @@
 """What the charts render, with every set of values: valid, owned once, restricted, bounded."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from copilot_common.auth.authority import ROUTES
@@ -39,6 +41,20 @@ def test_kubernetes_accepts_every_manifest(value_set: str, version: str) -> None
         for fault in kubernetes.faults(manifest, version)
     }
     assert not faults
+
+
+def _nulls(part: object, path: str) -> Iterator[str]:
+    if part is None:
+        yield path
+    elif isinstance(part, dict | list):
+        for key, value in part.items() if isinstance(part, dict) else enumerate(part):
+            yield from _nulls(value, f"{path}.{key}")
+
+
+@each_set
+def test_nothing_is_left_empty_by_a_template(value_set: str) -> None:
+    """The schemas would let it pass."""
+    assert not [path for manifest in render_all(value_set) for path in _nulls(manifest, name_of(manifest))]
 
 
 @pytest.mark.parametrize("version", [kubernetes.OLDEST, kubernetes.NEWEST])
