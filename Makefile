@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PACKAGES := libs/common libs/domain libs/cli libs/devstack services/api services/workflow_engine services/context_service
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down demo test check format bench lock images clean
+.PHONY: help setup up down demo test check format bench charts lock images clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ format: $(STAMP) ## Rewrite the code as `make check` wants it
 
 bench: $(STAMP) ## Measure speed against the issue's targets and the peers; prints a table, writes bench/results/
 	@$(BIN)/python -m bench $(ARGS)
+
+charts: ## Put what the Helm charts share (helm/copilot-lib, dashboards/) into each of them
+	@$(PYTHON) scripts/charts
 
 lock: $(STAMP) ## Pin requirements/*.txt again from the pyproject files
 	@scripts/lock

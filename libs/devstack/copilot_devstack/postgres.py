@@ -55,12 +55,14 @@ class EmbeddedPostgres(Server):
         durable: bool = True,
         ends_with_parent: bool = False,
         programs: Path | None = None,
+        shared_buffers: str = "128MB",
     ) -> None:
         super().__init__(home, account=server_account(), ends_with_parent=ends_with_parent)
         self._home = home
         self._password = password
         self._durable = durable
         self._programs = programs
+        self._shared_buffers = shared_buffers
 
     @property
     def admin_url(self) -> str:
@@ -96,6 +98,7 @@ class EmbeddedPostgres(Server):
             f"port={port}",
             "unix_socket_directories=",
             "max_connections=200",
+            f"shared_buffers={self._shared_buffers}",
             *(() if self._durable else _THROWAWAY),
         ]
         flags = [argument for setting in settings for argument in ("-c", setting)]

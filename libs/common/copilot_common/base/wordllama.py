@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tokenizers.models import Model
 
+_LATIN: Final = r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
 # No token of this tokenizer goes past these borders: none has a space behind another character, none a line break, none
-# two characters from U+2E80 on (CJK and what comes after). So a text has the tokens of its units. A longer word than 64
-# characters may have some tokens more than by the tokenizer; so may a longer run of spaces than 16.
-UNIT: Final = re.compile(r" {0,16}+(?:[^ \n\u2e80-\U0010ffff]{1,64}|[\n\u2e80-\U0010ffff])| {1,16}")
+# two characters from U+2E80 on (CJK and what comes after), none a Latin letter beside what is none. So a text has the
+# tokens of its units. A longer word than 64 characters may have some tokens more than by the tokenizer; so may a longer
+# run of spaces than 16.
+UNIT: Final = re.compile(
+    rf" {{0,16}}+(?:[{_LATIN}]{{1,64}}+|[^ \n{_LATIN}\u2e80-\U0010ffff]{{1,64}}+|[\n\u2e80-\U0010ffff])| {{1,16}}"
+)
 
 _TOKENIZER_FILE: Final = "l2_supercat_tokenizer_config.json"
 _REMEMBERED: Final = 32_768  # words, some 8 MB: they follow Zipf's law
 _MAX_WORD: Final = 24
-_MARKS: Final = " .,;:!?()\"'"
 _SPACE: Final = "\u2581"  # how the vocabulary writes it
 
 
@@ -40,13 +43,13 @@ def tokenize(text: str) -> list[int]:
 
 
 class _Known(dict[str, tuple[int, ...]]):
-    """The tokens of words, with a mark behind them perhaps. What may be more than a word (names of accounts, keys,
-    numbers) is not remembered: this is beyond the reach of a tenant's key."""
+    """The tokens of words. What may be more than a word (names of accounts, keys, numbers) is not remembered: this is
+    beyond the reach of a tenant's key."""
 
     def __missing__(self, unit: str) -> tuple[int, ...]:
         own = own_units().get(unit)
         tokens = tokenize_unit(unit) if own is None else own
-        if own is not None or (len(unit) <= _MAX_WORD and unit.strip(_MARKS).isalpha()):
+        if own is not None or (len(unit) <= _MAX_WORD and unit.lstrip(" ").isalpha()):
             if len(self) >= _REMEMBERED:
                 self.clear()
             self[unit] = tokens

@@ -60,8 +60,9 @@ def _embed(embedding: Any, texts: list[str]) -> Vectors:
 
     from copilot_common.embedding.vectors import unit_length  # noqa: PLC0415 — likewise
 
-    means = numpy.zeros((len(texts), _DIMENSIONS), numpy.float32)
+    sums = numpy.zeros((len(texts), _DIMENSIONS), numpy.float32)
     for number, text in enumerate(texts):
         if ids := tokenize(text[:_MAX_CHARACTERS]):
-            means[number] = embedding[ids].mean(axis=0)
-    return unit_length(means)
+            # A product with ones: numpy's mean over rows takes twice as long, and the length is put right anyhow.
+            sums[number] = numpy.ones(len(ids), numpy.float32) @ embedding.take(ids, axis=0)
+    return unit_length(sums)

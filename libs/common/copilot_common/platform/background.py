@@ -9,7 +9,9 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -22,6 +24,14 @@ async def in_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
     """As `asyncio.to_thread`, one after the other: never wait for it in a transaction. What was begun ends, whether or
     not the caller is cancelled."""
     return await asyncio.get_running_loop().run_in_executor(_thread(), lambda: function(*args, **kwargs))
+
+
+def stand_back_together() -> None:
+    """Let this process and its children stand back behind other services, where it leads its session. Outside of
+    containers Linux parts the processor by session (sched(7), autogroup), and niceness counts within one alone."""
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(_NICENESS))
 
 
 @cache

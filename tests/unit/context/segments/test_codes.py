@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from copilot_domain.context.segments.codes import Codes, encode_vectors, nearest
+from copilot_domain.context.segments.codes import Codes, encode_vectors, nearest, similarities
 from copilot_domain.context.segments.types import Numbers
 
 RNG = np.random.default_rng(7)
@@ -77,3 +77,18 @@ def test_an_order_by_codes_is_nearly_that_of_the_vectors(dimensions: int) -> Non
     codes = encoded(vectors)
     places = nearest([codes], np.array([0]), query, 40)
     assert len(set(np.argsort(-(vectors @ query))[:20].tolist()) & set(places.tolist())) == 20
+
+
+@pytest.mark.parametrize("dimensions", [256, 33])
+def test_products_are_nearly_known_from_codes(dimensions: int) -> None:
+    vectors, query = unit(900, dimensions), unit(1, dimensions)[0]
+    codes, starts = in_two(vectors)
+    places = np.sort(RNG.choice(900, 200, replace=False))
+    found = similarities(codes, starts, places, query)
+    assert np.abs(found - vectors[places] @ query).max() < 0.05
+
+
+def test_of_many_that_are_alike_no_more_are_candidates_than_asked_for() -> None:
+    vectors = np.repeat(unit(1), 20_000, axis=0)
+    places = nearest([encoded(vectors)], np.array([0]), unit(1)[0], 100)
+    assert len(set(places.tolist())) == 100

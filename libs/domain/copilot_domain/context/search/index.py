@@ -11,11 +11,11 @@ import numpy as np
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.segments.bm25 import bm25_scores
 from copilot_domain.context.segments.cache import SegmentCache
-from copilot_domain.context.segments.codes import nearest
+from copilot_domain.context.segments.codes import Codes, nearest, similarities
 from copilot_domain.context.segments.store import find_postings, list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
 
-_INLINE_CHUNKS: Final = 20_000  # below this, computing takes some 2 ms, and a thread's hand-over half of one
+_INLINE_CHUNKS: Final = 65_536  # below this, computing takes some 2 ms, and a thread's hand-over half of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,24 @@ class OpenIndex:
         self, tx: Transaction, cache: SegmentCache, vector: Numbers, limit: int, allowed: Numbers | None
     ) -> Numbers:
         """The places of some chunks that are most likely nearest, `limit` or all."""
+        codes, starts = await self._codes(tx, cache)
+        if not codes:
+            return np.empty(0, np.int64)
+        return await self._compute(nearest, codes, starts, vector, limit, allowed)
+
+    async def similarities(
+        self, tx: Transaction, cache: SegmentCache, vector: Numbers, places: Numbers
+    ) -> Numbers | None:
+        """How near the chunks at these places are, about. None where some segment does not tell."""
+        codes, starts = await self._codes(tx, cache)
+        return similarities(codes, starts, places, vector) if codes and len(codes) == len(self.ids) else None
+
+    async def _codes(self, tx: Transaction, cache: SegmentCache) -> tuple[list[Codes], Numbers]:
+        """Of the segments that have some, with the place of the first chunk of each."""
         sizes = {one: layout.size for one, layout in zip(self.ids, self.layouts, strict=True)}
         codes = await cache.codes(tx, sizes, self.model) if self.model else {}
         known = [number for number, one in enumerate(self.ids) if one in codes]
-        if not known:
-            return np.empty(0, np.int64)
-        chosen = [codes[self.ids[number]] for number in known]
-        return await self._compute(nearest, chosen, self.starts[known], vector, limit, allowed)
+        return [codes[self.ids[number]] for number in known], self.starts[known]
 
     def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and attempts."""

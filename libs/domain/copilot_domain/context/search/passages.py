@@ -11,7 +11,7 @@ from copilot_common.encryption import Purpose, TenantCipher
 from copilot_domain.context.types import SearchHit
 
 _MAX_MERGED: Final = 4  # chunks: a passage is for reading, not the document
-_SAME_SHARE: Final = 0.9  # of the words of two texts in common: they are one text to a reader
+_SAME_TENTHS: Final = 9  # of the words of two texts in common: they are one text to a reader
 
 _decode_heading = msgspec.json.Decoder(list[str]).decode
 
@@ -112,11 +112,16 @@ def shown_text(chunk: Found, cipher: TenantCipher) -> str:
 
 
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:
-    fewer, more = sorted((len(one), len(other)))
-    if fewer < _SAME_SHARE * more:
-        return False
-    shared = len(one & other)
-    return shared >= _SAME_SHARE * (fewer + more - shared)
+    """Ends with the first word too many that is not shared: most texts differ in most words."""
+    fewer, more = sorted((one, other), key=len)
+    # Nine tenths of all words are shared where shared / (both - shared) >= 9 / 10.
+    needed = -(-_SAME_TENTHS * (len(fewer) + len(more)) // (10 + _SAME_TENTHS))
+    may_miss = len(fewer) - needed
+    for word in fewer:
+        may_miss -= word not in more
+        if may_miss < 0:
+            return False
+    return may_miss >= 0
 
 
 def _hit(passage: _Passage, cipher: TenantCipher) -> SearchHit:

@@ -49,6 +49,9 @@ _sql = Queries(__package__)
 _BY_WORDS: Final = 100
 _BY_MEANING: Final = 64
 _LIMIT_SHARE: Final = 6  # times the limit, where that is more
+_CHECKED: Final = 64  # of both together, by what is known of their vectors in memory
+_CHECKED_SHARE: Final = 4  # times the limit, where that is more
+_CHECKED_VECTOR_WEIGHT: Final = 0.4  # between what the first and the second ranking give it (fusion.py)
 _BREADTHS: Final = (1, 16)  # so many times as many at first, and where too few passages come of them
 _MOST: Final = 2_000
 _MAX_TERMS: Final = 64  # of a query: those it has most often
@@ -171,15 +174,35 @@ class ContextSearch:
         request, chosen = asked.request, asked.request.filter
         text_scores = await index.text_scores(tx, await _terms(tx, request, index.languages))
         allowed = await _allowed(tx, index, chosen) if _narrows(chosen) else None
-        places, is_whole = await self._likely(tx, index, asked, text_scores, allowed, breadth)
+        places, is_whole = await self._promising(tx, index, asked, text_scores, allowed, breadth)
         found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
         is_crowded = found.size < min(request.limit, len(places)) or 2 * found.size < len(places)
         if is_crowded and allowed is None:
             # What may not be seen is in the way: look again, among what may.
             allowed = await _allowed(tx, index, chosen)
-            places, is_whole = await self._likely(tx, index, asked, text_scores, allowed, breadth)
+            places, is_whole = await self._promising(tx, index, asked, text_scores, allowed, breadth)
             found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
         return replace(found, is_whole=is_whole)
+
+    async def _promising(
+        self,
+        tx: Transaction,
+        index: OpenIndex,
+        asked: Asked,
+        text_scores: Numbers,
+        allowed: Numbers | None,
+        breadth: int,
+    ) -> tuple[Numbers, bool]:
+        """Of the likely ones those that may be ranked high by both: vectors are read of few."""
+        places, is_whole = await self._likely(tx, index, asked, text_scores, allowed, breadth)
+        count = max(_CHECKED, _CHECKED_SHARE * asked.request.limit * breadth)
+        if asked.vector is None or asked.request.mode != "hybrid" or len(places) <= count:
+            return places, is_whole
+        near = await index.similarities(tx, self._cache, asked.vector, places)
+        if near is None:
+            return places, is_whole
+        scores = fuse(near, text_scores[places], vector_weight=_CHECKED_VECTOR_WEIGHT)
+        return np.sort(places[np.argpartition(-scores, count)[:count]]), False
 
     async def _likely(
         self,

@@ -66,8 +66,16 @@ def nearest(
     near = max(limit, min(max(_NEAR, len(places) // _NEAR_SHARE), _MAX_NEAR))
     if len(places) > near:
         distances = _hamming(codes, vector)
-        places = np.sort(places[_lowest(distances if wanted is None else distances[wanted], near)])
+        places = places[_closest(distances if wanted is None else distances[wanted], near)]
     return places[_lowest(-_products(_rows(codes, starts, places), vector), limit)]
+
+
+def similarities(codes: Sequence[Codes], starts: Numbers, places: Numbers, vector: Numbers) -> Numbers:
+    """About the products of the vectors at these places, which rise, with a vector: some 0.02 off at most."""
+    components = vector.astype(np.float32)
+    middles = (_products(_rows(codes, starts, places), components) + components.sum() / 2) * (2 / _LEVELS)
+    scores: Numbers = (middles - components.sum()) * (_CLIP / np.sqrt(len(components)))
+    return scores
 
 
 def _are_in(places: Numbers, allowed: Numbers) -> Numbers:
@@ -104,6 +112,14 @@ def _distances(signs: Numbers, query: Numbers) -> Numbers:
 def _words(signs: Numbers) -> Numbers:
     """Eight bytes at a time where they divide."""
     return np.ascontiguousarray(signs).view("<u8") if signs.shape[1] % 8 == 0 else signs
+
+
+def _closest(distances: Numbers, count: int) -> Numbers:
+    """Where the smallest are, rising. Distances are few whole numbers: counting them is faster than any partition."""
+    limit = int(np.searchsorted(np.cumsum(np.bincount(distances)), count))
+    closer = np.flatnonzero(distances < limit)
+    others = np.flatnonzero(distances == limit)[: count - len(closer)]
+    return np.sort(np.concatenate((closer, others)), kind="stable")
 
 
 def _lowest(values: Numbers, count: int) -> Numbers:

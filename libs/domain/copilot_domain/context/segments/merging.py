@@ -27,6 +27,7 @@ from copilot_domain.context.segments.store import (
     load_segments,
     scan_postings,
     sql,
+    sum_segments,
 )
 from copilot_domain.context.segments.types import MAX_CHUNKS, Layout, Numbers, PostingLists, to_uuid
 
@@ -74,7 +75,7 @@ def choose(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
     for level in sorted({segment.level for segment in segments}):
         same = [segment for segment in segments if segment.level == level]
         if level == 0:
-            is_due = len(same) >= MERGE_FRESH or sum(segment.chunk_count for segment in same) > MAX_FRESH_CHUNKS
+            is_due = _are_too_many_fresh(len(same), sum(segment.chunk_count for segment in same))
         else:
             is_due = len(same) >= MERGE_AT and len(_that_fit(same)) > 1
         if is_due:
@@ -82,10 +83,12 @@ def choose(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
     return []
 
 
-def _are_too_many_dead(segments: Sequence[SegmentRow]) -> bool:
-    total = sum(segment.chunk_count for segment in segments)
-    dead_count = segments[0].dead_count if segments else 0
-    return dead_count > DEAD_SHARE * total and dead_count > MERGE_AT
+def _are_too_many_fresh(count: int, chunks: int) -> bool:
+    return count >= MERGE_FRESH or chunks > MAX_FRESH_CHUNKS
+
+
+def _are_too_many_dead(dead: int, chunks: int) -> bool:
+    return dead > DEAD_SHARE * chunks and dead > MERGE_AT
 
 
 async def _with_dead(tx: Transaction, segments: Sequence[SegmentRow]) -> list[SegmentRow]:
@@ -110,10 +113,14 @@ def _that_fit(segments: Sequence[SegmentRow]) -> list[SegmentRow]:
 
 
 async def is_merge_due(tx: Transaction, *, adding: int) -> bool:
-    """Once there is a fresh segment of so many chunks more, which the transaction's end will write."""
-    segments = await list_segments(tx)
-    fresh = SegmentRow(new_id(), 0, adding, term_total=0, languages=[], model="", dead_count=0)
-    return bool(choose([*segments, fresh])) or _are_too_many_dead(segments)
+    """Once there is a fresh segment of so many chunks more, which the transaction's end will write. What that does to
+    the other levels the merge sees itself."""
+    sums = await sum_segments(tx)
+    if sums is None:
+        return False
+    return _are_too_many_fresh(sums.fresh_count + 1, sums.fresh_chunks + adding) or _are_too_many_dead(
+        sums.dead_count, sums.chunks
+    )
 
 
 class Merger:
@@ -138,7 +145,8 @@ class Merger:
             await tx.execute(sql["drop_unfinished"], {"tenant_id": tx.principal.tenant_id})
             segments = await list_segments(tx)
             chosen = choose(segments)
-            is_for_dead = not chosen and _are_too_many_dead(segments)
+            chunks = sum(segment.chunk_count for segment in segments)
+            is_for_dead = not chosen and _are_too_many_dead(segments[0].dead_count if segments else 0, chunks)
             if is_for_dead:
                 chosen = await _with_dead(tx, segments)
             sources = await _sources(tx, [segment.id for segment in chosen])

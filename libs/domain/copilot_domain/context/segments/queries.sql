@@ -27,6 +27,16 @@ JOIN context_indexes i ON i.tenant_id = %(tenant_id)s
 WHERE s.tenant_id = %(tenant_id)s AND s.is_visible
 ORDER BY s.id
 
+-- name: sum_segments
+-- How many are fresh, how large they and all are, and how many chunks of all are no more.
+SELECT count(*) FILTER (WHERE s.level = 0) AS fresh_count,
+    coalesce(sum(s.chunk_count) FILTER (WHERE s.level = 0), 0)::bigint AS fresh_chunks,
+    coalesce(sum(s.chunk_count), 0)::bigint AS chunks, i.dead_count
+FROM context_indexes i
+LEFT JOIN context_segments s ON s.tenant_id = %(tenant_id)s AND s.is_visible
+WHERE i.tenant_id = %(tenant_id)s
+GROUP BY i.dead_count
+
 -- name: load_segments
 -- What of them is kept in memory.
 SELECT id, layout, fresh_postings FROM context_segments

@@ -40,6 +40,16 @@ class SegmentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentSums:
+    """Of all that are visible."""
+
+    fresh_count: int
+    fresh_chunks: int
+    chunks: int
+    dead_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
     id: UUID
     layout: bytes
@@ -122,6 +132,11 @@ async def add_postings(tx: Transaction, segment_id: UUID, lists: PostingLists) -
 
 async def list_segments(tx: Transaction) -> list[SegmentRow]:
     return await tx.fetch_all(SegmentRow, sql["list_segments"], {"tenant_id": tx.principal.tenant_id})
+
+
+async def sum_segments(tx: Transaction) -> SegmentSums | None:
+    """None where the tenant has no index yet."""
+    return await tx.fetch_one(SegmentSums, sql["sum_segments"], {"tenant_id": tx.principal.tenant_id})
 
 
 async def load_segments(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, tuple[Layout, PostingLists | None]]:
