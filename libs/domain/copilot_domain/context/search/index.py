@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +17,9 @@ from copilot_domain.context.segments.codes import Codes, nearest, similarities
 from copilot_domain.context.segments.store import find_postings, list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
 
+_THREADS: Final = (
+    2  # of what is larger: each holds some 60 bytes a chunk meanwhile, and more would only share the cores
+)
 _INLINE_CHUNKS: Final = 65_536  # below this, computing takes some 2 ms, and a thread's hand-over half of one
 
 
@@ -83,7 +88,9 @@ class OpenIndex:
 
     async def _compute(self, function: Callable[..., Numbers], *args: object) -> Numbers:
         """In a thread where it would hold up the event loop."""
-        return function(*args) if self.size <= _INLINE_CHUNKS else await asyncio.to_thread(function, *args)
+        if self.size <= _INLINE_CHUNKS:
+            return function(*args)
+        return await asyncio.get_running_loop().run_in_executor(_threads(), function, *args)
 
     async def places_of(self, items: Mapping[bytes, int]) -> Numbers:
         """Where chunks of these items (by the bytes of their ids) in these attempts are."""
@@ -96,6 +103,11 @@ class OpenIndex:
             is_wanted = np.fromiter((items.get(one) == attempt for one, attempt in pairs), bool)
             masks.append(is_wanted[layout.item_numbers])
         return np.flatnonzero(np.concatenate(masks)) if masks else np.empty(0, np.int64)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="search")
 
 
 async def open_index(tx: Transaction, cache: SegmentCache) -> OpenIndex:
