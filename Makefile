@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PACKAGES := libs/common libs/domain libs/cli libs/devstack services/api services/workflow_engine services/context_service
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down demo test check format bench charts lock clean
+.PHONY: help setup up down demo test check format bench charts lock images clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -31,11 +31,12 @@ demo: $(STAMP) ## Show the main job on real documents, end to end; no key and no
 test: $(STAMP) ## Run every test against a real PostgreSQL and Redis
 	@$(BIN)/pytest -n 2 $(ARGS)
 
-check: $(STAMP) ## Format, lint, types, import contracts
+check: $(STAMP) ## Format, lint, types, import contracts, Dockerfiles
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/hadolint services/*/Dockerfile
 
 format: $(STAMP) ## Rewrite the code as `make check` wants it
 	@$(BIN)/ruff format .
@@ -49,6 +50,9 @@ charts: ## Put what the Helm charts share (helm/copilot-lib, dashboards/) into e
 
 lock: $(STAMP) ## Pin requirements/*.txt again from the pyproject files
 	@scripts/lock
+
+images: ## Build the images with Docker: REGISTRY=… VERSION=… PYTHON_IMAGE=… SOURCE=… DOCKER=…
+	@REGISTRY="$(REGISTRY)" VERSION="$(VERSION)" PYTHON_IMAGE="$(PYTHON_IMAGE)" SOURCE="$(SOURCE)" DOCKER="$(DOCKER)" scripts/images
 
 clean: ## Delete caches and .venv (keeps .copilot/, the stack's data)
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -60,7 +60,8 @@ class ModelRegistry:
     default model's beforehand. All three SDKs together would cost an idle process 150 MB.
     """
 
-    def __init__(self, settings: Settings, metrics: CollectorRegistry) -> None:
+    def __init__(self, settings: Settings, metrics: CollectorRegistry, *, answers_here: bool = True) -> None:
+        """`answers_here=False`: to be looked at only, so no SDK need be installed."""
         self._settings = settings
         self._metrics = LlmMetrics(metrics)
         self._profiles = load_profiles(Path(settings.models_file) if settings.models_file else None)
@@ -68,7 +69,7 @@ class ModelRegistry:
         self._adapters: dict[str, OnDemand] = {}
         self._chats: dict[str, ChatModel] = {}
         self.configured_providers = _configured_providers(settings)
-        for provider in self.configured_providers:
+        for provider in self.configured_providers if answers_here else ():
             check_installed(provider)
         self.warnings: list[str] = []
         self._default = self._choose_default()

@@ -13,10 +13,15 @@ _SDK_MODULES = {"anthropic": "anthropic", "openai": "openai", "google": "google.
 _KEYLESS = "none"
 
 
-def check_installed(provider: Provider) -> None:
-    """Raises SettingsError for a provider that is configured, but whose SDK this image lacks. Imports nothing."""
+def is_installed(provider: Provider) -> bool:
+    """Whether its SDK is there, where it has one. Imports nothing."""
     module = _SDK_MODULES.get(provider)
-    if module and not _is_found(module):
+    return module is None or _is_found(module)
+
+
+def check_installed(provider: Provider) -> None:
+    """Raises SettingsError for a provider that is configured, but whose SDK this image lacks."""
+    if not is_installed(provider):
         raise SettingsError(f"{provider} is configured, but its SDK is not: install copilot-common[{provider}]")
 
 
