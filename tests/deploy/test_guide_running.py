@@ -34,7 +34,7 @@ def line_like(example: dict[str, Any], api: SharedApi) -> dict[str, Any]:
 
 
 @each_guide
-async def test_a_request_leaves_the_guides_log_line_field_by_field(path: Path, used_api: SharedApi) -> None:
+def test_a_request_leaves_the_guides_log_line_field_by_field(path: Path, used_api: SharedApi) -> None:
     (block,) = read_guide(path).in_language("json")
     example = json.loads(block.text)
     line = line_like(example, used_api)
@@ -45,7 +45,7 @@ async def test_a_request_leaves_the_guides_log_line_field_by_field(path: Path, u
 
 
 @each_guide
-async def test_the_guides_grep_finds_the_durations(path: Path, used_api: SharedApi) -> None:
+def test_the_guides_grep_finds_the_durations(path: Path, used_api: SharedApi) -> None:
     """What stands behind the pipe, over what `kubectl logs` would print."""
     (command,) = [command for _, command in read_guide(path).commands() if command.startswith("kubectl logs -l")]
     search = command.partition("| ")[2]
@@ -55,7 +55,7 @@ async def test_the_guides_grep_finds_the_durations(path: Path, used_api: SharedA
 
 
 @each_guide
-async def test_the_api_exports_the_guides_key_metrics(path: Path, used_api: SharedApi) -> None:
+def test_the_api_exports_the_guides_key_metrics(path: Path, used_api: SharedApi) -> None:
     """Declared from the start, so that nobody asks for what will never come; those of requests have values by now."""
     families = list(text_string_to_metric_families(httpx.get(f"{used_api.process.url}/metrics").text))
     exported = {f"{family.name}_total" if family.type == "counter" else family.name for family in families}
@@ -65,7 +65,7 @@ async def test_the_api_exports_the_guides_key_metrics(path: Path, used_api: Shar
 
 
 @each_guide
-async def test_the_guides_probes_are_answered(path: Path, used_api: SharedApi) -> None:
+def test_the_guides_probes_are_answered(path: Path, used_api: SharedApi) -> None:
     probes = [fence.text.split() for fence in read_guide(path).fences if fence.text.startswith("GET ")]
     assert len(probes) == 3
     for method, where in probes:

@@ -1,7 +1,7 @@
 """The guides' SQL: what it wants is there, it can be run, and the lines for psql, pg_dump and pg_restore do their work.
 
-Those lines run in PostgreSQL's pod; here what stands behind `kubectl exec … --` runs with the wheel's own programs, on a
-database of the test's own.
+Those lines run in PostgreSQL's pod; here what stands behind `kubectl exec … --` runs with the wheel's own programs, on
+a database of the test's own.
 """
 
 import importlib.util
@@ -60,7 +60,7 @@ def test_row_level_security_is_forced_where_the_guide_enables_it(database: Datab
 def test_the_guides_policy_is_there_and_does_not_raise_without_a_tenant(database: Database) -> None:
     (wanted,) = [found for found in statements(GUIDE) if found.startswith("CREATE POLICY")]
     assert f"POLICY {POLICY} ON conversations USING (tenant_id = current_setting('app.tenant_id')::uuid)" in wanted
-    found = rows(database, f"SELECT tablename, qual FROM pg_policies WHERE policyname = '{POLICY}'")  # noqa: S608
+    found = rows(database, f"SELECT tablename, qual FROM pg_policies WHERE policyname = '{POLICY}'")
     ours = "(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)"
     assert found == [("conversations", ours)]
 
@@ -127,7 +127,7 @@ def the(path: Path, program: str, section: str) -> str:
 
 
 def add_tenant(database: Database, slug: str) -> None:
-    execute(database, f"INSERT INTO tenants (id, name, slug) VALUES ('{uuid4()}', '{slug}', '{slug}')")  # noqa: S608
+    execute(database, f"INSERT INTO tenants (id, name, slug) VALUES ('{uuid4()}', '{slug}', '{slug}')")
 
 
 def tenants(database: Database) -> list[tuple[object, ...]]:
@@ -138,7 +138,9 @@ def test_the_guides_psql_migrates_and_rolls_back(blank_database: Database, run: 
     run(blank_database, the(GUIDE, "psql", "Database Setup > 1. Initial Migration"))
     assert rows(blank_database, "SELECT version FROM schema_migrations") == [(1,)]
     run(blank_database, the(GUIDE, "psql", "Rollback Procedures > Database Rollback"))
-    assert rows(blank_database, "SELECT to_regclass('schema_migrations'), to_regclass('conversations')") == [(None, None)]
+    assert rows(blank_database, "SELECT to_regclass('schema_migrations'), to_regclass('conversations')") == [
+        (None, None)
+    ]
 
 
 def test_the_guides_dump_and_restore_bring_every_row_to_an_empty_database_unless_a_deviation_names_them(
@@ -159,5 +161,5 @@ def test_our_dump_and_restore_bring_the_database_back_to_the_dump(database: Data
     add_tenant(database, "later")
     run(database, the(OURS, "pg_restore", "Backup and Recovery > Point-in-Time Recovery"))
     assert tenants(database) == [("kept",)]
-    policies = rows(database, f"SELECT roles::text FROM pg_policies WHERE policyname = '{POLICY}'")  # noqa: S608
+    policies = rows(database, f"SELECT roles::text FROM pg_policies WHERE policyname = '{POLICY}'")
     assert policies == [("{copilot_app}",)]

@@ -1,7 +1,7 @@
 """What of the deployment guide is implemented where, and proved by which test; `python -m support.coverage` writes it.
 
-docs/guide-coverage.toml and docs/guide-deviations.toml are written by hand. docs/guide-coverage.md is made of them and of
-the guide, so that no part of the guide can be left out.
+docs/guide-coverage.toml and docs/guide-deviations.toml are written by hand. docs/guide-coverage.md is made of them and
+of the guide, so that no part of the guide can be left out.
 """
 
 import json
@@ -126,6 +126,7 @@ def _of_tables(guide: Guide) -> Iterator[Part]:
     kinds = {"Variable": "variable", "Metric": "metric"}
     for table in guide.tables:
         kind = kinds.get(table.header[0], "row")
+        yield Part("table", " | ".join(table.header), table.section)
         for name, *cells in table.rows:
             yield Part(kind, name if kind != "row" else " | ".join([name, *cells]), table.section)
 
@@ -148,13 +149,13 @@ def render() -> str:
     lines = [
         "# Coverage of the deployment guide",
         "",
-        "Every part of [deployment-guide.md](deployment-guide.md), where it is implemented, and the test that proves it. Made by",
-        "`make guide-coverage` from the guide, [guide-coverage.toml](guide-coverage.toml) and",
+        "Every part of [deployment-guide.md](deployment-guide.md), where it is implemented, and which test proves it.",
+        "`make guide-coverage` writes this from the guide, [guide-coverage.toml](guide-coverage.toml) and",
         "[guide-deviations.toml](guide-deviations.toml); a test compares.",
         *_open(),
     ]
     for kind in dict.fromkeys(part.kind for part in found):
-        lines += ["", f"## Each {kind}", "", *_table([part for part in found if part.kind == kind])]
+        lines += ["", f"## Every {kind}", "", *_table([part for part in found if part.kind == kind])]
     return "\n".join([*lines, *_commands(guide), *_deviations(), ""])
 
 
@@ -177,7 +178,7 @@ def _table(found: list[Part]) -> Iterator[str]:
 
 
 def _commands(guide: Guide) -> Iterator[str]:
-    yield from ("", "## Each shell command", "")
+    yield from ("", "## Every shell command", "")
     yield from ("| command | tried by | not tried |", "|---|---|---|")
     listed = {command.line: command for command in commands()}
     for _, text in guide.commands():
