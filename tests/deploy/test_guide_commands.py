@@ -3,6 +3,7 @@
 What needs a cluster is tried as far as it goes without one.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -38,6 +39,11 @@ from support.stack import Database
 
 KUBECTL = shutil.which("kubectl")
 _NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", os.devnull)
 
 
 def lines(*paths: Path) -> list[str]:

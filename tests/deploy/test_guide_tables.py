@@ -10,7 +10,8 @@ import pytest
 
 from copilot_common.platform.settings import Settings, load_settings
 from support.charts import IN_ORDER, ROOT, Manifest, of_kind, pods
-from support.guide import GUIDE, OURS, Table, read_guide
+from support.coverage import parts
+from support.guide import GUIDE, OURS, read_guide
 
 each_guide = pytest.mark.parametrize("path", [GUIDE, OURS], ids=["guide", "ours"])
 
@@ -29,10 +30,6 @@ _WORKLOADS = {
 }
 
 
-def variables(path: Path) -> list[Table]:
-    return [table for table in read_guide(path).tables if table.header[0] == "Variable"]
-
-
 def offered(section: str) -> set[str]:
     schema = json.loads((ROOT / "helm/copilot-platform/values.schema.json").read_text())
     return set(schema["properties"][section]["properties"])
@@ -47,7 +44,8 @@ def environment(service: str) -> Mapping[str, str]:
 
 @each_guide
 def test_every_variable_is_a_setting_and_can_be_given_through_the_charts(path: Path) -> None:
-    named = {row[0] for table in variables(path) for row in table.rows}
+    named = {part.name for part in parts(read_guide(path)) if part.kind == "variable"}
+    assert len(named) >= 14
     assert named <= _FIELDS.keys()
     assert named - {"PORT"} <= offered("config") | offered("secrets")
 

@@ -13,7 +13,7 @@ from functools import cache
 import msgspec
 import yaml  # type: ignore[import-untyped]  # it comes without types
 
-from support.guide import GUIDE, ROOT, Guide, line_of, read_guide, statements_of
+from support.guide import GUIDE, OURS, ROOT, Guide, line_of, read_guide, statements_of
 
 TARGET = ROOT / "docs/guide-coverage.md"
 _FILES = re.compile(r"^# (\S+\.yaml)$|`(\S+\.json)`|(/migrations/\S+\.sql)", re.MULTILINE)
@@ -155,8 +155,11 @@ def render() -> str:
         *_open(),
     ]
     for kind in dict.fromkeys(part.kind for part in found):
-        lines += ["", f"## Every {kind}", "", *_table([part for part in found if part.kind == kind])]
-    return "\n".join([*lines, *_commands(guide), *_deviations(), ""])
+        of_kind = {part.name: part for part in found if part.kind == kind}  # what is named twice, as named last
+        lines += ["", f"## Every {kind}", "", *_table([*of_kind.values()])]
+    lines += _commands("Every shell command", guide)
+    lines += _commands("Every shell command of deployment.md", read_guide(OURS))
+    return "\n".join([*lines, *_deviations(), ""])
 
 
 def _open() -> Iterator[str]:
@@ -177,12 +180,12 @@ def _table(found: list[Part]) -> Iterator[str]:
         yield f"| {name} | {_links(entry.where)} | {', '.join([_links(entry.tests), *remark]).strip(', ')} |"
 
 
-def _commands(guide: Guide) -> Iterator[str]:
-    yield from ("", "## Every shell command", "")
+def _commands(title: str, guide: Guide) -> Iterator[str]:
+    yield from ("", f"## {title}", "")
     yield from ("| command | tried by | not tried |", "|---|---|---|")
     listed = {command.line: command for command in commands()}
-    for _, text in guide.commands():
-        command = listed[line_of(text)]
+    for line in dict.fromkeys(line_of(text) for _, text in guide.commands()):
+        command = listed[line]
         yield f"| `{command.line.replace('|', chr(92) + '|')}` | {_links(command.tried)} | {command.not_tried} |"
 
 
