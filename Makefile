@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PACKAGES := libs/common libs/domain libs/cli libs/devstack services/api services/workflow_engine services/context_service
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down demo test check format bench charts lock images clean
+.PHONY: help setup up down demo test check format bench charts guide-coverage lock images clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ bench: $(STAMP) ## Measure speed against the issue's targets and the peers; prin
 
 charts: ## Put what the Helm charts share (helm/copilot-lib, dashboards/) into each of them
 	@$(PYTHON) scripts/charts
+
+guide-coverage: $(STAMP) ## Write docs/guide-coverage.md: what of the deployment guide is where, and which test proves it
+	@PYTHONPATH=tests $(BIN)/python -m support.coverage
 
 lock: $(STAMP) ## Pin requirements/*.txt again from the pyproject files
 	@scripts/lock

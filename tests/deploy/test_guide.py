@@ -1,5 +1,9 @@
-"""The deployment guide's YAML is part of what the charts render with its values, or of a file in deploy/."""
+"""The deployment guide's YAML is part of what the charts render with its values, or of a file in deploy/.
 
+What the charts' defaults do otherwise stands in docs/guide-deviations.toml, and nothing else does.
+"""
+
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -7,11 +11,16 @@ from functools import cache
 import pytest
 
 from support.charts import ROOT, Manifest, load_strictly, name_of, of_kind, render_all
+from support.coverage import deviations
+from support.guide import GUIDE, read_guide
+
+_PINNED = "30ab784cf4888a853c43c77562c8db4bed8a9c40c138c00cb1609edeb4052c8d"
+_UNRENDERED = "[OUTPUT]"
+"""Fluent Bit's own format in a fence that says YAML; docs/guide-coverage.md says what has become of it."""
 
 
 def blocks() -> list[str]:
-    text = (ROOT / "docs/deployment-guide.md").read_text()
-    return re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [fence.text for fence in read_guide(GUIDE).in_language("yaml")]
 
 
 @cache
@@ -30,25 +39,51 @@ def missing(part: object, whole: object, path: str = "$") -> Iterator[str]:
                 yield f"{path}.{key}"
     elif isinstance(part, Sequence) and isinstance(whole, Sequence) and any(isinstance(item, Mapping) for item in part):
         for number, item in enumerate(part):
-            if not any(not list(missing(item, other)) for other in whole):
-                yield f"{path}[{number}]"
+            yield from _missing_item(item, whole, f"{path}[{number}]")
     elif part != whole:
         yield f"{path}: {part!r} is {whole!r}"
 
 
+def _missing_item(item: object, whole: Sequence[object], path: str) -> Iterator[str]:
+    """Told by the item that lacks least."""
+    lacking = [list(missing(item, other, path)) for other in whole]
+    yield from min(lacking, key=len) if lacking else [path]
+
+
 @cache
-def ours() -> Mapping[str, Manifest]:
+def ours(value_set: str) -> Mapping[str, Manifest]:
     namespace = load_strictly((ROOT / "deploy/namespace.yaml").read_text())
-    return {name_of(manifest): manifest for manifest in [*namespace, *render_all("guide")]}
+    return {name_of(manifest): manifest for manifest in [*namespace, *render_all(value_set)]}
+
+
+def places(value_set: str) -> Iterator[str]:
+    """Where the guide's manifests are no part of ours."""
+    for name, manifest in guides().items():
+        for place in missing(manifest, ours(value_set)[name]):
+            yield f"{name} {place.partition(': ')[0]}"
+
+
+def test_the_guide_is_as_it_was_given() -> None:
+    assert hashlib.sha256(GUIDE.read_bytes()).hexdigest() == _PINNED
 
 
 def test_the_guide_has_eleven_manifests() -> None:
     assert len(guides()) == 11, sorted(guides())
 
 
+def test_every_block_of_yaml_is_a_manifest_pod_security_or_named_here() -> None:
+    others = [block for block in blocks() if "\nkind: " not in block]
+    assert sorted(re.sub("#.*\n", "", block).splitlines()[0] for block in others) == [_UNRENDERED, "securityContext:"]
+
+
 @pytest.mark.parametrize("name", sorted(guides()))
 def test_a_manifest_of_the_guide_is_part_of_ours(name: str) -> None:
-    assert not list(missing(guides()[name], ours()[name]))
+    assert not list(missing(guides()[name], ours("guide")[name]))
+
+
+def test_the_defaults_differ_where_a_deviation_says_so_and_nowhere_else() -> None:
+    told = [place for deviation in deviations() for place in deviation.places if " $" in place]
+    assert sorted(told) == sorted(places("default"))
 
 
 def test_the_guides_pod_security_is_every_containers() -> None:
@@ -63,15 +98,3 @@ def test_a_difference_to_the_guide_is_found() -> None:
     wanted = guides()["HorizontalPodAutoscaler/copilot-api-hpa"]
     other = {**wanted, "spec": {**wanted["spec"], "maxReplicas": 11}}
     assert list(missing(wanted, other)) == ["$.spec.maxReplicas: 10 is 11"]
-
-
-def test_the_guides_scaling_table_is_the_default() -> None:
-    limits = {"copilot-api-hpa": (3, 10), "copilot-workflow-engine-hpa": (2, 5), "copilot-context-service-hpa": (2, 5)}
-    for value_set in ("default", "guide"):
-        scalers = of_kind(value_set, "HorizontalPodAutoscaler")
-        found = {name: (each["spec"]["minReplicas"], each["spec"]["maxReplicas"]) for name, each in scalers.items()}
-        assert found == limits
-        (queue,) = scalers["copilot-workflow-engine-hpa"]["spec"]["metrics"]
-        assert queue["external"]["target"] == {"type": "AverageValue", "averageValue": "100"}
-        (memory,) = scalers["copilot-context-service-hpa"]["spec"]["metrics"]
-        assert memory["resource"] == {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 80}}

@@ -104,13 +104,14 @@ def test_the_charts_are_of_the_services_version() -> None:
             assert dependency["version"] == version("copilot-api")
 
 
-def test_the_values_that_the_readme_makes_are_enough(tmp_path: Path) -> None:
+@pytest.mark.parametrize("document", ["helm/README.md", "docs/deployment.md"])
+def test_the_values_that_the_guides_make_are_enough(document: str, tmp_path: Path) -> None:
     """Its commands, as they stand there; what they make differs every time."""
     if shutil.which("openssl") is None:
         pytest.skip("needs openssl")
-    block = (ROOT / "helm/README.md").read_text().partition("```bash\n")[2].partition("\nEND\n")[0]
+    block = (ROOT / document).read_text().partition("```bash\numask")[2].partition("\nEND\n")[0]
     for _ in range(2):
-        subprocess.run(["bash", "-euc", f"{block}\nEND\n"], cwd=tmp_path, check=True, timeout=60)
+        subprocess.run(["bash", "-euc", f"umask{block}\nEND\n"], cwd=tmp_path, check=True, timeout=60)
     for chart in IN_ORDER:
         done = template(chart, "--values", tmp_path / "my-values.yaml")
         assert done.returncode == 0, done.stderr
