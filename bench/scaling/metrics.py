@@ -1,7 +1,7 @@
 """How many replicas a metric asks for, as the HorizontalPodAutoscaler computes it.
 
-https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details; what that page leaves open is
-as in Kubernetes' own controller (pkg/controller/podautoscaler).
+https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details; what that page leaves open
+is as in Kubernetes' own controller (pkg/controller/podautoscaler).
 """
 
 from collections.abc import Sequence
