@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 from types import FrameType
 
+from bench.load.http1 import BadResponse
 from bench.progress import hush
 from bench.report import FOLDER
 from bench.scaling import recording
@@ -14,6 +15,7 @@ from bench.scaling.cases import Inputs, Price, play_all
 from bench.scaling.picture import draw
 from bench.scaling.rates import Rates, read_rates
 from bench.scaling.table import render_case
+from copilot_devstack import StackError
 
 _RECORDING_LIMIT_SECONDS = 1_800
 
@@ -52,10 +54,19 @@ def _record(path: Path) -> None:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGALRM, _stop)
     signal.alarm(_RECORDING_LIMIT_SECONDS)
-    found = record()
+    try:
+        found = record()
+    except* (StackError, RuntimeError, BadResponse, OSError) as group:
+        hush()
+        sys.exit(f"bench.scaling: {_first(group)}")
     hush()
     recording.save(found, path)
     print(f"written to {path}")
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _stop(number: int, _: FrameType | None) -> None:

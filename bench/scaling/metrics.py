@@ -36,9 +36,10 @@ def for_utilisation(current: int, pods: Sequence[PodUsage], target: float) -> in
         return current if _is_near(ratio) else ceil(_rounded(ratio * len(known)))
     filled = known + [0.0 if grows else _MISSING_SHARE] * missing + ([0.0] * unready if grows else [])
     cautious = _mean(filled) / target
-    if _is_near(cautious) or (cautious > 1) != grows:
+    if _is_near(cautious):
         return current
     replicas = ceil(_rounded(cautious * len(filled)))
+    # Never the other way round: what is assumed of some pods must not undo what is known of others.
     return max(current, replicas) if grows else min(current, replicas)
 
 

@@ -11,7 +11,7 @@ from bench.scaling.course import Course
 from bench.scaling.fleet import SYNC_SECONDS
 
 _PANEL_WIDTH, _PANEL_HEIGHT = 360, 170
-_LEFT, _TOP, _GAP_X, _GAP_Y, _BOTTOM = 50, 90, 60, 60, 40
+_LEFT, _TOP, _GAP_X, _GAP_Y, _BOTTOM = 50, 100, 60, 60, 0
 _COLOURS = ("#0b62a4", "#d1701c", "#8a8a8a", "#222222", "#3a923a")  # of the courses, in their order
 _DASHES = ("", "", "3 3", "8 3", "")
 _BIN_SECONDS = 600

@@ -51,8 +51,8 @@ _WINDOW_SECONDS = 15  # that metrics-server takes the mean of
 
 
 class ContextServices:
-    """Memory: a replica that has worked keeps its highest; while there is work it has two documents' children beside
-    that."""
+    """Memory: a replica that has worked keeps its highest; the children that read documents come beside that, as long
+    as it works."""
 
     def __init__(self, chunks: Counts, unit: Unit, rates: Rates) -> None:
         self._backlog = Backlog(chunks, rate=rates.chunks_per_second)
@@ -66,12 +66,14 @@ class ContextServices:
             self._worked.update(moment for moment in fleet.ready_at if moment <= second)
 
     def seen(self, second: int, fleet: Fleet) -> Seen:
-        replicas, is_busy = fleet.ready(second), self._backlog.done > 0
+        replicas = fleet.ready(second)
+        works = self._backlog.done / (replicas * self._backlog.rate)
         cpu = self._backlog.done * self._rates.chunk_cpu_ms / 1000 / replicas / self._unit.requested_cores
-        memory = [self._mib(moment, is_busy=is_busy) / self._unit.requested_mib for moment in fleet.ready_at[:replicas]]
+        memory = [self._mib(moment, works) / self._unit.requested_mib for moment in fleet.ready_at[:replicas]]
         return Seen(depth=self._backlog.left, cpu=[cpu] * replicas, memory=memory)
 
-    def _mib(self, ready_at: float, *, is_busy: bool) -> float:
-        if is_busy:
-            return self._rates.context_busy_mib
-        return self._rates.context_alone_mib if ready_at in self._worked else self._rates.context_idle_mib
+    def _mib(self, ready_at: float, works: float) -> float:
+        rates = self._rates
+        if ready_at not in self._worked:
+            return rates.context_idle_mib
+        return rates.context_alone_mib + works * (rates.context_busy_mib - rates.context_alone_mib)

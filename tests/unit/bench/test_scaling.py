@@ -173,12 +173,14 @@ def test_memory_that_does_not_depend_on_load_keeps_replicas_that_came_for_anothe
 
 def test_a_context_service_that_has_worked_keeps_its_memory() -> None:
     unit, rates = _unit(memory_percent=80), Rates()
-    service, fleet = ContextServices(np.array([10.0, 0.0]), unit, rates), Fleet(1, 20.0)
-    assert service.seen(0, fleet).memory == [rates.context_idle_mib / 512]
-    service.advance(0, fleet)
-    assert service.seen(0, fleet).memory == [rates.context_busy_mib / 512]
-    service.advance(1, fleet)
-    assert service.seen(1, fleet).memory == [rates.context_alone_mib / 512]
+    whole, half = rates.chunks_per_second, rates.chunks_per_second / 2
+    service, fleet = ContextServices(np.array([whole, half, 0.0]), unit, rates), Fleet(1, 20.0)
+    memory = [service.seen(0, fleet).memory[0] * unit.requested_mib]
+    for second in range(3):
+        service.advance(second, fleet)
+        memory.append(service.seen(second, fleet).memory[0] * unit.requested_mib)
+    alone, busy = rates.context_alone_mib, rates.context_busy_mib
+    assert memory == pytest.approx([rates.context_idle_mib, busy, (alone + busy) / 2, alone])
 
 
 def test_a_day_is_as_busy_as_its_hours_and_the_same_for_the_same_seed() -> None:
