@@ -23,7 +23,7 @@ PEAK_SHARE = 0.6
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars an hour for what is requested: by default as AWS Fargate asks for Linux on x86 in us-east-1."""
+    """US dollars an hour for what is requested: by default about what AWS Fargate asks for Linux on x86."""
 
     core: float = 0.04048
     gib: float = 0.004445
