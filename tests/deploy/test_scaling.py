@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 from copilot_common.platform.metrics import render_metrics
 from copilot_common.queue.jobs import WORKFLOW_QUEUE
 from copilot_common.queue.metrics import QueueMetrics
-from support.charts import ROOT, load_strictly, of_kind
+from support.charts import ROOT, VALUE_SETS, load_strictly, of_kind, template
 
 
 def exported() -> str:
@@ -56,3 +56,23 @@ def test_replicas_are_left_to_the_autoscaler() -> None:
         assert ("replicas" in deployment["spec"]) == (name == "redis")
     plain = of_kind("plain", "Deployment")
     assert [plain[name]["spec"]["replicas"] for name in sorted(plain)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("chart", "values"),
+    [
+        ("copilot-api", ["api.autoscaling.cpuPercent=null", "api.autoscaling.memoryPercent=null"]),
+        (
+            "copilot-workflow-engine",
+            [
+                "workflowEngine.autoscaling.keda.enabled=true",
+                "workflowEngine.autoscaling.keda.prometheus=http://prometheus",
+                "workflowEngine.autoscaling.cpuPercent=70",
+            ],
+        ),
+    ],
+)
+def test_what_would_scale_nothing_is_refused(chart: str, values: list[str]) -> None:
+    done = template(chart, "--values", VALUE_SETS["default"], "--set", ",".join(values))
+    assert done.returncode != 0
+    assert "cpuPercent" in done.stderr

@@ -1,6 +1,9 @@
 {{/* `extraMetrics`: YAML of more metrics than CPU and memory */}}
 {{- define "copilot-lib.autoscaler" -}}
 {{- $scaling := .values.autoscaling -}}
+{{- if not (or $scaling.cpuPercent $scaling.memoryPercent .extraMetrics) }}
+{{- fail (printf "%s is to be scaled by nothing: give autoscaling.cpuPercent or memoryPercent, or set autoscaling.enabled to false" .app) }}
+{{- end -}}
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata:
