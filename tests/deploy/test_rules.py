@@ -24,15 +24,10 @@ def test_every_rule_file_becomes_an_object() -> None:
 
 
 def test_alerts_lead_to_the_operators_own_runbook() -> None:
-    values = ["--values", VALUE_SETS["default"], "--set", "observability.runbook=https://wiki.example.com/copilot"]
-    rendered = [
-        rule
-        for manifest in load_strictly(template("copilot-platform", *values).stdout)
-        if manifest["kind"] == "PrometheusRule"
-        for group in manifest["spec"]["groups"]
-        for rule in group["rules"]
-        if "alert" in rule
-    ]
+    runbook = "observability.runbook=https://wiki.example.com/copilot"
+    done = template("copilot-platform", "--values", VALUE_SETS["default"], "--set", runbook)
+    found = [manifest for manifest in load_strictly(done.stdout) if manifest["kind"] == "PrometheusRule"]
+    rendered = [rule for each in found for group in each["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
     assert rendered
     for rule in rendered:
         page = f"https://wiki.example.com/copilot#{rule['alert'].lower()}"

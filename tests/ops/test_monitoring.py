@@ -37,7 +37,11 @@ def prometheus(stack: StackUrls, simulator: SimulatorHandle) -> Iterator[Prometh
         engine, context = (workers(environ, command, ready=False) for command in (ENGINE, CONTEXT))
         api = start_api(environ)
         wait_ready(engine, context)
-        targets = {"copilot-api": api.url, "copilot-workflow-engine": engine.url, "copilot-context-service": context.url}
+        targets = {
+            "copilot-api": api.url,
+            "copilot-workflow-engine": engine.url,
+            "copilot-context-service": context.url,
+        }
         with prometheus_server(program, targets) as server:
             for _ in range(2):
                 server.wait_for_scrapes()
