@@ -27,7 +27,9 @@ def test_alerts_lead_to_the_operators_own_runbook() -> None:
     runbook = "observability.runbook=https://wiki.example.com/copilot"
     done = template("copilot-platform", "--values", VALUE_SETS["default"], "--set", runbook)
     found = [manifest for manifest in load_strictly(done.stdout) if manifest["kind"] == "PrometheusRule"]
-    rendered = [rule for each in found for group in each["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    rendered = [
+        rule for each in found for group in each["spec"]["groups"] for rule in group["rules"] if "alert" in rule
+    ]
     assert rendered
     for rule in rendered:
         page = f"https://wiki.example.com/copilot#{rule['alert'].lower()}"
