@@ -63,7 +63,10 @@ def _with_client(client: Client) -> None:
 
 @pytest.mark.parametrize("query", queries(), ids=str)
 def test_a_panel_has_something_to_show(prometheus: Prometheus, query: Query) -> None:
-    assert wait_until(lambda: bool(prometheus.samples(query.substituted)), 10), query.substituted
+    """Not only the zero that it shows where there is nothing."""
+    never_happens = str(query) == "error-rates: Embedder"  # the built-in one does not fail
+    expression = query.substituted if never_happens else query.substituted.replace(" or vector(0)", "")
+    assert wait_until(lambda: bool(prometheus.samples(expression)), 10), expression
 
 
 def test_dashboards_offer_the_namespace(prometheus: Prometheus) -> None:

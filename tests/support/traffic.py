@@ -2,6 +2,7 @@
 
 from support.background import add_item, ask_later, ended_message, ready_item
 from support.clients import Client, eventually
+from support.receiver import answer, receiver
 from support.runs import define, ended, start, step, transform
 from support.simulator import scripted
 
@@ -29,15 +30,18 @@ async def _answer(client: Client) -> None:
 
 
 async def _notify(client: Client) -> None:
-    """Of the next answer, somebody who is not there: a job that fails."""
-    body = {"url": f"http://127.0.0.1:{_NOBODY}/", "events": ["message.created"]}
-    assert (await client.call("POST", "/webhooks", body)).status_code == 201
-    await client.stream(await client.conversation(), model="openai/sim")
+    """Of an answer, somebody who is not there, and somebody who wants no more of it: jobs that fail, and die."""
+    async with receiver(answer(status="410 Gone")) as gone:
+        for port in (_NOBODY, gone.port):
+            body = {"url": f"http://127.0.0.1:{port}/", "events": ["message.created"]}
+            assert (await client.call("POST", "/webhooks", body)).status_code == 201
+        await client.stream(await client.conversation(), model="openai/sim")
 
-    async def has_failed() -> bool:
-        return any(job["failures"] for job in (await client.get("/jobs?queue=workflow"))["items"])
+        async def have_failed() -> bool:
+            jobs = (await client.get("/jobs?queue=workflow"))["items"]
+            return {"scheduled", "dead"} <= {job["status"] for job in jobs if job["failures"]}
 
-    await eventually(has_failed, seconds=30, what="the failure of a delivery")
+        await eventually(have_failed, seconds=30, what="the failure of deliveries")
 
 
 async def _refuse(client: Client) -> None:
