@@ -61,6 +61,7 @@ async def _run(client: Client) -> None:
 async def _search(client: Client) -> None:
     for text in ("The lamp stands in the harbour.", "All the invoices are paid in the summer."):
         await ready_item(client, await add_item(client, text), seconds=60)
+    assert (await ready_item(client, await add_item(client, "\n \n")))["status"] == "failed"
     body = {"query": "invoices of the summer", "mode": "hybrid", "rerank": True}
     answer = await client.call("POST", "/context/search", body)
     assert answer.status_code == 200, answer.text
