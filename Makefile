@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PACKAGES := libs/common libs/domain libs/cli libs/devstack services/api services/workflow_engine services/context_service
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup up down demo test check format bench charts guide-coverage lock images clean
+.PHONY: help setup up down demo test check format bench charts guide-coverage lock images clean test-ops
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,7 +29,10 @@ demo: $(STAMP) ## Show the main job on real documents, end to end; no key and no
 	@$(BIN)/copilot demo
 
 test: $(STAMP) ## Run every test against a real PostgreSQL and Redis
-	@$(BIN)/pytest -n 2 $(ARGS)
+	@$(BIN)/pytest -n 2 --ignore=tests/ops $(ARGS)
+
+test-ops: $(STAMP) ## Run the tests that need packages of the distribution; COPILOT_OPS=required: skip none
+	@$(BIN)/pytest tests/ops $(ARGS)
 
 check: $(STAMP) ## Format, lint, types, import contracts, Dockerfiles
 	@$(BIN)/ruff format --check .

@@ -37,7 +37,7 @@ from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.health import Health
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.logs import configure_logs
-from copilot_common.platform.metrics import HttpMetrics, new_registry
+from copilot_common.platform.metrics import HttpMetrics, new_registry, watch_pool
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.platform.tasks import end_tasks
@@ -76,6 +76,7 @@ def build_services(settings: Settings) -> Services:
     registry = new_registry()
     metrics = HttpMetrics(registry)
     database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=SERVICE)
+    watch_pool(registry, database)
     tenants_db = TenantDatabase(database, KeyRing(settings.encryption_key_bytes))
     blobs = build_blob_store(settings, tenants_db)
     redis = connect_redis(settings.redis_url)

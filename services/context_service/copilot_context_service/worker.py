@@ -23,6 +23,7 @@ from copilot_domain.context import ContextRepository, ContextService
 from copilot_domain.context.asking import SEARCH_METHOD
 from copilot_domain.context.expiring import ItemExpirer
 from copilot_domain.context.ingestion.fetching import Fetcher
+from copilot_domain.context.ingestion.metrics import IngestionMetrics
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
 from copilot_domain.context.jobs import FORGET_MODEL, INGEST_IN_BULK, INGEST_ITEM, MERGE_SEGMENTS, REEMBED, REFRESH_ITEM
@@ -58,7 +59,8 @@ async def run(settings: Settings) -> None:
     quotas = Quotas(default_limits(settings))
     fetcher = Fetcher(background, blobs, egress, max_bytes=_MAX_FETCHED_BYTES, quotas=quotas)
     reader = DocumentReader(background, blobs, sandbox, fetcher, embedders.default)
-    ingestion = Ingestion(background, blobs, embedders, backbone.ledger, reader, quotas)
+    metrics = IngestionMetrics(backbone.registry)
+    ingestion = Ingestion(background, blobs, embedders, backbone.ledger, reader, quotas, metrics)
     handlers: Mapping[JobType[Any], Handler] = {
         INGEST_ITEM: ItemIngester(ingestion),
         INGEST_IN_BULK: ItemIngester(ingestion),

@@ -28,6 +28,7 @@ from copilot_domain.context import (
     SearchRequest,
 )
 from copilot_domain.context.ingestion.fetching import Fetcher
+from copilot_domain.context.ingestion.metrics import IngestionMetrics
 from copilot_domain.context.ingestion.pipeline import Ingestion, Outcome
 from copilot_domain.context.ingestion.reading import DocumentReader, document_sandbox
 from copilot_domain.context.reembedding.embedders import Embedders
@@ -153,6 +154,7 @@ async def open_context(
     build: Callable[[str], Embedder] | None = None,
     *,
     egress: Egress | None = None,
+    metrics: IngestionMetrics | None = None,
 ) -> AsyncIterator[ContextGround]:
     """Loopback addresses may be fetched from, unless `egress` says otherwise."""
     database = Database(site.database.app_url, max_size=2, application_name="tests")
@@ -171,7 +173,7 @@ async def open_context(
         db,
         ContextService(ContextRepository(), blobs, Ledger(lambda _: None), any_url),
         embedders,
-        Ingestion(db, blobs, embedders, Ledger(lambda _: None), reader),
+        Ingestion(db, blobs, embedders, Ledger(lambda _: None), reader, metrics=metrics),
         ContextSearch(db, embedders),
         owner_of(site.acme),
         owner_of(site.other),

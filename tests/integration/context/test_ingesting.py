@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from copilot_common.base.errors import ProviderError
 from copilot_common.embedding import Embedded, Purpose
@@ -13,6 +14,7 @@ from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_domain.context import SearchRequest
 from copilot_domain.context.ingestion import pipeline
 from copilot_domain.context.ingestion.errors import IngestionError
+from copilot_domain.context.ingestion.metrics import IngestionMetrics
 from copilot_domain.context.ingestion.pipeline import BATCH
 from integration.context.ground import ContextGround, open_context
 from support.api import Site
@@ -339,3 +341,21 @@ async def test_what_is_reindexed_is_found_by_its_metadata(context: ContextGround
         await context.service.reindex(tx, item.id)
     assert await context.ingest(item.id) == "ready"
     assert [hit.item_id for hit in await context.search("heron", metadata={"team": "x"})] == [item.id]
+
+
+async def test_what_becomes_of_items_is_counted_by_its_code(site: Site) -> None:
+    registry = CollectorRegistry()
+
+    def counted(outcome: str, code: str) -> float | None:
+        return registry.get_sample_value("context_ingestions_total", {"outcome": outcome, "code": code})
+
+    async with open_context(site, metrics=IngestionMetrics(registry)) as context:
+        item = await context.add("The lamp stands in the harbour.")
+        empty = await context.add(" \n ", ingest=False)
+        assert await context.ingest(empty.id) == "failed"
+        assert (counted("ready", ""), counted("failed", "EMPTY")) == (1, 1)
+        await context.change(item.id, content="It has gone out.")
+        fault = ProviderError("away", provider="test", retryable=True)
+        for generation in (1, 2):  # the item has moved on from the first
+            await context.ingestion.fail(context.acme, item.id, generation, fault)
+        assert counted("failed", "EMBEDDING_FAILED") == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import LiteralString
 
 import psycopg
@@ -25,6 +26,17 @@ _TIMEOUTS: LiteralString = "SET statement_timeout = '30s'; SET idle_in_transacti
 # The server goes or comes, or gave this statement up for a deadlock's sake: the same statement may be sent again.
 _LOST = ("08", "57P", "40P01")
 _MAX_WAITING = 2_000  # requests queued for a connection; beyond it 503 at once
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """Connections: how many there may be, how many there are (some being opened), how many of them nobody uses; and how
+    many wait for one."""
+
+    limit: int
+    size: int
+    idle: int
+    waiting: int
 
 
 class Database:
@@ -60,6 +72,13 @@ class Database:
 
     async def close(self) -> None:
         await self._pool.close(timeout=5)
+
+    @property
+    def use(self) -> PoolUse:
+        """As it is now; asks nobody."""
+        stats = self._pool.get_stats()
+        names = ("pool_max", "pool_size", "pool_available", "requests_waiting")
+        return PoolUse(*(stats.get(name, 0) for name in names))
 
     @asynccontextmanager
     async def connection(self, begin: LiteralString | bytes = "BEGIN") -> AsyncIterator[Connection]:

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
+from copilot_common.platform.db import Database
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
@@ -22,6 +24,16 @@ class HttpMetrics:
         self.active_conversations = Gauge(
             "active_conversations", "Conversations with a generation in flight in this process", registry=registry
         )
+
+
+def watch_pool(registry: CollectorRegistry, database: Database) -> None:
+    """Gauges that are read when they are scraped."""
+    used = Gauge("database_connections_used", "Connections of the pool that work or are opened", registry=registry)
+    used.set_function(lambda: database.use.size - database.use.idle)
+    limit = Gauge("database_connections_limit", "Connections that the pool may have", registry=registry)
+    limit.set_function(lambda: database.use.limit)
+    waiting = Gauge("database_connections_waiting", "Who waits for a connection of the pool", registry=registry)
+    waiting.set_function(lambda: database.use.waiting)
 
 
 def new_registry() -> CollectorRegistry:

@@ -15,6 +15,7 @@ class QueueMetrics:
             "queue_oldest_due_seconds", "For how long the oldest due job has been due", ["queue"], registry=registry
         )
         self.running = Gauge("jobs_running", "Jobs this process runs", ["queue"], registry=registry)
+        self.slots = Gauge("job_slots", "Jobs this process may run at once", ["queue"], registry=registry)
         self.dispatch = Histogram(
             "job_dispatch_seconds",
             "From due to started",

@@ -20,7 +20,7 @@ from copilot_common.platform.db import Database
 from copilot_common.platform.health import Health
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.logs import configure_logs
-from copilot_common.platform.metrics import new_registry
+from copilot_common.platform.metrics import new_registry, watch_pool
 from copilot_common.platform.probes import ProbeServer
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
@@ -134,6 +134,7 @@ class _Process:
         self._queue = queue
         self._companions = companions
         self._metrics = QueueMetrics(backbone.registry)
+        watch_pool(backbone.registry, backbone.database)
         settings = backbone.settings
         self._worker = Worker(
             backbone.dispatcher,

@@ -62,6 +62,7 @@ class Worker:
         self._slots = slots
         self._tenant_limit = tenant_limit
         self._metrics = metrics
+        metrics.slots.labels(queue).set(slots)
         self._pass_on = pass_on
         self._passed_on_at = 0.0
         self._running = RunningJobs()

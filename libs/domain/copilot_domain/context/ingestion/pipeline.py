@@ -13,6 +13,8 @@ from datetime import timedelta
 from typing import Final, Literal, Protocol
 from uuid import UUID
 
+from prometheus_client import CollectorRegistry
+
 from copilot_common.base.errors import NotFound
 from copilot_common.base.ids import new_id
 from copilot_common.blobs import BlobStore
@@ -21,6 +23,7 @@ from copilot_common.platform.background import in_background
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.ingestion.errors import IngestionError, describe
+from copilot_domain.context.ingestion.metrics import IngestionMetrics
 from copilot_domain.context.ingestion.preparing import Batch, ItemVersion, prepare
 from copilot_domain.context.ingestion.texts import cut_texts, once
 from copilot_domain.context.ingestion.writing import (
@@ -100,6 +103,7 @@ class Ingestion:
         ledger: Ledger,
         reader: Reader,
         quotas: Quotas | None = None,
+        metrics: IngestionMetrics | None = None,
     ) -> None:
         self._db = db
         self._blobs = blobs
@@ -107,6 +111,7 @@ class Ingestion:
         self._ledger = ledger
         self._reader = reader
         self._quotas = quotas or Quotas()
+        self._metrics = metrics or IngestionMetrics(CollectorRegistry())
 
     async def ingest(
         self,
@@ -141,14 +146,21 @@ class Ingestion:
             return "stale"
         except Unchanged:
             async with self._db.transaction(principal) as tx:
-                return "ready" if await keep(tx, version) else "stale"
+                is_ready = await keep(tx, version)
+            return self._ended(is_ready)
         except (IngestionError, QuotaExceeded) as error:
             has_failed = await self._fail(principal, item_id, generation, error, attempt_id=version.attempt_id)
             await self._purge(principal, version)
             return "failed" if has_failed else "stale"
         if is_ready and row.chunk_count:
             await self._purge(principal, version)
-        return "ready" if is_ready else "stale"
+        return self._ended(is_ready)
+
+    def _ended(self, is_ready: bool) -> Outcome:
+        if not is_ready:
+            return "stale"
+        self._metrics.ready()
+        return "ready"
 
     async def fail(self, principal: Principal, item_id: UUID, generation: int, error: BaseException) -> None:
         """Give that generation up, with a reason that is safe to show. Nothing happens where the item has moved on."""
@@ -164,6 +176,8 @@ class Ingestion:
             has_failed = bool(await tx.execute(sql["fail_ingestion"], {**key, "error_code": code, "error": message}))
             if has_failed:
                 await publish(tx, self._ledger, "context.failed", {"item_id": item_id, "code": code})
+        if has_failed:
+            self._metrics.failed(code)
         return has_failed
 
     async def _begin(self, principal: Principal, version: ItemVersion) -> tuple[ItemRow | None, ItemVersion, bool]:

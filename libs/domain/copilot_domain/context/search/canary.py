@@ -47,6 +47,8 @@ class RecallMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        for _, size in _SIZES:  # from 0 on: to `increase` a series that begins with its first value has not grown
+            self.recall.labels(size)
         self.checks = Counter(
             "context_search_recall_checks",
             "Searches that were measured, or were to be (measured, empty, too_large, failed)",
