@@ -1,6 +1,7 @@
 """Which backups are good and which go, and the names of WAL."""
 
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot_cli.backups import catalogue, physical
+from copilot_cli.backups.archive import Archiver
 from copilot_cli.backups.catalogue import Backup, Kind
 from copilot_cli.backups.directory import DirectoryTarget
 from copilot_cli.backups.programs import Login
@@ -51,16 +53,18 @@ def names(target: DirectoryTarget) -> list[str]:
 
 def test_what_is_older_goes_with_its_manifest(target: DirectoryTarget) -> None:
     old, young, new = put(target, 7.1), put(target, 6.9), put(target, 0)
-    assert catalogue.prune(target, keep=WEEK, now=NOW) == [old]
+    assert catalogue.prune(target, "logical", keep=WEEK, now=NOW) == [old]
     assert names(target) == [young, new]
     assert len(target.names()) == 4
 
 
 def test_the_newest_good_one_of_each_kind_stays_however_old_it_is(target: DirectoryTarget) -> None:
     put(target, 300)
+    put(target, 250, "physical")
     kept = [put(target, 200, "physical"), put(target, 100)]
     put(target, 1, noted=False)  # newer, and not known to be good
-    catalogue.prune(target, keep=WEEK, now=NOW)
+    for kind in ("logical", "physical"):
+        catalogue.prune(target, kind, keep=WEEK, now=NOW)
     assert names(target) == kept
 
 
@@ -69,7 +73,7 @@ def test_what_we_have_not_named_stays(target: DirectoryTarget) -> None:
     for name in others:
         target.write(name, [b"{}"])
     put(target, 0)
-    catalogue.prune(target, keep=WEEK, now=NOW)
+    catalogue.prune(target, "logical", keep=WEEK, now=NOW)
     assert set(others) <= set(target.names())
 
 
@@ -78,7 +82,7 @@ def test_a_file_without_its_manifest_is_none_and_goes_in_time(target: DirectoryT
     young = put(target, 1, noted=False)
     good = put(target, 0)
     assert names(target) == [good]
-    catalogue.prune(target, keep=WEEK, now=NOW)
+    catalogue.prune(target, "logical", keep=WEEK, now=NOW)
     assert target.names() == [young, good, good + ".json"]
 
 
@@ -96,8 +100,11 @@ def test_wal_goes_with_the_last_base_backup_that_needs_it(target: DirectoryTarge
     kept = ["00000001000000000000001F", "000000010000000000000020", "00000002.history", "000000020000000000000031"]
     for segment in (*kept, "000000020000000000000009"):
         target.write(f"wal/{segment}.gz", [b"x"])
-    catalogue.prune(target, keep=WEEK, now=NOW)
+    put(target, 99)  # another kind's
+    put(target, 98)
+    catalogue.prune(target, "physical", keep=WEEK, now=NOW)
     assert target.names("wal") == [f"wal/{segment}.gz" for segment in sorted(kept[1:])]
+    assert len(catalogue.backups(target, "logical")) == 2
 
 
 def test_the_newest_is_chosen_or_the_newest_from_before_a_moment_or_the_named(target: DirectoryTarget) -> None:
@@ -152,3 +159,14 @@ def test_a_login_has_its_password_apart(url: str) -> None:
     assert "hunter2" not in login.conninfo + repr(login)
     assert login.environment()["PGPASSWORD"] == "hunter2"
     assert "dbname=other" in Login.of(url, database="other").conninfo
+
+
+def test_an_archiver_lives_through_a_server_that_is_away(target: DirectoryTarget, tmp_path: Path) -> None:
+    said: list[str] = []
+    day = timedelta(days=1)
+    url = "postgresql://copilot_backup:hunter2@127.0.0.1:1/copilot"
+    archiver = Archiver(url=url, target=target, spool=tmp_path, base_every=day, keep=day, say=said.append)
+    archiver._check_slot()
+    assert not archiver._attempt("The base backup has failed", lambda: archiver._take_base(threading.Event()))
+    assert "it will be tried again: The database refused the connection" in said[0]
+    assert "hunter2" not in said[0]

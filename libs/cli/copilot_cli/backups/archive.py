@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
+
 from copilot_cli.backups import catalogue, physical
 from copilot_cli.backups.directory import DirectoryTarget
 from copilot_cli.backups.programs import Login, find_program, running
 from copilot_cli.backups.server import connect, look, one, sql
 from copilot_cli.backups.targets import CHUNK_BYTES, Target
 from copilot_cli.backups.wal import archived_name, is_finished
+from copilot_cli.failures import describe
 from copilot_common.base.errors import Conflict, CopilotError, NotFound, Unavailable
 
 SLOT = "copilot_archive"
@@ -77,9 +80,8 @@ class Archiver:
             action()
         except Conflict:
             raise
-        except (CopilotError, OSError) as error:
-            reason = error.message if isinstance(error, CopilotError) else error.strerror
-            self.say(f"{failing}, it will be tried again: {reason}")
+        except (CopilotError, OSError, psycopg.Error) as error:
+            self.say(f"{failing}, it will be tried again: {describe(error)}")
             return False
         return True
 
@@ -107,8 +109,8 @@ class Archiver:
                     raise Unavailable(
                         "The server gave up WAL before it was received; start again for a new base backup."
                     )
-        except OSError:
-            return
+        except psycopg.OperationalError:
+            return  # pg_receivewal waits for the server, too
 
     def _after_last_base(self, now: datetime) -> datetime:
         try:
@@ -119,7 +121,7 @@ class Archiver:
     def _take_base(self, stop: threading.Event) -> None:
         backup = physical.base_backup(self.url, self.target, lambda segment: self._wait_for(segment, stop))
         self.say(f"Base backup {backup.name}: {backup.size_bytes} bytes. Any moment after it can be restored.")
-        for name in catalogue.prune(self.target, keep=self.keep, now=datetime.now(UTC)):
+        for name in catalogue.prune(self.target, "physical", keep=self.keep, now=datetime.now(UTC)):
             self.say(f"Deleted {name}.")
 
     def _wait_for(self, segment: str, stop: threading.Event) -> None:

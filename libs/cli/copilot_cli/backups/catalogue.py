@@ -68,19 +68,19 @@ def choose(target: Target, kind: Kind, *, name: str | None = None, before: datet
     return found[-1]
 
 
-def prune(target: Target, *, keep: timedelta, now: datetime) -> list[str]:
-    """Delete what is older than `keep`; returns the names. The newest good one of each kind stays, whatever its age,
-    and so does everything that we have not named. WAL goes with the last base backup that needs it."""
+def prune(target: Target, kind: Kind, *, keep: timedelta, now: datetime) -> list[str]:
+    """Delete those of that kind that are older than `keep`; returns the names. The newest good one stays, whatever its
+    age, and so does everything that we have not named. WAL goes with the last base backup that needs it."""
     deleted = []
-    for kind in _ENDINGS:
-        for backup in backups(target, kind)[:-1]:
-            if backup.finished_at < now - keep:
-                # In this order: what is half deleted must not be a backup.
-                target.delete(backup.name + _MANIFEST)
-                target.delete(backup.name)
-                deleted.append(backup.name)
-    deleted += _prune_orphans(target, now - keep)
-    _prune_wal(target)
+    for backup in backups(target, kind)[:-1]:
+        if backup.finished_at < now - keep:
+            # In this order: what is half deleted must not be a backup.
+            target.delete(backup.name + _MANIFEST)
+            target.delete(backup.name)
+            deleted.append(backup.name)
+    deleted += _prune_orphans(target, _ENDINGS[kind], now - keep)
+    if kind == "physical":
+        _prune_wal(target)
     target.sweep()
     return deleted
 
@@ -97,13 +97,13 @@ def _manifests(target: Target) -> Iterator[Backup]:
                 yield backup
 
 
-def _prune_orphans(target: Target, before: datetime) -> list[str]:
+def _prune_orphans(target: Target, ending: str, before: datetime) -> list[str]:
     """Files without a manifest: who wrote them died before they were verified."""
     names = set(target.names())
     orphans = []
     for name in sorted(names):
         match = _NAME.match(name)
-        if match and not match["manifest"] and name + _MANIFEST not in names and _stamp(match["stamp"]) < before:
+        if match and name.endswith(ending) and name + _MANIFEST not in names and _stamp(match["stamp"]) < before:
             target.delete(name)
             orphans.append(name)
     return orphans

@@ -39,7 +39,7 @@ def backup(
         target = open_target(to, places.settings())
         made = logical.dump(places.backup_url(), target)
         keep = timedelta(days=keep_days) if keep_days else None
-        deleted = catalogue.prune(target, keep=keep, now=datetime.now(UTC)) if keep else []
+        deleted = catalogue.prune(target, "logical", keep=keep, now=datetime.now(UTC)) if keep else []
     if as_json:
         print_json({"backup": made, "deleted": deleted})
     else:

@@ -51,6 +51,8 @@ def database(
     """
     import asyncio
 
+    from psycopg.conninfo import make_conninfo
+
     from copilot_cli.backups import catalogue, logical
     from copilot_cli.backups.stopping import on_sigterm
     from copilot_cli.checks.database import check_restored
@@ -65,7 +67,7 @@ def database(
         backup = catalogue.choose(target, "logical", name=name)
         into = logical.prepare(admin_url, backup, overwrite=overwrite)
         logical.check(target, backup)
-        asyncio.run(migrate.make_roles(admin_url))
+        asyncio.run(migrate.make_roles(make_conninfo(admin_url, dbname=into)))
         logical.load(admin_url, target, backup, into)
         checks = asyncio.run(check_restored(admin_url, key))
     if as_json:

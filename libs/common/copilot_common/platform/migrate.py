@@ -113,7 +113,7 @@ async def down(urls: DatabaseUrls, *, to_version: int) -> list[int]:
 
 
 async def make_roles(admin_url: str) -> None:
-    """Those of the first migration, where they are missing: a dump of a database has none. Without passwords."""
+    """Those of the first migration and their rights on this database: a dump has none of it. Without passwords."""
     text, _, _ = _read(available()[0].path).partition(_AFTER_ROLES)
     async with _locked(admin_url) as connection:
         await connection.execute(text + "COMMIT;")

@@ -22,6 +22,8 @@ SELECT r.rolname, r.rolcanlogin, r.rolbypassrls, r.rolsuper, r.rolcreaterole,
 FROM pg_roles r WHERE r.rolname LIKE 'copilot\\_%' ORDER BY 1
 """
 
+MAY_CREATE = "SELECT has_database_privilege(current_database(), 'CREATE')"
+
 
 @pytest.fixture
 def elsewhere(blank_database: Database, new_cli: Callable[[Environ], Cli]) -> Cli:
@@ -102,6 +104,8 @@ def test_a_database_with_something_in_it_is_replaced_only_by_its_name(
 
     operator.run("restore", "database", "--from", str(place), "--overwrite", product.database.name)
     assert all_rows(product.database.admin_url) == before
+    with psycopg.connect(product.database.owner_url) as connection:  # who makes the next schema
+        assert connection.execute(MAY_CREATE).fetchone() == (True,)
 
 
 def test_a_damaged_dump_is_refused_before_anything_is_changed(operator: Cli, product: Product, place: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,24 +30,26 @@ class Drill:
     stores: TemporaryStores
     product: Product
     operator: Cli
-    place: Path
+    place: str
+    folder: Path
+    spool: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
         return self.product.database.admin_url
 
     def bases(self) -> list[str]:
-        found = self.operator.json("restore", "list", "--from", str(self.place))
+        found = self.operator.json("restore", "list", "--from", self.place)
         return [one["name"] for one in found]
 
     @contextmanager
     def archiving(self) -> Iterator[None]:
         """From the first base backup on; ended as Kubernetes would."""
-        before, log = self.bases(), self.place.parent / "archive.log"
+        before, log = self.bases(), self.folder / "archive.log"
         process = spawn(
-            [str(Path(sys.executable).parent / "copilot"), "archive", "--to", str(self.place), *_ARCHIVE],
+            [str(Path(sys.executable).parent / "copilot"), "archive", "--to", self.place, *self.spool, *_ARCHIVE],
             log=log,
-            cwd=self.place.parent,
+            cwd=self.folder,
             env={**self.operator.environ, "PATH": os.environ["PATH"]},
             on_parent_death=signal.SIGTERM,
         )
@@ -83,7 +86,7 @@ class Drill:
 
     def bring_back(self, *arguments: str) -> None:
         into = self.stores.postgres.data_path
-        self.operator.run("restore", "cluster", "--from", str(self.place), "--into", str(into), *arguments)
+        self.operator.run("restore", "cluster", "--from", self.place, "--into", str(into), *self.spool, *arguments)
         account = server_account()
         if account:  # as an operator would who works as root
             for path in (into, *into.rglob("*")):
@@ -97,7 +100,7 @@ class Drill:
 @pytest.fixture
 def drill(private_stack: TemporaryStores, new_cli: Callable[[Environ], Cli], place: Path) -> Drill:
     product = fill(clone_template(private_stack.postgres.admin_url))
-    return Drill(private_stack, product, new_cli(operator_environ(product.database)), place)
+    return Drill(private_stack, product, new_cli(operator_environ(product.database)), str(place), place.parent)
 
 
 def test_a_lost_server_comes_back_as_it_was_at_a_moment_and_as_it_was_at_the_end(drill: Drill) -> None:
@@ -127,4 +130,18 @@ def test_a_lost_server_comes_back_as_it_was_at_a_moment_and_as_it_was_at_the_end
     with drill.archiving():
         drill.wait_until_received()
     assert len(drill.bases()) == 2
-    assert {name[:8] for name in os.listdir(drill.place / "wal")} == {"00000001", "00000002"}
+    assert {name[:8] for name in os.listdir(f"{drill.place}/wal")} == {"00000001", "00000002"}
+
+
+def test_a_bucket_and_the_spool_bring_a_lost_server_back(drill: Drill, in_bucket: Environ) -> None:
+    drill.operator = Cli(drill.operator.environ | in_bucket)
+    drill.place = f"s3://tests-blobs/{uuid.uuid4().hex}"
+    drill.spool = ("--spool", str(drill.folder / "spool"))
+    with drill.archiving():
+        drill.product.write("after the base backup")
+        wanted = drill.rows()
+        drill.wait_until_received()
+        drill.lose_everything()
+    drill.bring_back()
+    assert drill.rows() == wanted
+    drill.product.check()
