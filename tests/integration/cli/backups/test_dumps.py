@@ -14,7 +14,7 @@ from copilot_common.platform.schema import SCHEMA_VERSION
 from integration.cli.backups.conftest import operator_environ
 from integration.cli.backups.ground import Product, all_rows
 from integration.cli.conftest import Cli, Environ
-from support.stack import BACKUP_PASSWORD, Database
+from support.stack import BACKUP_PASSWORD, Database, eventually
 
 ROLES = """
 SELECT r.rolname, r.rolcanlogin, r.rolbypassrls, r.rolsuper, r.rolcreaterole,
@@ -200,16 +200,15 @@ def test_sigterm_ends_it_and_leaves_nothing(operator: Cli, programs: Path, place
     """As Kubernetes does when the time of a CronJob is up."""
     folder, reached = tmp_path / "bin", tmp_path / "reached"
     folder.mkdir()
-    os.mkfifo(reached)
     (folder / "pg_dump").write_text(
         f'#!/bin/sh\n[ "$1" = --version ] && exec {programs}/pg_dump --version\n'
-        f"head -c 3000000 /dev/zero\necho > {reached}\nexec sleep 600\n"
+        f"head -c 3000000 /dev/zero\ntouch {reached}\nexec sleep 600\n"
     )
     (folder / "pg_dump").chmod(0o755)
     environ = {**operator.environ, "PATH": f"{folder}:{programs}:{os.defpath}"}
     command = [str(Path(sys.executable).parent / "copilot"), "backup", "--to", str(place)]
     with subprocess.Popen(command, env=environ, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
-        reached.read_text()
+        eventually(reached.exists, seconds=30, what="the middle of the dump")
         process.terminate()
         assert process.wait(30) == 143
     assert names(place) == []
