@@ -15,6 +15,7 @@ from copilot_common.platform.schema import OLDEST_SCHEMA, SCHEMA_VERSION
 from copilot_devstack.processes import wait_until
 from support.api import ENCRYPTION_KEY, JWT_SECRET, StartApi, start_api
 from support.charts import pods
+from support.programs import postgres_programs
 from support.stack import Database
 
 __all__ = ["start_api"]
@@ -24,18 +25,20 @@ _READY_SECONDS = 30.0
 
 
 def run(name: str, value_set: str, database: Database, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The command of that pod; its secrets are those of our database."""
+    """The command of that pod; its secrets are those of our database, its claim is `folder`."""
     secrets = {
         "ADMIN_DATABASE_URL": database.admin_url,
         "MIGRATION_DATABASE_URL": database.owner_url,
         "DATABASE_URL": database.app_url,
+        "BACKUP_DATABASE_URL": database.backup_url,
         "ENCRYPTION_KEY": ENCRYPTION_KEY,
         "COPILOT_PASSWORD": _PASSWORD,
     }
     (container,) = pods(value_set)[name][1]["containers"]
-    named = {variable["name"]: secrets[variable["name"]] for variable in container["env"]}
-    path = f"{Path(sys.executable).parent}:{os.defpath}"
+    named = {variable["name"]: secrets.get(variable["name"], "") for variable in container["env"]}
+    path = f"{Path(sys.executable).parent}:{postgres_programs()}:{os.defpath}"
     command = [*container["command"], *container.get("args", [])]
+    command = [str(folder) if part == "/backups" else part for part in command]
     return subprocess.run(
         command, env={"PATH": path, **named}, cwd=folder, capture_output=True, text=True, timeout=60, check=False
     )
@@ -116,3 +119,12 @@ def test_a_new_pod_is_not_ready_before_the_migration_and_an_old_one_stays_ready_
     record_migration(outdated, oldest_build=SCHEMA_VERSION + 1)  # one that it can't live with
     assert status(f"{probed}/health/ready") == 503
     assert status(f"{probed}/health/live") == 200
+
+
+def test_the_backup_dumps_what_is_there_as_a_role_that_changes_nothing(database: Database, tmp_path: Path) -> None:
+    done = run("CronJob/pg-backup", "default", database, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"schema {SCHEMA_VERSION}, read back and whole" in done.stdout
+    assert len(list(tmp_path.glob("copilot-*.dump"))) == 1
+    with psycopg.connect(database.backup_url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("DELETE FROM tenants")

@@ -151,6 +151,17 @@ def test_the_namespace_enforces_what_the_pods_keep_to() -> None:
     assert not list(kubernetes.faults(namespace, kubernetes.NEWEST))
 
 
+def test_the_pod_for_restores_is_accepted_and_finds_what_postgresql_and_the_archiver_have() -> None:
+    (pod,) = load_strictly((ROOT / "deploy/restore-pod.yaml").read_text())
+    assert not list(kubernetes.faults(pod, kubernetes.OLDEST)) + list(kubernetes.faults(pod, kubernetes.NEWEST))
+    server = of_kind("keda", "StatefulSet")["postgres"]["spec"]
+    (archiver,) = of_kind("keda", "Deployment")["pg-archive"]["spec"]["template"]["spec"]["containers"]
+    assert pod["spec"]["securityContext"] == server["template"]["spec"]["securityContext"]
+    assert pod["spec"]["containers"][0]["image"] == archiver["image"]
+    claims = {found.get("persistentVolumeClaim", {}).get("claimName") for found in pod["spec"]["volumes"]}
+    assert claims == {f"{server['volumeClaimTemplates'][0]['metadata']['name']}-postgres-0", "archive-pvc", None}
+
+
 @each_set
 def test_probes_ask_for_what_every_service_answers(value_set: str) -> None:
     """Workers answer the API's paths. Only readiness may depend on the database, but for the guide's own values."""

@@ -14,7 +14,12 @@ from support.charts import IN_ORDER, ROOT, VALUE_SETS, Manifest, containers, of_
 each_set = pytest.mark.parametrize("value_set", VALUE_SETS)
 
 SETTINGS = {field.encode_name for field in msgspec.structs.fields(Settings)}
-OPERATORS = {"MIGRATION_DATABASE_URL", "ADMIN_DATABASE_URL", VARIABLE}  # of the command line alone
+OPERATORS = {
+    "MIGRATION_DATABASE_URL",
+    "ADMIN_DATABASE_URL",
+    "BACKUP_DATABASE_URL",
+    VARIABLE,
+}  # of the command line alone
 FOREIGN = {"POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD", "PGDATA", "REDISCLI_AUTH"}  # of the other images
 OF_PODS = {"PORT", "PROBE_PORT", "DRAIN_SECONDS"}  # they follow from values that the pods depend on, too
 SERVICES = IN_ORDER[2:]

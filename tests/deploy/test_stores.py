@@ -7,12 +7,14 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from psycopg import sql
 
+from copilot_devstack import TemporaryStores
 from copilot_devstack.ports import free_port
 from copilot_devstack.processes import wait_until
 from copilot_devstack.redis import find_program
 from support.charts import VALUE_SETS, containers, of_kind
-from support.stack import StackUrls
+from support.stack import BACKUP_PASSWORD, StackUrls, clone_template
 
 _READY_SECONDS = 20.0
 
@@ -64,6 +66,29 @@ def test_postgresql_knows_its_parameters(value_set: str, stack: StackUrls) -> No
     with psycopg.connect(stack.admin_url) as connection:
         for pair in arguments[1::2]:
             parameter, _, value = pair.partition("=")
-            is_known = "SELECT unit IS NULL OR pg_size_bytes(%s) > 0 FROM pg_settings WHERE name = %s"
-            assert connection.execute(is_known, [value, parameter]).fetchone() == (True,), pair
+            found = connection.execute("SELECT unit FROM pg_settings WHERE name = %s", [parameter]).fetchone()
+            assert found, pair
+            if found[0] is not None:
+                assert connection.execute("SELECT pg_size_bytes(%s) > 0", [value]).fetchone() == (True,), pair
     assert set(arguments[0::2]) <= {"-c"}
+
+
+def test_the_archiver_may_stream_wal_and_nobody_else_may(private_stack: TemporaryStores) -> None:
+    """PostgreSQL's own file lets nobody stream from another pod: `all` does not mean replication."""
+    database, server = clone_template(private_stack.postgres.admin_url), private_stack.postgres
+    rules = server.data_path / "charts_hba.conf"
+    rules.write_text(of_kind("keda", "ConfigMap")["postgres-hba"]["data"]["pg_hba.conf"])
+    rules.chmod(0o644)
+    with psycopg.connect(server.admin_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER SYSTEM SET hba_file = {}").format(str(rules)))
+    server.restart()
+    with psycopg.connect(database.owner_url) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("copilot_owner",)
+    with psycopg.connect(database.backup_url, replication="true", autocommit=True) as connection:
+        assert connection.execute("IDENTIFY_SYSTEM").fetchone()
+    for url in (database.owner_url, server.admin_url):
+        with pytest.raises(psycopg.OperationalError, match="no pg_hba"):
+            psycopg.connect(url, replication="true")
+    password = BACKUP_PASSWORD[:-1]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(database.backup_url.replace(BACKUP_PASSWORD, password), replication="true")

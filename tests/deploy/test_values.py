@@ -37,6 +37,7 @@ def test_the_vendored_copies_are_what_they_are_copied_from(tmp_path: Path) -> No
         ("copilot-platform", "secrets.ENCRYPTION_KEY"),
         ("copilot-platform", "operatorSecrets.MIGRATION_DATABASE_URL"),
         ("copilot-platform", "operatorSecrets.ADMIN_DATABASE_URL"),
+        ("copilot-platform", "operatorSecrets.BACKUP_DATABASE_URL"),
         ("copilot-api", "api.ingress.host"),
     ],
 )

@@ -19,6 +19,7 @@ _TEMPLATE_LOCK = 0x74656D706C617465  # "template"
 # Roles belong to the cluster: one password for all databases and all workers.
 _OWNER_PASSWORD = "owner-password-of-tests"
 _APP_PASSWORD = "app-password-of-tests"
+BACKUP_PASSWORD = "backup-password-of-tests"
 _numbers = itertools.count(1)
 
 
@@ -32,12 +33,13 @@ class StackUrls:
 
 @dataclass(frozen=True)
 class Database:
-    """One migrated database: as the superuser, as copilot_owner, as copilot_app."""
+    """One migrated database: as the superuser, as copilot_owner, as copilot_app, as copilot_backup."""
 
     name: str
     admin_url: str
     owner_url: str
     app_url: str
+    backup_url: str
 
 
 def clone_template(admin_url: str) -> Database:
@@ -77,7 +79,7 @@ def eventually(condition: Callable[[], object], *, seconds: float = 10.0, what: 
 
 
 def _migrate(database: Database) -> None:
-    urls = migrate.DatabaseUrls(migration=database.owner_url, app=database.app_url, admin=database.admin_url)
+    urls = migrate.DatabaseUrls(database.owner_url, database.app_url, database.admin_url, database.backup_url)
     # In a thread: asyncio.run here would take pytest-asyncio's loop away from the main one.
     with ThreadPoolExecutor(max_workers=1) as pool:
         pool.submit(lambda: asyncio.run(migrate.up(urls))).result()
@@ -96,6 +98,7 @@ def _named(admin_url: str, name: str) -> Database:
         admin_url=urlsplit(admin_url)._replace(path=f"/{name}").geturl(),
         owner_url=f"postgresql://copilot_owner:{_OWNER_PASSWORD}@{host}/{name}",
         app_url=f"postgresql://copilot_app:{_APP_PASSWORD}@{host}/{name}",
+        backup_url=f"postgresql://copilot_backup:{BACKUP_PASSWORD}@{host}/{name}",
     )
 
 

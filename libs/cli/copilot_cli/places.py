@@ -16,7 +16,7 @@ import msgspec
 from copilot_common.base.errors import SettingsError
 from copilot_common.platform.migrate import DatabaseUrls
 
-_DATABASE_VARIABLES = ("MIGRATION_DATABASE_URL", "ADMIN_DATABASE_URL", "DATABASE_URL")
+_DATABASE_VARIABLES = ("MIGRATION_DATABASE_URL", "ADMIN_DATABASE_URL", "BACKUP_DATABASE_URL", "DATABASE_URL")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,20 @@ class Places:
             migration=self.owner_url(),
             app=settings.get("DATABASE_URL") or None,
             admin=settings.get("ADMIN_DATABASE_URL") or None,
+            backup=settings.get("BACKUP_DATABASE_URL") or None,
         )
+
+    def backup_url(self) -> str:
+        """As copilot_backup or, where it has no URL, as copilot_owner, who may read as much. Raises SettingsError."""
+        return self.settings().get("BACKUP_DATABASE_URL") or self.owner_url()
+
+    def admin_url(self) -> str:
+        """As a superuser. Raises SettingsError."""
+        url = self.settings().get("ADMIN_DATABASE_URL")
+        if not url:
+            hint = "PostgreSQL as a superuser: postgres://copilot:password@host:5432/copilot"
+            raise _missing("ADMIN_DATABASE_URL", hint)
+        return url
 
     def imports(self) -> Path:
         """Where it is kept how far imports are; may not be there yet."""

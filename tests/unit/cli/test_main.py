@@ -22,6 +22,9 @@ COMMANDS = {
     "doctor",
     "migrate",
     "bootstrap",
+    "backup",
+    "restore",
+    "archive",
     "tenant",
     "user",
 }

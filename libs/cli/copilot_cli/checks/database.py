@@ -68,6 +68,19 @@ async def check_owner(url: str, encryption_key: bytes | None) -> AsyncIterator[C
         yield await _services(url)
 
 
+async def check_restored(url: str, encryption_key: bytes | None) -> list[Check]:
+    """What a backup was loaded into, as copilot_owner or a superuser: schema, walls, and whether the key is the one."""
+    async with await AsyncConnection.connect(url, connect_timeout=5, autocommit=True) as connection:
+        checks = [await _schema(connection)]
+        if checks[0].status != "fail":
+            checks.append(await _wall(connection))
+    if checks[0].status != "fail":
+        advice = "Set ENCRYPTION_KEY and run copilot doctor: without the key of that time nothing can be read."
+        unlooked = warn("data keys", "not looked at, there is no ENCRYPTION_KEY", advice)
+        checks.append(unlooked if encryption_key is None else await _data_key(url, encryption_key))
+    return checks
+
+
 async def _role(url: str) -> Check:
     try:
         await refuse_powerful_role(url)

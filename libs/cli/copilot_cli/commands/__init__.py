@@ -5,7 +5,9 @@ from collections.abc import Callable
 import typer
 
 from copilot_cli.commands import (
+    archive,
     ask,
+    backup,
     bootstrap,
     chat,
     context,
@@ -15,6 +17,7 @@ from copilot_cli.commands import (
     key,
     migrate,
     models,
+    restore,
     tenant,
     usage,
     user,
@@ -34,6 +37,9 @@ ALL_COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     doctor.register,
     migrate.register,
     bootstrap.register,
+    backup.register,
+    restore.register,
+    archive.register,
     tenant.register,
     user.register,
 )

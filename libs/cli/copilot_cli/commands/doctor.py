@@ -28,11 +28,12 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"ok": healthy, "checks": checks})
     else:
-        _print(checks)
+        print_checks(checks)
     raise typer.Exit(0 if healthy else 1)
 
 
-def _print(checks: "list[Check]") -> None:
+def print_checks(checks: "list[Check]") -> None:
+    """One line each, and below it what to do."""
     from rich.text import Text
 
     from copilot_cli.output import console, printable

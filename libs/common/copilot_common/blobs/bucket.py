@@ -53,26 +53,7 @@ class Bucket:
 
     def __init__(self, config: BucketConfig, *, at_once: int = _AT_ONCE, retries: int = 3) -> None:
         """Connects nothing yet. Raises ValueError where a part of `config` is not valid."""
-        client: ClientConfig = {
-            "allow_http": (config.endpoint or "").startswith("http://"),
-            "connect_timeout": _CONNECT,
-            "timeout": _REQUEST,
-        }
-        retry: RetryConfig = {
-            "max_retries": retries,
-            "retry_timeout": _RETRIED,
-            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
-        }
-        try:
-            self._store = S3Store(
-                config.name,
-                prefix=config.prefix or None,
-                config=_s3_config(config),
-                client_options=client,
-                retry_config=retry,
-            )
-        except BaseError:
-            raise ValueError("not a usable object store") from None
+        self._store = open_store(config, request=_REQUEST, retried=_RETRIED, retries=retries)
         self._slots = asyncio.Semaphore(at_once)
 
     async def put(self, key: str, data: bytes) -> None:
@@ -102,6 +83,31 @@ class Bucket:
         except (BaseError, OSError) as error:  # TimeoutError is an OSError
             logger.bind(operation=operation, error_type=type(error).__name__).warning("Object store call failed")
             raise Unavailable("The object store did not answer; try again.") from None
+
+
+def open_store(config: BucketConfig, *, request: timedelta, retried: timedelta, retries: int) -> S3Store:
+    """`request` is how long one may take, `retried` all its tries. Connects nothing yet. Raises ValueError where a part
+    of `config` is not valid."""
+    client: ClientConfig = {
+        "allow_http": (config.endpoint or "").startswith("http://"),
+        "connect_timeout": _CONNECT,
+        "timeout": request,
+    }
+    retry: RetryConfig = {
+        "max_retries": retries,
+        "retry_timeout": retried,
+        "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
+    }
+    try:
+        return S3Store(
+            config.name,
+            prefix=config.prefix or None,
+            config=_s3_config(config),
+            client_options=client,
+            retry_config=retry,
+        )
+    except BaseError:
+        raise ValueError("not a usable object store") from None
 
 
 def _s3_config(config: BucketConfig) -> "S3Config":

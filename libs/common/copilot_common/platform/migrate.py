@@ -22,6 +22,8 @@ from copilot_common.base.errors import Conflict, SettingsError
 from copilot_common.platform.schema import SCHEMA_VERSION
 
 _LOCK_KEY = 0x636F70696C6F74  # "copilot"
+_AFTER_ROLES: LiteralString = "CREATE EXTENSION"
+"""What stands before it in the first migration makes the roles."""
 _FILE_NAME = re.compile(r"^(\d{3})_([a-z0-9_]+)\.sql$")
 
 
@@ -32,6 +34,7 @@ class DatabaseUrls:
     migration: str
     app: str | None = None
     admin: str | None = None
+    backup: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,13 @@ async def down(urls: DatabaseUrls, *, to_version: int) -> list[int]:
                 await _run_file(connection, migration.rollback)
                 rolled_back.append(migration.version)
     return rolled_back
+
+
+async def make_roles(admin_url: str) -> None:
+    """Those of the first migration and their rights on this database: a dump has none of it. Without passwords."""
+    text, _, _ = _read(available()[0].path).partition(_AFTER_ROLES)
+    async with _locked(admin_url) as connection:
+        await connection.execute(text + "COMMIT;")
 
 
 async def status(url: str) -> list[MigrationState]:
@@ -196,9 +206,11 @@ async def _adopt_checksums(connection: AsyncConnection[TupleRow]) -> None:
 
 async def _set_passwords(connection: AsyncConnection[TupleRow], urls: DatabaseUrls) -> None:
     """ALTER ROLE takes no parameters: the password goes in as a quoted literal, over this connection only."""
-    for url in filter(None, [urls.migration, urls.app]):
+    for url in filter(None, [urls.migration, urls.app, urls.backup]):
         parts = conninfo_to_dict(url)
         user, password = parts.get("user"), parts.get("password")
-        if user in {"copilot_owner", "copilot_app"} and isinstance(password, str):
+        if user in {"copilot_owner", "copilot_app", "copilot_backup"} and isinstance(password, str):
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(str(user)), sql.Literal(password))
             await connection.execute(statement)
+    if urls.backup and conninfo_to_dict(urls.backup).get("user") == "copilot_backup":
+        await connection.execute("ALTER ROLE copilot_backup REPLICATION")
