@@ -153,13 +153,3 @@ def test_the_guides_dump_and_restore_bring_every_row_to_an_empty_database_unless
     with pytest.raises(AssertionError, match="restricted") if told else nullcontext():
         run(blank_database, restore)
         assert tenants(blank_database) == [("kept",)]
-
-
-def test_our_dump_and_restore_bring_the_database_back_to_the_dump(database: Database, run: Run) -> None:
-    add_tenant(database, "kept")
-    run(database, the(OURS, "pg_dump", "Backup and Recovery > Database Backups"))
-    add_tenant(database, "later")
-    run(database, the(OURS, "pg_restore", "Backup and Recovery > Point-in-Time Recovery"))
-    assert tenants(database) == [("kept",)]
-    policies = rows(database, f"SELECT roles::text FROM pg_policies WHERE policyname = '{POLICY}'")
-    assert policies == [("{copilot_app}",)]
