@@ -71,6 +71,37 @@ async def test_a_refusal_comes_back_with_its_fields_and_a_bug_without_its_words(
     assert "hunter2" not in failed.value.message
 
 
+async def test_what_a_stopping_server_has_taken_is_answered_and_what_comes_then_is_left_to_others(
+    ground: Ground, redis_url: str
+) -> None:
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def method(_: Principal, body: bytes) -> bytes:
+        has_begun.set()
+        await may_end.wait()
+        return body
+
+    near, far = connect_redis(redis_url), connect_redis(redis_url)
+    client = RequestClient(near, ground.db, ProcessId(new_id()))
+    first, second = (RequestServer(far, ground.db, CONTEXT_QUEUE, {"echo": method}) for _ in range(2))
+    await client.start()
+    await first.start()
+    taken = asyncio.create_task(client.ask(CONTEXT_QUEUE, "echo", asker(ground), b"taken", seconds=10))
+    await has_begun.wait()
+    stopping = asyncio.create_task(first.stop())
+    await asyncio.sleep(0)  # it has been told
+    may_end.set()
+    assert await taken == b"taken"
+    await stopping
+    left = asyncio.create_task(client.ask(CONTEXT_QUEUE, "echo", asker(ground), b"left", seconds=10))
+    await second.start()
+    assert await left == b"left"
+    for part in (client, second):
+        await part.stop()
+    for connections in (near, far):
+        await connections.aclose()
+
+
 async def test_without_an_answer_in_time_there_is_none(ground: Ground, redis_url: str) -> None:
     async def method(_: Principal, body: bytes) -> bytes:
         await asyncio.Event().wait()

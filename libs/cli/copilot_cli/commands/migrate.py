@@ -46,8 +46,11 @@ def down(
     urls = Places.here().database_urls()
     applied = [one for one in asyncio.run(migrate.status(urls.migration)) if one.applied_at and one.version > to]
     if applied and not yes:
-        note(f"This rolls back {_names([one.version for one in applied])}: {', '.join(one.name for one in applied)}.")
-        note("Every table these made is dropped with all it holds: tenants, users, keys, conversations, usage, audit.")
+        note("This undoes:")
+        for migration in reversed(migrate.available()):
+            if migration.version in {one.version for one in applied}:
+                note(f"  {migration.undoing}")
+        note("Every table these made is dropped with all it holds: users, conversations, usage with the first of them.")
         typer.confirm("Roll back and lose that data?", abort=True, err=True)
     with working("Rolling back"):
         rolled_back = asyncio.run(migrate.down(urls, to_version=to))

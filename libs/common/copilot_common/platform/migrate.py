@@ -4,18 +4,21 @@ A file is its own transaction and records itself in `schema_migrations`. This mo
 migration at a time (advisory lock), checksums, and the passwords of the roles, taken from the URLs.
 """
 
+import asyncio
 import hashlib
 import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.rows import TupleRow
 
 from copilot_common.base.errors import Conflict, SettingsError
@@ -24,6 +27,8 @@ from copilot_common.platform.schema import SCHEMA_VERSION
 _LOCK_KEY = 0x636F70696C6F74  # "copilot"
 _AFTER_ROLES: LiteralString = "CREATE EXTENSION"
 """What stands before it in the first migration makes the roles."""
+_LOCK_ATTEMPTS = 10  # of 5 s each, as the files say: a minute and a half with the pauses
+_LOCK_PAUSE_SECONDS = 4.0  # in which those who had to wait get what they waited for
 _FILE_NAME = re.compile(r"^(\d{3})_([a-z0-9_]+)\.sql$")
 
 
@@ -54,6 +59,12 @@ class Migration:
     @property
     def rollback(self) -> Path:
         return self.path.parent / "rollback" / self.path.name
+
+    @property
+    def undoing(self) -> str:
+        """What its rollback says that it undoes: `NNN_name: …`."""
+        lines = takewhile(lambda line: line.startswith("--"), self.rollback.read_text().splitlines())
+        return " ".join(line.removeprefix("--").strip() for line in lines).removeprefix("Undo ")
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,7 @@ async def up(urls: DatabaseUrls) -> list[int]:
     async with _locked(urls.admin or urls.migration) as connection:
         recorded = await _recorded(connection)
         _refuse_changed(recorded)
+        _refuse_older(recorded)
         for migration in available():
             if migration.version not in recorded:
                 await _run_file(connection, migration.path)
@@ -101,10 +113,16 @@ async def up(urls: DatabaseUrls) -> list[int]:
 
 
 async def down(urls: DatabaseUrls, *, to_version: int) -> list[int]:
-    """Roll back, newest first, until `to_version` is the newest left (0: nothing). Data of those tables is gone."""
+    """Roll back, newest first, until `to_version` is the newest left (0: nothing). Data of those tables is gone.
+
+    Raises Conflict where one of them is a newer build's: what stands on another must go before it.
+    """
     rolled_back = []
     async with _locked(urls.admin or urls.migration) as connection:
         recorded = await _recorded(connection)
+        unknown = recorded.keys() - {migration.version for migration in available()}
+        if max(unknown, default=0) > to_version:
+            raise Conflict(f"Migration {max(unknown):03} is a newer build's: roll it back with that build's copilot")
         for migration in reversed(available()):
             if migration.version > to_version and migration.version in recorded:
                 await _run_file(connection, migration.rollback)
@@ -142,6 +160,7 @@ class _Recorded:
     name: str
     checksum: str | None
     applied_at: str
+    oldest_build: int
 
 
 def _state(migration: Migration | None, row: _Recorded | None) -> str:
@@ -157,8 +176,15 @@ def _refuse_changed(recorded: dict[int, _Recorded]) -> None:
         row = recorded.get(migration.version)
         if row and row.checksum not in {None, migration.checksum}:
             raise Conflict(f"{migration.path.name} is not the file that was applied; restore it or write a new one")
-    if recorded and max(recorded) > SCHEMA_VERSION:
-        raise Conflict(f"The database is at schema {max(recorded)}, newer than this build's {SCHEMA_VERSION}")
+
+
+def _refuse_older(recorded: dict[int, _Recorded]) -> None:
+    """A build before the schema's has nothing to apply. `helm upgrade` back to it may say so and go on, where it can
+    live with the schema."""
+    newest = max(recorded, default=0)
+    is_behind = any(migration.version < newest and migration.version not in recorded for migration in available())
+    if newest > SCHEMA_VERSION and (is_behind or max(row.oldest_build for row in recorded.values()) > SCHEMA_VERSION):
+        raise Conflict(f"The database is at schema {newest}, newer than this build's {SCHEMA_VERSION}")
 
 
 @asynccontextmanager
@@ -178,18 +204,30 @@ async def _recorded(connection: AsyncConnection[TupleRow]) -> dict[int, _Recorde
     if row is None or not row[0]:
         return {}
     cursor = await connection.execute(
-        "SELECT version, name, checksum, applied_at::text FROM schema_migrations ORDER BY version"
+        "SELECT version, name, checksum, applied_at::text, oldest_build FROM schema_migrations ORDER BY version"
     )
-    return {version: _Recorded(name, checksum, at) async for version, name, checksum, at in cursor}
+    return {row[0]: _Recorded(*row[1:]) async for row in cursor}
 
 
 async def _run_file(connection: AsyncConnection[TupleRow], path: Path) -> None:
-    """The file brings its own BEGIN and COMMIT, so that it does the same under psql."""
-    try:
-        await connection.execute(_read(path))
-    except psycopg.Error:
-        await connection.rollback()
-        raise
+    """The file brings its own BEGIN and COMMIT, so that psql does the same; where it fails nothing has happened.
+
+    Who waits for a table's lock keeps everybody who comes later from that table: so files give up soon, and come again.
+    """
+    for attempts_left in reversed(range(_LOCK_ATTEMPTS)):
+        try:
+            await connection.execute(_read(path))
+        except (LockNotAvailable, DeadlockDetected):
+            await connection.rollback()
+            if not attempts_left:
+                text = f"{path.name}: its tables were in use all the time; try again when there is less to do"
+                raise Conflict(text) from None
+            await asyncio.sleep(_LOCK_PAUSE_SECONDS)
+        except psycopg.Error:
+            await connection.rollback()
+            raise
+        else:
+            return
 
 
 def _read(path: Path) -> LiteralString:

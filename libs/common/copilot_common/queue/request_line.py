@@ -19,6 +19,7 @@ RedisFault = (RedisError, OSError, TimeoutError)
 _MAX_QUESTIONS = 512  # in one queue: beyond it the oldest go, whose askers have waited longest
 _EXPIRES_SECONDS = 60
 _WAIT_SECONDS = 5  # then a connection that nobody writes to any more is noticed
+_QUESTION_SECONDS = 1  # as long as a process that is to stop may be kept: who breaks off may lose what just comes
 _ANSWER_SECONDS = 2  # a connection that is silent for longer, beyond what it was asked to wait, is given up
 
 
@@ -34,15 +35,15 @@ class RequestLine:
                 await cast(Awaitable[str], self._redis.ltrim(_questions_key(queue), 0, _MAX_QUESTIONS - 1))
 
     async def take_question(self, queue: Queue) -> bytes | None:
-        """The oldest; waits some seconds for it."""
-        return await self._pop(_questions_key(queue))
+        """The oldest; waits a second for it."""
+        return await self._pop(_questions_key(queue), _QUESTION_SECONDS)
 
     async def answer(self, reply_key: str, answer: bytes) -> None:
         await self._push(reply_key, answer)
 
     async def take_answer(self, reply_key: str) -> bytes | None:
         """The oldest; waits some seconds for it."""
-        return await self._pop(reply_key)
+        return await self._pop(reply_key, _WAIT_SECONDS)
 
     async def _push(self, key: str, value: bytes) -> int:
         """How many there are now."""
@@ -52,9 +53,9 @@ class RequestLine:
             pipeline.expire(key, _EXPIRES_SECONDS)
             return int((await pipeline.execute())[0])
 
-    async def _pop(self, key: str) -> bytes | None:
-        async with asyncio.timeout(_WAIT_SECONDS + _ANSWER_SECONDS):
-            found = await cast(Awaitable[list[bytes] | None], self._redis.brpop([key], timeout=_WAIT_SECONDS))
+    async def _pop(self, key: str, seconds: int) -> bytes | None:
+        async with asyncio.timeout(seconds + _ANSWER_SECONDS):
+            found = await cast(Awaitable[list[bytes] | None], self._redis.brpop([key], timeout=seconds))
         return found[1] if found else None
 
 

@@ -27,6 +27,7 @@ from copilot_common.tenancy import Principal, Role, TenantDatabase
 _MAX_WAITING = 512
 _CONCURRENT = 64  # that are answered at once; each waits for the database most of its time
 _AGAIN_SECONDS = 1.0
+_LAST_SECONDS = 2.0  # twice what a look for a question takes, and many times what a search does
 _NOBODY = UserId(UUID(int=0))  # until the question is opened
 
 
@@ -152,15 +153,22 @@ class RequestServer:
         self._slots = asyncio.Semaphore(_CONCURRENT)
         self._answering: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     async def start(self) -> None:
         self._loop = asyncio.create_task(self._serve_forever(), name="requests")
 
     async def stop(self) -> None:
+        """Takes no more questions, and answers those it has: nobody else can, and their askers would wait in vain."""
+        self._is_stopping = True
+        if self._loop is not None:
+            await asyncio.wait({self._loop}, timeout=_LAST_SECONDS)
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=_LAST_SECONDS)
         await end_tasks([self._loop, *self._answering])
 
     async def _serve_forever(self) -> None:
-        while True:
+        while not self._is_stopping:
             try:
                 await self._serve()
             except RedisFault:
