@@ -11,9 +11,13 @@ from typing import Any
 
 import pytest
 import redis
+from hypothesis import settings
 
 from copilot_devstack import TemporaryStores
 from support.stack import Database, StackUrls, clone_template, create_blank, drop
+
+settings.register_profile("busy", deadline=None)  # no test is about how busy the machine is
+settings.load_profile("busy")
 
 _STORES = pytest.StashKey[TemporaryStores]()
 _URLS = "copilot_stack_urls"

@@ -397,6 +397,12 @@ def test_names_of_no_step_are_told_without_what_follows_from_them() -> None:
     assert found == {"steps[0].next_steps[0]": "names no step: `bb`"}
 
 
+@pytest.mark.parametrize("definition", [flow(step("a", next_steps=["0"])), flow(step("a"), entry_point="0")])
+def test_a_name_that_can_be_no_steps_is_one_fault(definition: dict[str, Any]) -> None:
+    (message,) = faults(definition).values()
+    assert message.endswith("not begin with a digit")
+
+
 # Expressions
 
 

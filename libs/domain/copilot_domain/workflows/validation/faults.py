@@ -32,11 +32,12 @@ class Faults:
         for path, message in faults:
             self.add(inside(base, path), message)
 
+    def take(self, others: "Faults") -> None:
+        for path, message in others._found.items():
+            self.add(path, message)
+
     def __bool__(self) -> bool:
         return bool(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
 
     def listed(self) -> list[Fault]:
         """In the order they were found, at most MAX_FAULTS."""

@@ -20,14 +20,15 @@ def check_structure(definition: object, faults: Faults) -> None:
     if isinstance(steps, list) and len(steps) > MAX_STEPS:
         return
     entry = definition.get("entry_point") if isinstance(definition, dict) else None
-    structure = _Structure(outline(definition), entry if isinstance(entry, str) else None, faults)
-    known = len(faults)
+    found = Faults()  # its own: of a place with a fault already nothing would be added, and the way be taken for right
+    structure = _Structure(outline(definition), entry if isinstance(entry, str) else None, found)
     structure.check_names()
     structure.check_groups()
     structure.check_entry()
     structure.check_links()
-    if len(faults) == known:
+    if not found:
         structure.check_reachable()
+    faults.take(found)
 
 
 class _Structure:
