@@ -17,9 +17,7 @@ from copilot_domain.context.segments.codes import Codes, nearest, similarities
 from copilot_domain.context.segments.store import find_postings, list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
 
-_THREADS: Final = (
-    2  # of what is larger: each holds some 24 bytes a chunk meanwhile, and more would only share the cores
-)
+_THREADS: Final = 2  # for what is larger: each holds some 24 bytes a chunk, and more would only share the cores
 _INLINE_CHUNKS: Final = 65_536  # below this, computing takes some 2 ms, and a thread's hand-over half of one
 
 

@@ -174,17 +174,15 @@ class ContextSearch:
         request, chosen = asked.request, asked.request.filter
         text_scores = await index.text_scores(tx, await _terms(tx, request, index.languages))
         allowed = await _allowed(tx, index, chosen) if _narrows(chosen) else None
-        places, is_whole = await self._promising(tx, index, asked, text_scores, allowed, breadth)
-        found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
-        is_crowded = found.size < min(request.limit, len(places)) or 2 * found.size < len(places)
+        found, looked_at = await self._look(tx, index, asked, text_scores, allowed, breadth)
+        is_crowded = found.size < min(request.limit, looked_at) or 2 * found.size < looked_at
         if is_crowded and allowed is None:
             # What may not be seen is in the way: look again, among what may.
             allowed = await _allowed(tx, index, chosen)
-            places, is_whole = await self._promising(tx, index, asked, text_scores, allowed, breadth)
-            found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
-        return replace(found, is_whole=is_whole)
+            found, _ = await self._look(tx, index, asked, text_scores, allowed, breadth)
+        return found
 
-    async def _promising(
+    async def _look(
         self,
         tx: Transaction,
         index: OpenIndex,
@@ -192,17 +190,25 @@ class ContextSearch:
         text_scores: Numbers,
         allowed: Numbers | None,
         breadth: int,
-    ) -> tuple[Numbers, bool]:
-        """Of the likely ones those that may be ranked high by both: vectors are read of few."""
-        places, is_whole = await self._likely(tx, index, asked, text_scores, allowed, breadth)
+    ) -> tuple[Candidates, int]:
+        """Those of the promising ones that may be shown, and how many were looked at."""
+        likely, is_whole = await self._likely(tx, index, asked, text_scores, allowed, breadth)
+        places = await self._promising(tx, index, asked, text_scores, likely, breadth)
+        found = await check_candidates(tx, index, places, text_scores, asked.model, asked.vector)
+        return replace(found, is_whole=is_whole and len(places) == len(likely)), len(places)
+
+    async def _promising(
+        self, tx: Transaction, index: OpenIndex, asked: Asked, text_scores: Numbers, likely: Numbers, breadth: int
+    ) -> Numbers:
+        """Of the likely places those that may be ranked high by both: vectors are read of few."""
         count = max(_CHECKED, _CHECKED_SHARE * asked.request.limit * breadth)
-        if asked.vector is None or asked.request.mode != "hybrid" or len(places) <= count:
-            return places, is_whole
-        near = await index.similarities(tx, self._cache, asked.vector, places)
+        if asked.vector is None or asked.request.mode != "hybrid" or len(likely) <= count:
+            return likely
+        near = await index.similarities(tx, self._cache, asked.vector, likely)
         if near is None:
-            return places, is_whole
-        scores = fuse(near, text_scores[places], vector_weight=_CHECKED_VECTOR_WEIGHT)
-        return np.sort(places[np.argpartition(-scores, count)[:count]]), False
+            return likely
+        scores = fuse(near, text_scores[likely], vector_weight=_CHECKED_VECTOR_WEIGHT)
+        return np.sort(likely[np.argpartition(-scores, count)[:count]])
 
     async def _likely(
         self,
