@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import msgspec
-import yaml  # type: ignore[import-untyped]  # it comes without types
 
+from support.charts import load_strictly
 from support.guide import GUIDE, OURS, ROOT, Guide, line_of, read_guide, statements_of
 
 TARGET = ROOT / "docs/guide-coverage.md"
@@ -115,7 +115,7 @@ def _of_blocks(guide: Guide) -> Iterator[Part]:
 
 
 def _of_manifests(section: str, text: str) -> Iterator[Part]:
-    for manifest in yaml.safe_load_all(text):
+    for manifest in load_strictly(text):
         yield Part("manifest", f"{manifest['kind']}/{manifest['metadata']['name']}", section)
         if manifest["kind"] in ("ConfigMap", "Secret"):
             variables = manifest.get("data") or manifest["stringData"]

@@ -1,5 +1,6 @@
 """A real Prometheus that scrapes the processes of a test every second and evaluates our rules as often."""
 
+import json
 import math
 import os
 import signal
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import yaml  # type: ignore[import-untyped]  # it comes without types
 
 from copilot_devstack.ports import free_port
 from copilot_devstack.processes import spawn, wait_until
@@ -57,7 +57,7 @@ def prometheus_server(program: str, targets: Mapping[str, str]) -> Iterator[Prom
     """`targets`: the URL of each process by the name of its Service, which Prometheus would call its job."""
     with tempfile.TemporaryDirectory(prefix="copilot-prometheus-") as name:
         folder, port = Path(name), free_port()
-        (folder / "prometheus.yml").write_text(yaml.safe_dump(_config(targets)))
+        (folder / "prometheus.yml").write_text(json.dumps(_config(targets)))  # JSON is YAML, too
         log = folder / "prometheus.log"
         command = [
             *(program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"),

@@ -6,7 +6,6 @@ must be durable, and a segment leaves it only once the target has it. A replicat
 not been received, as far as max_slot_wal_keep_size lets it.
 """
 
-import hashlib
 import subprocess
 import threading
 import zlib
@@ -24,6 +23,7 @@ from copilot_cli.backups.programs import Login, find_program, running
 from copilot_cli.backups.server import connect, look, one, sql
 from copilot_cli.backups.targets import CHUNK_BYTES, Target
 from copilot_cli.backups.wal import archived_name, is_finished
+from copilot_cli.backups.writing import tallied
 from copilot_cli.failures import describe
 from copilot_common.base.errors import Conflict, CopilotError, NotFound, Unavailable
 
@@ -143,7 +143,7 @@ class Archiver:
         name = archived_name(path.name)
         if self.target.size(name) is None:
             self.target.write(name, _compressed(path))
-        elif _digest(_decompressed(self.target.read(name))) != _digest(_chunks(path)):
+        elif tallied(_decompressed(self.target.read(name))) != tallied(_chunks(path)):
             raise Conflict(
                 f"{name} is of another server, or of another life of this one: archive to a place of its own."
             )
@@ -200,10 +200,3 @@ def _decompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         yield unpacker.decompress(chunk)
     yield unpacker.flush()
-
-
-def _digest(chunks: Iterator[bytes]) -> bytes:
-    sha256 = hashlib.sha256()
-    for chunk in chunks:
-        sha256.update(chunk)
-    return sha256.digest()

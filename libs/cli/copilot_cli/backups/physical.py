@@ -31,7 +31,7 @@ from copilot_cli.backups.wal import (
     segment_at,
     segment_of,
 )
-from copilot_cli.backups.writing import Tally, write_verified
+from copilot_cli.backups.writing import Written, verify, write_verified
 from copilot_common.base.errors import Conflict, Unavailable
 
 _NEEDED = frozenset({"PG_VERSION", "global/pg_control", "backup_label"})
@@ -147,14 +147,11 @@ def restore(target: Target, backup: Backup, into: Path, *, moment: datetime | No
 
 
 def _extract(target: Target, backup: Backup, into: Path) -> None:
-    tally = Tally()
-    chunks = tally.passing(target.read(backup.name))
-    with _opened(chunks) as files:
-        files.extractall(into, filter="tar")
-    for _ in chunks:
-        pass
-    if (tally.size_bytes, tally.sha256) != (backup.size_bytes, backup.sha256):
-        raise Unavailable(f"{backup.name} is damaged: it is not what was written. Choose an older one with --name.")
+    def unpack(chunks: Iterator[bytes]) -> None:
+        with _opened(chunks) as files:
+            files.extractall(into, filter="tar")
+
+    verify(target, backup.name, Written(backup.size_bytes, backup.sha256), unpack)
 
 
 def _gather_wal(target: Target, backup: Backup, into: Path, spool: Path | None) -> list[str]:

@@ -55,4 +55,14 @@ def verify(target: Target, name: str, expected: Written, check: Callable[[Iterat
     for _ in stream:
         pass  # what `check` did not need
     if (tally.size_bytes, tally.sha256) != (expected.size_bytes, expected.sha256):
-        raise Unavailable(f"{name} is damaged: it is not what was written. Take another backup.")
+        raise Unavailable(
+            f"{name} is damaged: it is not what was written. Take another backup, or restore an older one with --name."
+        )
+
+
+def tallied(chunks: Iterable[bytes]) -> Written:
+    """Of all of them, which go nowhere."""
+    tally = Tally()
+    for _ in tally.passing(chunks):
+        pass
+    return Written(tally.size_bytes, tally.sha256)
