@@ -14,7 +14,8 @@ from copilot_cli.backups.catalogue import Backup, Kind
 from copilot_cli.backups.directory import DirectoryTarget
 from copilot_cli.backups.programs import Login
 from copilot_cli.backups.wal import first_gap, is_before, is_finished, segment_at
-from copilot_common.base.errors import Conflict, NotFound
+from copilot_cli.backups.writing import tallied, verify
+from copilot_common.base.errors import Conflict, NotFound, Unavailable
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -169,3 +170,10 @@ def test_an_archiver_lives_through_a_server_that_is_away(target: DirectoryTarget
     assert not archiver._attempt("The base backup has failed", lambda: archiver._take_base(threading.Event()))
     assert "it will be tried again: The database refused the connection" in said[0]
     assert "hunter2" not in said[0]
+
+
+def test_what_is_not_what_was_written_says_where_else_to_look(target: DirectoryTarget) -> None:
+    target.write("a.dump", [b"what was written"])
+    verify(target, "a.dump", tallied([b"what was ", b"written"]), lambda chunks: None)
+    with pytest.raises(Unavailable, match=r"a\.dump is damaged.*--name"):
+        verify(target, "a.dump", tallied([b"what was not"]), lambda chunks: None)

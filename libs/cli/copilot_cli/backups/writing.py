@@ -56,7 +56,7 @@ def verify(target: Target, name: str, expected: Written, check: Callable[[Iterat
         pass  # what `check` did not need
     if (tally.size_bytes, tally.sha256) != (expected.size_bytes, expected.sha256):
         raise Unavailable(
-            f"{name} is damaged: it is not what was written. Take another backup, or restore an older one with --name."
+            f"{name} is damaged: it is not what was written. Take another, or restore an older one with --name."
         )
 
 
