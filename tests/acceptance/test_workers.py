@@ -402,12 +402,15 @@ async def test_an_answer_cancelled_while_it_waits_ends_without_being_asked(
         assert (made["status"], made["content"], made["usage"]["output_tokens"]) == ("cancelled", "", 0)
 
 
-async def test_a_conversation_takes_a_bounded_number_of_waiting_answers(site: Site, start_api: StartApi) -> None:
+async def test_a_conversation_takes_a_bounded_number_of_waiting_answers_which_the_api_counts(
+    site: Site, start_api: StartApi
+) -> None:
     api = start_api(site.environ())
     async with api.client(site.acme) as client:
         conversation = await client.conversation()
         for _ in range(20):
             await ask_later(client, conversation)
+        assert 'queue_depth{queue="workflow"} 20.0' in (await client.http.get("/metrics")).text
         refusal(await client.ask(conversation, background=True), 409, "CONFLICT")
         await ask_later(client, await client.conversation())
 
