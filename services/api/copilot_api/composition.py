@@ -197,7 +197,9 @@ async def _boot(services: Services) -> None:
     for warning in services.models.warnings:
         logger.bind(hint=warning).warning("Model settings")
     await services.models.prepare()
-    await until_database_fits(services.settings.database_url, services.database, services.health)
+    await until_database_fits(
+        services.settings.database_url, services.database, services.health, services.tenants_db.keyring.refuse_other_key
+    )
     await services.lease.start()
     await services.requests.start()
     await services.nudges.start()

@@ -3,10 +3,12 @@
 import asyncio
 import gc
 import signal
+from collections.abc import Awaitable, Callable
 
 import psycopg
 from loguru import logger
 
+from copilot_common.base.errors import Unavailable
 from copilot_common.platform.db import Database, refuse_powerful_role
 from copilot_common.platform.health import Health
 
@@ -23,14 +25,17 @@ def install_stop_signals() -> asyncio.Event:
     return stop
 
 
-async def until_database_fits(database_url: str, database: Database, health: Health) -> None:
+async def until_database_fits(
+    database_url: str, database: Database, health: Health, refuse_other_key: Callable[[Database], Awaitable[None]]
+) -> None:
     """Wait until the database is there with a schema this build works on; opens the pool. Raises SettingsError where
-    the role could get around row-level security."""
-    await _until_role_checked(database_url)
+    the role could get around row-level security, or what is sealed there does not open here."""
+    await _until_done(lambda: refuse_powerful_role(database_url))
     await database.open()
     while (reason := await health.schema_fault()) is not None:
         logger.bind(reason=reason).warning("Not ready")
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    await _until_done(lambda: refuse_other_key(database))
 
 
 def calm_garbage_collector() -> None:
@@ -40,10 +45,10 @@ def calm_garbage_collector() -> None:
     gc.set_threshold(_GC_THRESHOLD)
 
 
-async def _until_role_checked(database_url: str) -> None:
+async def _until_done(check: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
-            return await refuse_powerful_role(database_url)
-        except psycopg.OperationalError as error:
+            return await check()
+        except (psycopg.OperationalError, Unavailable) as error:
             logger.bind(error_type=type(error).__name__).warning("Database not reachable yet")
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)

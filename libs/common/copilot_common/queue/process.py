@@ -152,7 +152,10 @@ class _Process:
     async def boot(self) -> None:
         """Probes are answered from the start, jobs are claimed once the database is there."""
         backbone = self._backbone
-        await until_database_fits(backbone.settings.database_url, backbone.database, backbone.health)
+        key_ring = backbone.tenants_db.keyring
+        await until_database_fits(
+            backbone.settings.database_url, backbone.database, backbone.health, key_ring.refuse_other_key
+        )
         await backbone.lease.start()
         for companion in self._companions:
             await companion.start()
