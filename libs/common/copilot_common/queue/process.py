@@ -6,7 +6,7 @@ A service's composition root builds a Backbone, its handlers over it, and calls 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from loguru import logger
 from prometheus_client import CollectorRegistry
@@ -16,6 +16,7 @@ from copilot_common.base.errors import SettingsError
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.encryption import KeyRing
 from copilot_common.platform.booting import calm_garbage_collector, install_stop_signals, until_database_fits
+from copilot_common.platform.companions import Companion
 from copilot_common.platform.db import Database
 from copilot_common.platform.health import Health
 from copilot_common.platform.lease import ProcessLease
@@ -35,14 +36,6 @@ from copilot_common.queue.ringing import Ringer
 from copilot_common.queue.sweeping import JobSweeper
 from copilot_common.queue.worker import Handler, Worker
 from copilot_common.tenancy import TenantDatabase
-
-
-class Companion(Protocol):
-    """What else lives as long as the process: started once the database is there, stopped after the last job."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
 
 
 @dataclass(frozen=True)
