@@ -15,8 +15,8 @@ from support.guide import OURS, read_guide
 from support.swarm import DOCKER, docker
 
 _NOBODY = "tcp://127.0.0.1:1"
-# Of `docker stack deploy`; of `docker exec`, where the command in it found no container.
-_REMARKS = re.compile(r"--detach=false|invalid container name or ID: value is empty")
+# Of `docker stack deploy`; of `docker run`; of `docker exec`, where the command in it found no container.
+_REMARKS = re.compile(r"--detach=false|^$|^Run 'docker run --help'|invalid container name or ID: value is empty")
 README = DEPLOY / "README.md"
 _COMPOSE = "docker compose -f deploy/compose.yaml "
 _COMMANDS = [command for path in (OURS, README) for _, command in read_guide(path).commands()]
