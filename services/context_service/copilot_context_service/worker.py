@@ -85,7 +85,9 @@ async def run(settings: Settings) -> None:
             LookOut("expired items", expirer.expire_all),
             LookOut("pages that are due", PageRefresher(db, backbone.ledger).look),
             search,
-            RequestServer(backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}),
+            RequestServer(
+                backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}, tracer=backbone.tracer
+            ),
         ],
     )
 

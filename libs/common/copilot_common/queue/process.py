@@ -25,6 +25,8 @@ from copilot_common.platform.probes import ProbeServer
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.platform.tasks import end_tasks
+from copilot_common.platform.trace import Tracer
+from copilot_common.platform.tracing.factory import build_tracer
 from copilot_common.queue.arq_adapter import ArqLine
 from copilot_common.queue.dispatching import Dispatcher
 from copilot_common.queue.jobs import JobType, Queue
@@ -54,6 +56,7 @@ class Backbone:
     settings: Settings
     process_id: ProcessId
     registry: CollectorRegistry
+    tracer: Tracer | None
     database: Database
     tenants_db: TenantDatabase
     redis: Redis
@@ -77,6 +80,7 @@ def build_backbone(service: str, settings: Settings, *, version: str, has_llm: b
         settings=settings,
         process_id=process_id,
         registry=new_registry(),
+        tracer=build_tracer(settings, service=service, version=version, instance=str(process_id)),
         database=database,
         tenants_db=TenantDatabase(database, KeyRing(settings.encryption_key_bytes)),
         redis=redis,
@@ -143,6 +147,7 @@ class _Process:
             slots=settings.job_slots,
             tenant_limit=settings.tenant_job_limit,
             metrics=self._metrics,
+            tracer=backbone.tracer,
             pass_on=lambda: backbone.ringer.ring(queue),
         )
         self._sweeper = JobSweeper(backbone.dispatcher, self._ring, keep_ended=settings.keep_ended_jobs)
@@ -185,6 +190,8 @@ class _Process:
         await backbone.line.aclose()
         await backbone.redis.aclose()
         await backbone.database.close()
+        if backbone.tracer:
+            await backbone.tracer.stop()
 
     async def _listen(self) -> None:
         await self._backbone.line.listen(
