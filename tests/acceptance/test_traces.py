@@ -13,13 +13,11 @@ from copilot_devstack.processes import wait_until
 from support.api import ApiProcess, Site, StartApi, wait_ready
 from support.background import add_item, ask_later, ended_message, ready_item
 from support.clients import Client, eventually
-from support.collector import CollectorHandle, SeenSpan, collector, running_collector
+from support.collector import CollectorHandle, SeenSpan, running_collector
 from support.runs import define, ended, start, step
 from support.simulator import scripted
 from support.workers import CONTEXT, ENGINE, WorkerProcess, Workers
 from support.workers import wait_ready as wait_workers
-
-__all__ = ["collector"]
 
 CALLER = "00f067aa0ba902b7"
 CANARY = "zebra-{}-quagga"
@@ -32,18 +30,22 @@ class Stack:
     api: ApiProcess
     workers: list[WorkerProcess]
 
+    @property
+    def processes(self) -> list[ApiProcess | WorkerProcess]:
+        return [self.api, *self.workers]
+
     def end(self) -> None:
         """As Kubernetes ends pods: what each has seen is sent by then."""
         self.api.send(signal.SIGTERM)
         for worker in self.workers:
             worker.terminate()
-        for process in (self.api, *self.workers):
+        for process in self.processes:
             assert wait_until(lambda process=process: process.exit_code is not None, 30), "it did not end"  # type: ignore[misc]
             assert process.exit_code == 0
 
     @property
     def log_lines(self) -> list[dict[str, Any]]:
-        return [line for process in (self.api, *self.workers) for line in process.log_lines]
+        return [line for process in self.processes for line in process.log_lines]
 
 
 def start_stack(environ: dict[str, str], start_api: StartApi, workers: Workers) -> Stack:
@@ -60,14 +62,15 @@ class Trace:
         self.spans = {span.span_id: span for span in spans}
         assert len(self.spans) == len(spans), "a span was sent twice"
 
-    def one(self, name: str, *, under: SeenSpan | None = None, **attributes: object) -> SeenSpan:
+    def one(self, name: str, attributes: dict[str, object] | None = None, *, under: SeenSpan | None = None) -> SeenSpan:
         found = [
             span
             for span in self.spans.values()
             if span.name == name and (under is None or span.parent_id == under.span_id)
         ]
         assert len(found) == 1, (name, [(span.name, span.kind, span.service) for span in self.spans.values()])
-        assert {name: found[0].attributes.get(name) for name in attributes} == attributes
+        wanted = attributes or {}
+        assert {each: found[0].attributes.get(each) for each in wanted} == wanted
         return found[0]
 
     def parent(self, span: SeenSpan) -> SeenSpan:
@@ -113,32 +116,32 @@ async def test_an_ingestion_a_chat_with_search_and_a_run_are_one_trace_across_th
 
 def check_chat(trace: Trace) -> None:
     """From the request through the queue and back, and to the provider."""
-    request = trace.one(f"POST {MESSAGES}/stream", **{"http.response.status_code": 200, "http.request.method": "POST"})
+    request = trace.one(f"POST {MESSAGES}/stream", {"http.response.status_code": 200, "http.request.method": "POST"})
     assert (request.service, request.kind, request.parent_id) == ("api-server", "server", CALLER)
     asks = trace.one("context.search", under=request)
     answers = trace.one("context.search", under=asks)
-    embeds = trace.one("embeddings wordllama-256", under=answers, **{"gen_ai.provider.name": "local"})
+    embeds = trace.one("embeddings wordllama-256", {"gen_ai.provider.name": "local"}, under=answers)
     assert (asks.service, asks.kind) == ("api-server", "client")
     assert (answers.service, answers.kind) == ("context-service", "server")
     assert (embeds.service, embeds.kind) == ("context-service", "client")
-    chat = trace.one("chat other", under=request, **{"gen_ai.provider.name": "openai", "gen_ai.usage.output_tokens": 5})
+    chat = trace.one("chat other", {"gen_ai.provider.name": "openai", "gen_ai.usage.output_tokens": 5}, under=request)
     assert (chat.kind, chat.events) == ("client", ["first token"])
     assert request.ended >= chat.ended > chat.began >= request.began
 
 
 def check_jobs(trace: Trace) -> None:
     """Each under the request that asked for it, in the process that did it."""
-    ingests = trace.one("process context.ingest", **{"copilot.job.outcome": "completed", "copilot.job.attempt": 1})
+    ingests = trace.one("process context.ingest", {"copilot.job.outcome": "completed", "copilot.job.attempt": 1})
     assert (ingests.service, ingests.kind) == ("context-service", "consumer")
     assert trace.parent(ingests).name == "POST /api/v1/context"
     trace.one("embeddings wordllama-256", under=ingests)
-    generates = trace.one("process message.generate", **{"messaging.destination.name": "workflow"})
+    generates = trace.one("process message.generate", {"messaging.destination.name": "workflow"})
     assert generates.service == "workflow-engine"
     assert trace.parent(generates).name == f"POST {MESSAGES}"
     trace.one("chat other", under=generates)
     leads = trace.one("process run.advance")
     assert trace.parent(leads).name == "POST /api/v1/workflows/runs"
-    does = trace.one("step llm", under=leads, **{"copilot.step.type": "llm"})
+    does = trace.one("step llm", {"copilot.step.type": "llm"}, under=leads)
     assert does.kind == "internal"
     trace.one("chat other", under=does)
 
@@ -168,7 +171,7 @@ def check_what_was_sent(stack: Stack, site: Site, collector: CollectorHandle) ->
     assert resources.keys() == {"api-server", "context-service", "workflow-engine"}
     assert {each["deployment.environment.name"] for each in resources.values()} == {"test"}
     assert resources["workflow-engine"]["service.instance.id"] == stack.workers[1].process_id
-    logs = b"".join(process.log_path.read_bytes() for process in (stack.api, *stack.workers))
+    logs = b"".join(process.log_path.read_bytes() for process in stack.processes)
     for text in ("zebra", "quagga", "Heron", "heron.md", "harbour", "word0", site.acme.api_key, site.acme.user_id):
         assert not [body for body in collector.bodies if text.encode() in body], text
     assert TOKEN.encode() not in logs
@@ -190,9 +193,9 @@ async def test_what_fails_is_an_error_of_its_span_and_of_those_that_fail_with_it
 
     trace = Trace(collector.of_trace(trace_id))
     assert collector.paths == {"/of/ours"}
-    request = trace.one(f"POST {MESSAGES}", **{"error.type": "502"})
-    failed = [request, trace.one("chat other", under=request, **{"error.type": "500"})]
-    failed.append(trace.one("step transform", **{"error.type": "EXPRESSION_FAILED"}))
+    request = trace.one(f"POST {MESSAGES}", {"error.type": "502"})
+    failed = [request, trace.one("chat other", {"error.type": "500"}, under=request)]
+    failed.append(trace.one("step transform", {"error.type": "EXPRESSION_FAILED"}))
     assert all(span.is_error for span in failed)
     assert {span.span_id for span in trace.spans.values() if span.is_error} == {span.span_id for span in failed}
     assert trace.one("GET /api/v1/conversations/{conversation_id}").attributes["http.response.status_code"] == 404

@@ -130,7 +130,6 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
         "parentbased_traceidratio",
     ] = "parentbased_always_on"
     otel_traces_sampler_arg: Annotated[Share, _doc("of traces, for the samplers by ratio")] = 1.0
-    otel_service_name: Annotated[str | None, _doc("of one service, instead of what logs call it")] = None
     otel_resource_attributes: Annotated[str | None, _doc("what all spans bear: name=value,name=value")] = None
     otel_sdk_disabled: Annotated[Literal["true", "false"], _doc("no traces, whatever else is set")] = "false"
 

@@ -61,7 +61,7 @@ class OtlpTracer:
         # Its texts quote addresses and answers, a line per attempt and per lost span. What matters is told here.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL + 1)
         own = {
-            "service.name": settings.otel_service_name or service,
+            "service.name": service,
             "service.version": version,
             "service.instance.id": instance,
         }
