@@ -1,6 +1,8 @@
 """Spans: seen by nobody unless a tracer makes them, children of what they are in, failed by what goes wrong."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -145,3 +147,17 @@ def test_headers_and_attributes_are_pairs_with_percent_encoded_values() -> None:
     settings = load_settings(NEEDED | given)
     assert settings.collector_headers == {"authorization": "Basic dTpw==", "x-tenant": "a,b"}
     assert settings.trace_resource == {"service.namespace": "copilot", "empty": ""}
+
+
+def test_without_a_collector_the_sdk_is_not_even_loaded() -> None:
+    code = """
+import sys, copilot_workflow_engine.worker, copilot_context_service.worker
+from copilot_api.composition import build_app, build_services
+from copilot_common.platform.settings import load_settings
+from copilot_common.queue.process import build_backbone
+build_app(build_services(load_settings()))
+build_backbone("any", load_settings(), version="1")
+print(*{"opentelemetry.sdk", "opentelemetry.exporter", "google.protobuf"} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", code], env=NEEDED, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
