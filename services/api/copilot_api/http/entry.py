@@ -93,12 +93,16 @@ def _end_span(trace: Trace, method: str, route: str, status: int) -> None:
     """The template, never the path: whoever calls chooses that, and it names what is theirs."""
     span = trace.span
     method = "_OTHER" if method == "other" else method
-    span.set({"http.request.method": method, "http.response.status_code": status})
+    about: dict[str, str | int | float | bool] = {
+        "http.request.method": method,
+        "http.response.status_code": status,
+    }
     if route != _UNMATCHED:
         span.rename(f"{method} {route}")
-        span.set({"http.route": route})
+        about["http.route"] = route
     if trace.tenant_id is not None:
-        span.set({"copilot.tenant_id": trace.tenant_id})
+        about["copilot.tenant_id"] = trace.tenant_id
+    span.set(about)
     if status >= _FAULT:
         span.fail(str(status))
     span.end()

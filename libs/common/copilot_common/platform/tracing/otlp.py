@@ -40,7 +40,7 @@ from copilot_common.platform.settings import Settings
 from copilot_common.platform.trace import NO_SPAN, Attributes, Caller, Span, SpanKind, Trace
 
 _QUEUE = 2_048  # spans, as the specification has it: some megabytes
-_BATCH = 256  # about 10 ms of encoding, during which the event loop has to share the interpreter
+_BATCH = 128  # some 4 ms of encoding: less than the 5 after which the event loop would be given the interpreter back
 _EVERY_MS = 1_000  # a killed process loses its last second
 _STOP_SECONDS = 2.0  # of the 20 that pods are given beyond DRAIN_SECONDS
 _TELL_SECONDS = 60.0
