@@ -67,6 +67,7 @@ BAD = [
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector/v1/traces?key=secret-17"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "secret-17"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret-17%0d%0ax: y"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret-17%C3%BC"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s-17"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca-17.pem"),
     ("OTEL_TRACES_SAMPLER", "jaeger_remote-17"),

@@ -142,11 +142,11 @@ def test_spans_go_where_the_specification_says(given: dict[str, str], posted_to:
 def test_headers_and_attributes_are_pairs_with_percent_encoded_values() -> None:
     given = {
         "OTEL_EXPORTER_OTLP_HEADERS": " authorization=Basic%20dTpw== , x-tenant=a%2Cb,",
-        "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=copilot,empty=",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=pr%C3%BCfung,empty=",
     }
     settings = load_settings(NEEDED | given)
     assert settings.collector_headers == {"authorization": "Basic dTpw==", "x-tenant": "a,b"}
-    assert settings.trace_resource == {"service.namespace": "copilot", "empty": ""}
+    assert settings.trace_resource == {"service.namespace": "prüfung", "empty": ""}
 
 
 def test_without_a_collector_the_sdk_is_not_even_loaded() -> None:

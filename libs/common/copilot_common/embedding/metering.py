@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from copilot_common.base.errors import ProviderError, ProviderTimeout
 from copilot_common.embedding.protocol import Embedded, Embedder, EmbedderSpec, Purpose
-from copilot_common.platform.trace import gen_ai_call, span
+from copilot_common.llm.spans import gen_ai_call
+from copilot_common.platform.trace import span
 
 Outcome = Literal["completed", "rate_limited", "refused", "timeout", "failed", "cancelled"]
 

@@ -11,8 +11,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from copilot_common.base.errors import ProviderTimeout
 from copilot_common.llm.collecting import collect
 from copilot_common.llm.protocol import ChatModel
+from copilot_common.llm.spans import gen_ai_call
 from copilot_common.llm.types import ChatEvents, ChatRequest, Completion, Finished, TokenUsage
-from copilot_common.platform.trace import Attributes, Span, begin_span, gen_ai_call
+from copilot_common.platform.trace import Attributes, Span, begin_span
 
 Outcome = Literal["completed", "failed", "timeout", "cancelled"]
 

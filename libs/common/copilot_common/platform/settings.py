@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from copilot_common.base.errors import SettingsError
 from copilot_common.platform.egress.exemptions import Exemptions, parse_exemptions
-from copilot_common.platform.tracing.options import is_collector, parse_pairs, traces_url
+from copilot_common.platform.tracing.options import is_collector, parse_headers, parse_pairs, traces_url
 
 _GUIDE_JWT_SECRET = "your-secure-jwt-secret-minimum-32-chars"  # noqa: S105 — the guide's example, refused
 _GUIDE_ENCRYPTION_KEY = "your-32-byte-encryption-key-here"
@@ -175,7 +175,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
 
     @property
     def collector_headers(self) -> dict[str, str]:
-        return parse_pairs(self.otel_exporter_otlp_headers or "")
+        return parse_headers(self.otel_exporter_otlp_headers or "")
 
     @property
     def trace_resource(self) -> dict[str, str]:
@@ -258,14 +258,13 @@ def _check_collector(settings: Settings) -> None:
     ):
         if url is not None and not is_collector(url):
             raise _fault(name, "must be http://host:4318 or https://…, without a user or a query")
-    for name, text in (
-        ("OTEL_EXPORTER_OTLP_HEADERS", settings.otel_exporter_otlp_headers),
-        ("OTEL_RESOURCE_ATTRIBUTES", settings.otel_resource_attributes),
-    ):
-        try:
-            _ = parse_pairs(text or "")
-        except ValueError:
-            raise _fault(name, "must be name=value, comma-separated, with other characters as %XX") from None
+    name = "OTEL_EXPORTER_OTLP_HEADERS"
+    try:
+        _ = settings.collector_headers
+        name = "OTEL_RESOURCE_ATTRIBUTES"
+        _ = settings.trace_resource
+    except ValueError:
+        raise _fault(name, "must be name=value, comma-separated, with other characters as %XX") from None
     certificate = settings.otel_exporter_otlp_certificate
     if certificate and not Path(certificate).is_file():
         raise _fault("OTEL_EXPORTER_OTLP_CERTIFICATE", "names a file that does not exist")

@@ -145,16 +145,6 @@ def span(name: str, kind: SpanKind, attributes: Attributes) -> AbstractContextMa
     return _Within(begun)
 
 
-def gen_ai_call(operation: str, provider: str, model: str) -> tuple[str, SpanKind, Attributes]:
-    """A call of a model, as OpenTelemetry's conventions want it told. `model` is a listed one, or `other`."""
-    attributes = {
-        "gen_ai.operation.name": operation,
-        "gen_ai.provider.name": "gcp.gemini" if provider == "google" else provider,
-        "gen_ai.request.model": model,
-    }
-    return f"{operation} {model}", "client", attributes
-
-
 def error_type(error: BaseException) -> str:
     match error:
         case asyncio.CancelledError() | GeneratorExit():

@@ -4,7 +4,6 @@ import re
 from urllib.parse import unquote, urlsplit
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110's, of headers' names
-_VISIBLE = re.compile(r"[\x20-\x7e]*")
 _NO_SPACE = re.compile(r"[\x21-\x7e]+")
 _SIGNAL_PATH = "/v1/traces"
 
@@ -15,10 +14,18 @@ def parse_pairs(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
         name, value = name.strip(), unquote(value.strip(), errors="strict")
-        if not equals or not _TOKEN.fullmatch(name) or not _VISIBLE.fullmatch(value):
+        if not equals or not _TOKEN.fullmatch(name) or not value.isprintable():
             raise ValueError("name=value expected")
         pairs[name] = value
     return pairs
+
+
+def parse_headers(text: str) -> dict[str, str]:
+    """Likewise; values are in ASCII. Raises ValueError."""
+    headers = parse_pairs(text)
+    if not all(value.isascii() for value in headers.values()):
+        raise ValueError("ASCII expected")
+    return headers
 
 
 def is_collector(url: str) -> bool:
