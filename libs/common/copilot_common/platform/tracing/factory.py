@@ -8,6 +8,6 @@ def build_tracer(settings: Settings, *, service: str, version: str, instance: st
     """None where no collector is named. `instance`: the process's id."""
     if settings.traces_endpoint is None:
         return None
-    from copilot_common.platform.tracing.otlp import OtlpTracer  # noqa: PLC0415 — 15 MB, and only with a collector
+    from copilot_common.platform.tracing.otlp import OtlpTracer  # noqa: PLC0415 — 10 MB, and only with a collector
 
     return OtlpTracer(settings, service=service, version=version, instance=instance)
