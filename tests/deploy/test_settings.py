@@ -75,6 +75,7 @@ def test_every_setting_arrives_as_it_was_given(monkeypatch: pytest.MonkeyPatch) 
         assert given.keys() | {"PORT", "PROBE_PORT"} == SETTINGS
         assert settings.context_max_bytes == 9007199254740991
         assert settings.s3_path_style == "true"
+        assert (settings.otel_traces_sampler_arg, settings.otel_sdk_disabled) == (0.015, "false")
         assert settings.drain_seconds == 120
 
 

@@ -165,6 +165,13 @@ def test_services_reach_providers_but_no_address_inside_the_cluster_that_was_not
                 assert any(address in ip_network(found) for found in block["except"]), address
 
 
+def test_all_three_services_reach_a_collector_where_one_is_named() -> None:
+    for name in ("api-policy", "workflow-engine-policy", "context-service-policy"):
+        for value_set, expected in (("external-data", 1), ("default", 0)):
+            rules = of_kind(value_set, "NetworkPolicy")[name]["spec"]["egress"]
+            assert len([rule for rule in rules if _ports(rule) == {("TCP", 4318)}]) == expected, (name, value_set)
+
+
 @each_set
 def test_prometheus_and_the_ingress_controller_may_come_in(value_set: str) -> None:
     if value_set == "plain":

@@ -1,4 +1,5 @@
 from support.api import shared_api, site, start_api
+from support.collector import collector
 from support.simulator import simulator
 
-__all__ = ["shared_api", "simulator", "site", "start_api"]
+__all__ = ["collector", "shared_api", "simulator", "site", "start_api"]

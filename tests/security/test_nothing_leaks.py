@@ -1,6 +1,7 @@
 """What was written, and every secret, is readable in no log line, metric, Redis value or table."""
 
 import re
+import signal
 from typing import Any
 from uuid import uuid4
 
@@ -8,8 +9,10 @@ import psycopg
 from psycopg import sql
 from redis import Redis
 
+from copilot_devstack.processes import wait_until
 from support.api import ENCRYPTION_KEY, JWT_SECRET, PASSWORD, PROVIDER_KEY, ApiProcess, SharedApi, Site, StartApi
 from support.clients import Client, eventually
+from support.collector import CollectorHandle
 from support.simulator import scripted
 from support.triggers import call_trigger
 
@@ -121,8 +124,10 @@ def check_absent(haystack: bytes, needles: list[bytes], where: str) -> None:
     assert found == [], where
 
 
-async def test_nothing_that_was_written_and_no_secret_is_readable_anywhere(site: Site, start_api: StartApi) -> None:
-    api = start_api(site.environ(log_level="debug"))
+async def test_nothing_that_was_written_and_no_secret_is_readable_anywhere(
+    site: Site, start_api: StartApi, collector: CollectorHandle
+) -> None:
+    api = start_api(site.environ(log_level="debug", otel_exporter_otlp_endpoint=collector.url))
     async with api.client(site.acme) as client:
         secrets = await talk(client, api, site)
         metrics = (await client.http.get("/metrics")).content
@@ -132,9 +137,19 @@ async def test_nothing_that_was_written_and_no_secret_is_readable_anywhere(site:
     assert len(api.log_lines) >= 10
     check_absent(api.log_path.read_bytes(), needles, "log")
     check_absent(metrics, needles, "metrics")
+    api.send(signal.SIGTERM)
+    assert wait_until(lambda: api.exit_code is not None, 30)
+    assert len(collector.spans) >= len(api.log_lines) / 2, "hardly a span was sent: nothing was proved"
+    check_absent(b"".join(collector.bodies), [*needles, *ids_of_content(site)], "spans")
     check_absent(dump_redis(site.redis_url), needles, "Redis")
     for table, rows in dump_tables(site).items():
         check_absent(rows, needles, table)
+
+
+def ids_of_content(site: Site) -> list[bytes]:
+    """A route's template is enough: what a path names is a tenant's."""
+    tables = ("conversations", "context_items", "workflows", "users")
+    return [row[0].encode() for table in tables for row in site.rows(f"SELECT id::text FROM {table}")]
 
 
 def dump_redis(url: str) -> bytes:

@@ -62,6 +62,21 @@ BAD = [
     ("S3_ENDPOINT", "https://minio-17:port"),
     ("S3_PREFIX", "/up/../and-away"),
     ("S3_PATH_STYLE", "perhaps-17"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector-17:4318"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://collector-17:4317"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret-17@collector"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector-17:port"),
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector/v1/traces?key=secret-17"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "secret-17"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret-17%0d%0ax: y"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=secret-17%C3%BC"),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s-17"),
+    ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere/ca-17.pem"),
+    ("OTEL_TRACES_SAMPLER", "jaeger_remote-17"),
+    ("OTEL_TRACES_SAMPLER_ARG", "17"),
+    ("OTEL_TRACES_SAMPLER_ARG", "a-tenth-17"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "production-17"),
+    ("OTEL_SDK_DISABLED", "perhaps-17"),
 ]
 # The same of a reranker, which the API and the context service refuse alike.
 BAD_RERANKERS: list[tuple[str, dict[str, str]]] = [

@@ -41,6 +41,7 @@ from copilot_common.platform.metrics import HttpMetrics, new_registry, watch_poo
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.platform.tasks import end_tasks
+from copilot_common.platform.tracing.factory import build_tracer
 from copilot_common.queue import QUEUES, ArqLine, DepthGauges, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.reranking import check_reranker
@@ -99,6 +100,7 @@ def build_services(settings: Settings) -> Services:
         process_id=process_id,
         registry=registry,
         metrics=metrics,
+        tracer=build_tracer(settings, service=SERVICE, version=version("copilot-api"), instance=str(process_id)),
         database=database,
         tenants_db=tenants_db,
         redis=redis,
@@ -169,7 +171,7 @@ def build_app(services: Services) -> AsgiApp:
         logging_config=None,
     )
     check_authority(_api_routes(app))
-    return Entry(app, metrics=services.metrics, trusted=services.settings.trusted_networks)
+    return Entry(app, metrics=services.metrics, trusted=services.settings.trusted_networks, tracer=services.tracer)
 
 
 async def run(settings: Settings) -> None:
@@ -228,6 +230,8 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     await services.models.aclose()
     await services.redis.aclose()
     await services.database.close()
+    if services.tracer:
+        await services.tracer.stop()
     if isinstance(result, Exception):
         raise result
 

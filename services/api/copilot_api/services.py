@@ -18,6 +18,7 @@ from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.metrics import HttpMetrics
 from copilot_common.platform.sandbox.pool import Sandbox
 from copilot_common.platform.settings import Settings
+from copilot_common.platform.trace import Tracer
 from copilot_common.queue import ArqLine, DepthGauges, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.tenancy import TenantDatabase
@@ -45,6 +46,7 @@ class Services:
     process_id: ProcessId
     registry: CollectorRegistry
     metrics: HttpMetrics
+    tracer: Tracer | None
     database: Database
     tenants_db: TenantDatabase
     redis: Redis

@@ -87,6 +87,8 @@ async def run(settings: Settings) -> None:
             LookOut("expired items", expirer.expire_all, every=_LOOK_SECONDS),
             LookOut("pages that are due", PageRefresher(db, backbone.ledger).look, every=_LOOK_SECONDS),
             search,
-            RequestServer(backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}),
+            RequestServer(
+                backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}, tracer=backbone.tracer
+            ),
         ],
     )

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,9 +13,10 @@ import redis
 from copilot_common.base.errors import InvalidInput
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.platform.redis import connect_redis
+from copilot_common.platform.trace import begin_trace, current_trace
 from copilot_common.queue import CONTEXT_QUEUE
 from copilot_common.queue.request_line import _MAX_QUESTIONS, RequestLine
-from copilot_common.queue.requests import Method, NoAnswer, Refused, RequestClient, RequestServer
+from copilot_common.queue.requests import Method, NoAnswer, Refused, RequestClient, RequestServer, _Question
 from copilot_common.tenancy import Principal
 from integration.queue.ground import Ground
 
@@ -53,6 +55,26 @@ async def test_a_question_is_answered_as_the_one_who_asks(ground: Ground, redis_
             *(client.ask(CONTEXT_QUEUE, "echo", asker(ground), b"%d" % n, seconds=10) for n in range(20))
         )
     assert answers == [b"member True%d" % n for n in range(20)]
+
+
+async def test_an_answer_belongs_to_the_trace_of_its_question(ground: Ground, redis_url: str) -> None:
+    async def method(_: Principal, body: bytes) -> bytes:
+        trace = current_trace.get()
+        assert trace is not None
+        return f"{trace.trace_id} {trace.tenant_id}".encode()
+
+    asking = begin_trace()
+    async with answering(ground, redis_url, method) as client:
+        answer = await client.ask(CONTEXT_QUEUE, "echo", asker(ground), b"", seconds=10)
+    assert answer.decode() == f"{asking.trace_id} {ground.acme.tenant_id}"
+
+
+def test_builds_that_know_nothing_of_traces_and_those_that_do_read_one_anothers_questions() -> None:
+    question = _Question(new_id(), new_id(), "echo", "here", 1.0, b"sealed", "00-trace")
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(question))
+    older = msgspec.defstruct("Older", [(name, Any) for name in _Question.__struct_fields__[:-1]], array_like=True)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields), type=older).sealed == b"sealed"  # type: ignore[attr-defined]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(fields[:-1]), type=_Question).traceparent is None
 
 
 async def test_a_refusal_comes_back_with_its_fields_and_a_bug_without_its_words(ground: Ground, redis_url: str) -> None:

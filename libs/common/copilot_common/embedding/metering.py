@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from copilot_common.base.errors import ProviderError, ProviderTimeout
 from copilot_common.embedding.protocol import Embedded, Embedder, EmbedderSpec, Purpose
+from copilot_common.llm.spans import gen_ai_call
+from copilot_common.platform.trace import span
 
 Outcome = Literal["completed", "rate_limited", "refused", "timeout", "failed", "cancelled"]
 
@@ -59,8 +61,9 @@ class Metered:
             self._metrics.requests.labels(*self._labels, purpose, outcome).inc()
             self._metrics.duration.labels(*self._labels, purpose).observe(seconds)
 
-        with attempt(count):
+        with attempt(count), span(*gen_ai_call("embeddings", *self._labels)) as call:
             embedded = await self._embedder.embed(texts, purpose=purpose)
+            call.set({"gen_ai.usage.input_tokens": embedded.input_tokens})
         self._metrics.tokens.labels(*self._labels).inc(embedded.input_tokens)
         self._metrics.texts.labels(*self._labels).inc(len(texts))
         return embedded

@@ -11,7 +11,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from copilot_common.base.errors import ProviderTimeout
 from copilot_common.llm.collecting import collect
 from copilot_common.llm.protocol import ChatModel
+from copilot_common.llm.spans import gen_ai_call
 from copilot_common.llm.types import ChatEvents, ChatRequest, Completion, Finished, TokenUsage
+from copilot_common.platform.trace import Attributes, Span, begin_span
 
 Outcome = Literal["completed", "failed", "timeout", "cancelled"]
 
@@ -73,28 +75,36 @@ class Metered:
         started = time.perf_counter()
         outcome: Outcome = "failed"
         is_first = True
-        try:
-            async with aclosing(self._model.stream(request)) as batches:
-                async for batch in batches:
-                    if is_first:
-                        is_first = False
-                        self._metrics.first_token.labels(*labels).observe(time.perf_counter() - started)
-                    if isinstance(last := batch[-1], Finished):
-                        outcome = "completed"
-                        self._count_tokens(labels, last.usage)
-                    yield batch
-        except ProviderTimeout:
-            outcome = "timeout"
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            outcome = outcome if outcome == "completed" else "cancelled"
-            raise
-        finally:
-            self._metrics.requests.labels(*labels, outcome).inc()
-            self._metrics.duration.labels(*labels).observe(time.perf_counter() - started)
+        with self._begin_span(request) as span:
+            try:
+                async with aclosing(self._model.stream(request)) as batches:
+                    async for batch in batches:
+                        if is_first:
+                            is_first = False
+                            self._metrics.first_token.labels(*labels).observe(time.perf_counter() - started)
+                            span.note("first token")
+                        if isinstance(last := batch[-1], Finished):
+                            outcome = "completed"
+                            self._count_tokens(labels, last.usage)
+                            span.set(_span_usage(last.usage))
+                            span.end()
+                        yield batch
+            except ProviderTimeout:
+                outcome = "timeout"
+                raise
+            except (asyncio.CancelledError, GeneratorExit):
+                outcome = outcome if outcome == "completed" else "cancelled"
+                raise
+            finally:
+                self._metrics.requests.labels(*labels, outcome).inc()
+                self._metrics.duration.labels(*labels).observe(time.perf_counter() - started)
 
     async def aclose(self) -> None:
         await self._model.aclose()
+
+    def _begin_span(self, request: ChatRequest) -> Span:
+        model = request.model if request.model in self._aliases else _OTHER
+        return begin_span(*gen_ai_call("chat", self.provider, model))
 
     def _count_tokens(self, labels: tuple[str, str], usage: TokenUsage) -> None:
         counts = {
@@ -106,3 +116,7 @@ class Metered:
         for kind, count in counts.items():
             if count:
                 self._metrics.tokens.labels(*labels, kind).inc(count)
+
+
+def _span_usage(usage: TokenUsage) -> Attributes:
+    return {"gen_ai.usage.input_tokens": usage.input_tokens, "gen_ai.usage.output_tokens": usage.output_tokens}

@@ -21,6 +21,7 @@ OF_SERVICES = frozenset(
         "OPENAI_API_KEY",
         "GOOGLE_API_KEY",
         "EMBEDDING_API_KEY",
+        "OTEL_EXPORTER_OTLP_HEADERS",
         "RERANK_API_KEY",
         "S3_ACCESS_KEY_ID",
         "S3_SECRET_ACCESS_KEY",

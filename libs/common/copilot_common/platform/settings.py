@@ -21,6 +21,7 @@ from msgspec import Meta
 from copilot_common.base.errors import SettingsError
 from copilot_common.platform.egress.exemptions import Exemptions, parse_exemptions
 from copilot_common.platform.secret_files import read_secret_files
+from copilot_common.platform.tracing.options import is_collector, parse_headers, parse_pairs, traces_url
 
 _GUIDE_JWT_SECRET = "your-secure-jwt-secret-minimum-32-chars"  # noqa: S105 — the guide's example, refused
 _GUIDE_ENCRYPTION_KEY = "your-32-byte-encryption-key-here"
@@ -31,6 +32,7 @@ _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Quota = Annotated[int, Meta(ge=1, le=2**53 - 1)]  # a number that JSON carries exactly
 
 
@@ -112,6 +114,26 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     stream_log_ttl_seconds: Positive = 3_600
     drain_seconds: Annotated[Positive, _doc("how long SIGTERM lets running answers end; below the grace period")] = 25
 
+    # OpenTelemetry's own names and meanings.
+    otel_exporter_otlp_endpoint: Annotated[
+        str | None, _doc("a collector of traces, by OTLP over HTTP: http://host:4318; without one none are made")
+    ] = None
+    otel_exporter_otlp_traces_endpoint: Annotated[str | None, _doc("the same with its path: …/v1/traces")] = None
+    otel_exporter_otlp_headers: Annotated[str | None, _doc("what it wants to be sent: name=value,name=value")] = None
+    otel_exporter_otlp_timeout: Annotated[Positive, _doc("milliseconds for a batch, with what is tried again")] = 10_000
+    otel_exporter_otlp_certificate: Annotated[str | None, _doc("a file of authorities to trust for https")] = None
+    otel_traces_sampler: Literal[
+        "always_on",
+        "always_off",
+        "traceidratio",
+        "parentbased_always_on",
+        "parentbased_always_off",
+        "parentbased_traceidratio",
+    ] = "parentbased_always_on"
+    otel_traces_sampler_arg: Annotated[Share, _doc("of traces, for the samplers by ratio")] = 1.0
+    otel_resource_attributes: Annotated[str | None, _doc("what all spans bear: name=value,name=value")] = None
+    otel_sdk_disabled: Annotated[Literal["true", "false"], _doc("no traces, whatever else is set")] = "false"
+
     def __repr__(self) -> str:
         """Without values: half of them are secrets, and a repr ends up in tracebacks."""
         return "Settings(…)"
@@ -143,6 +165,22 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     @property
     def egress_exemptions(self) -> Exemptions:
         return parse_exemptions(self.egress_allow)
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """Where spans are posted to; None: nowhere."""
+        if self.otel_sdk_disabled == "true":
+            return None
+        base = self.otel_exporter_otlp_endpoint
+        return self.otel_exporter_otlp_traces_endpoint or (traces_url(base) if base else None)
+
+    @property
+    def collector_headers(self) -> dict[str, str]:
+        return parse_headers(self.otel_exporter_otlp_headers or "")
+
+    @property
+    def trace_resource(self) -> dict[str, str]:
+        return parse_pairs(self.otel_resource_attributes or "")
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -198,6 +236,7 @@ def _check_strength(settings: Settings) -> None:
     if settings.models_file and not Path(settings.models_file).is_file():
         raise _fault("MODELS_FILE", "names a file that does not exist")
     _check_object_store(settings)
+    _check_collector(settings)
 
 
 def _check_object_store(settings: Settings) -> None:
@@ -214,6 +253,25 @@ def _check_object_store(settings: Settings) -> None:
         raise _fault("S3_SECRET_ACCESS_KEY", "is missing: S3_ACCESS_KEY_ID is set")
     if settings.s3_secret_access_key and not settings.s3_access_key_id:
         raise _fault("S3_ACCESS_KEY_ID", "is missing: S3_SECRET_ACCESS_KEY is set")
+
+
+def _check_collector(settings: Settings) -> None:
+    for name, url in (
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", settings.otel_exporter_otlp_endpoint),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", settings.otel_exporter_otlp_traces_endpoint),
+    ):
+        if url is not None and not is_collector(url):
+            raise _fault(name, "must be http://host:4318 or https://…, without a user or a query")
+    name = "OTEL_EXPORTER_OTLP_HEADERS"
+    try:
+        _ = settings.collector_headers
+        name = "OTEL_RESOURCE_ATTRIBUTES"
+        _ = settings.trace_resource
+    except ValueError:
+        raise _fault(name, "must be name=value, comma-separated, with other characters as %XX") from None
+    certificate = settings.otel_exporter_otlp_certificate
+    if certificate and not Path(certificate).is_file():
+        raise _fault("OTEL_EXPORTER_OTLP_CERTIFICATE", "names a file that does not exist")
 
 
 def _is_origin(url: str) -> bool:
@@ -262,4 +320,6 @@ def _expectation(name: str) -> str:
                 return "must be one of " + ", ".join(str(value) for value in info.values)
             if isinstance(info, msgspec.inspect.IntType):
                 return f"must be a whole number from {info.ge or 0} to {info.le}"
+            if isinstance(info, msgspec.inspect.FloatType):
+                return f"must be a number from {info.ge} to {info.le}"
     return "is not valid"

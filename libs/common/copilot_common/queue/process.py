@@ -26,6 +26,8 @@ from copilot_common.platform.probes import ProbeServer
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.platform.tasks import end_tasks
+from copilot_common.platform.trace import Tracer
+from copilot_common.platform.tracing.factory import build_tracer
 from copilot_common.queue.arq_adapter import ArqLine
 from copilot_common.queue.depth import DepthGauges
 from copilot_common.queue.dispatching import Dispatcher
@@ -46,6 +48,7 @@ class Backbone:
     settings: Settings
     process_id: ProcessId
     registry: CollectorRegistry
+    tracer: Tracer | None
     database: Database
     tenants_db: TenantDatabase
     redis: Redis
@@ -69,6 +72,7 @@ def build_backbone(service: str, settings: Settings, *, version: str, has_llm: b
         settings=settings,
         process_id=process_id,
         registry=new_registry(),
+        tracer=build_tracer(settings, service=service, version=version, instance=str(process_id)),
         database=database,
         tenants_db=TenantDatabase(database, KeyRing(settings.encryption_key_bytes)),
         redis=redis,
@@ -134,6 +138,7 @@ class _Process:
             slots=settings.job_slots,
             tenant_limit=settings.tenant_job_limit,
             metrics=QueueMetrics(backbone.registry),
+            tracer=backbone.tracer,
             pass_on=lambda: backbone.ringer.ring(queue),
         )
         self._sweeper = JobSweeper(backbone.dispatcher, self._ring, keep_ended=settings.keep_ended_jobs)
@@ -180,6 +185,8 @@ class _Process:
         await backbone.line.aclose()
         await backbone.redis.aclose()
         await backbone.database.close()
+        if backbone.tracer:
+            await backbone.tracer.stop()
 
     async def _listen(self) -> None:
         await self._backbone.line.listen(

@@ -2,7 +2,7 @@
 
 Not in the ledger, and not through arq, whose keeping of a job takes five round trips: a request that nobody answers in
 time is over, and its caller goes on without. Questions and answers pass through Redis sealed with the tenant's key;
-what is readable there is whose tenant asks, and what kind of thing.
+what is readable there is whose tenant asks, what kind of thing, and in which trace.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from copilot_common.base.errors import CopilotError, ErrorCode
 from copilot_common.base.ids import ProcessId, TenantId, UserId, new_id
 from copilot_common.encryption import DecryptionError, Purpose
 from copilot_common.platform.tasks import end_tasks
+from copilot_common.platform.trace import Tracer, begin_trace, current_span, current_trace, error_type, span
 from copilot_common.queue.jobs import Queue
 from copilot_common.queue.request_line import RedisFault, RequestLine
 from copilot_common.tenancy import Principal, Role, TenantDatabase
@@ -46,6 +47,7 @@ class _Question(msgspec.Struct, array_like=True):
     reply_key: str
     deadline: float
     sealed: bytes
+    traceparent: str | None = None
 
 
 class _Asked(msgspec.Struct, array_like=True):
@@ -96,13 +98,26 @@ class RequestClient:
 
     async def ask(self, queue: Queue, method: str, principal: Principal, body: bytes, *, seconds: float) -> bytes:
         """Raises NoAnswer, or Refused with what the other process said."""
+        with span(method, "client", _attributes(method)):
+            return await self._ask(queue, method, principal, body, seconds=seconds)
+
+    async def _ask(self, queue: Queue, method: str, principal: Principal, body: bytes, *, seconds: float) -> bytes:
         if principal.role is None or len(self._waiting) >= _MAX_WAITING:
             raise NoAnswer
         cipher = await self._db.cipher(principal)
         request_id = new_id()
         asked = _encode(_Asked(principal.acting_user, principal.role, body))
         sealed = cipher.seal(Purpose.REQUEST, request_id, asked)
-        question = _Question(request_id, principal.tenant_id, method, self._reply_key, time() + seconds, sealed)
+        trace = current_trace.get()
+        question = _Question(
+            request_id,
+            principal.tenant_id,
+            method,
+            self._reply_key,
+            time() + seconds,
+            sealed,
+            trace.traceparent if trace else None,
+        )
         waiting = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(seconds):
@@ -145,11 +160,19 @@ class RequestServer:
     """A companion of a worker of that queue. `methods` by name; an unknown one is not answered, since another build of
     this service may know it."""
 
-    def __init__(self, redis: Redis, db: TenantDatabase, queue: Queue, methods: Mapping[str, Method]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        db: TenantDatabase,
+        queue: Queue,
+        methods: Mapping[str, Method],
+        tracer: Tracer | None = None,
+    ) -> None:
         self._line = RequestLine(redis)
         self._db = db
         self._queue = queue
         self._methods = methods
+        self._tracer = tracer
         self._slots = asyncio.Semaphore(_CONCURRENT)
         self._answering: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
@@ -198,7 +221,15 @@ class RequestServer:
         known = self._methods.get(question.method)
         if known is None or time() > question.deadline:
             return
-        answer = await self._answer(known, question)
+        trace = begin_trace(question.traceparent, self._tracer, question.method, "server")
+        trace.tenant_id = str(question.tenant_id)
+        trace.span.set(_attributes(question.method) | {"copilot.tenant_id": trace.tenant_id})
+        try:
+            await self._send(await self._answer(known, question), question)
+        finally:
+            trace.span.end()
+
+    async def _send(self, answer: _Answer, question: _Question) -> None:
         try:
             await self._line.answer(question.reply_key, _encode(answer))
         except RedisFault as error:
@@ -211,11 +242,17 @@ class RequestServer:
             result = await method(_principal(question, asked), asked.body)
             return _Answer(question.id, cipher.seal(Purpose.REPLY, question.id, result))
         except CopilotError as error:
+            current_span().fail(error_type(error))
             fields = error.details.get("fields")
             return _Answer(question.id, None, error.code, error.message, fields if isinstance(fields, dict) else {})
         except Exception as error:  # an answer that does not come costs the asker its whole patience
+            current_span().fail(error_type(error))
             logger.opt(exception=error).error("Request failed")
             return _Answer(question.id, None, "INTERNAL_ERROR", "Something went wrong here.")
+
+
+def _attributes(method: str) -> dict[str, str | int | float | bool]:
+    return {"rpc.system.name": "copilot", "rpc.method": method}
 
 
 def _principal(question: _Question, asked: _Asked) -> Principal:

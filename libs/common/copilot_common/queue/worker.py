@@ -21,7 +21,7 @@ from copilot_common.auth.authority import ROLE_SCOPES
 from copilot_common.base.errors import CopilotError, Unavailable
 from copilot_common.base.ids import TenantId, UserId
 from copilot_common.platform.tasks import end_tasks
-from copilot_common.platform.trace import begin_trace
+from copilot_common.platform.trace import Trace, Tracer, begin_trace, current_span
 from copilot_common.queue.dispatching import Claim, Dispatcher
 from copilot_common.queue.jobs import ClaimedJob, Job, JobFailed, JobLost, JobType
 from copilot_common.queue.metrics import QueueMetrics
@@ -52,6 +52,7 @@ class Worker:
         slots: int,
         tenant_limit: int,
         metrics: QueueMetrics,
+        tracer: Tracer | None = None,
         pass_on: Callable[[], None] = lambda: None,
     ) -> None:
         """`pass_on` rings the queue's other workers: a ring reaches one of them, and that one may be full."""
@@ -62,6 +63,7 @@ class Worker:
         self._slots = slots
         self._tenant_limit = tenant_limit
         self._metrics = metrics
+        self._tracer = tracer
         metrics.slots.labels(queue).set(slots)
         self._pass_on = pass_on
         self._passed_on_at = 0.0
@@ -194,6 +196,7 @@ class Worker:
 
     async def _run(self, running: RunningJob, claimed: ClaimedJob) -> None:
         job_type = self._types[claimed.kind]
+        trace = self._begin_trace(claimed, job_type)
         began = perf_counter()
         outcome = "lost"
         try:
@@ -203,6 +206,25 @@ class Worker:
         finally:
             self._metrics.outcomes.labels(job_type.name, outcome).inc()
             self._metrics.duration.labels(job_type.name).observe(perf_counter() - began)
+            trace.span.set({"copilot.job.outcome": outcome})
+            trace.span.end()
+
+    def _begin_trace(self, claimed: ClaimedJob, job_type: JobType[Any]) -> Trace:
+        trace = begin_trace(claimed.traceparent, self._tracer, f"process {job_type.name}", "consumer")
+        trace.tenant_id, trace.user_id = str(claimed.tenant_id), str(claimed.user_id)
+        trace.span.set(
+            {
+                "messaging.system": "copilot",
+                "messaging.operation.name": "process",
+                "messaging.operation.type": "process",
+                "messaging.destination.name": self._queue,
+                "messaging.message.id": str(claimed.id),
+                "copilot.job.type": job_type.name,
+                "copilot.job.attempt": claimed.failures + 1,
+                "copilot.tenant_id": trace.tenant_id,
+            }
+        )
+        return trace
 
     async def _outcome(self, running: RunningJob, claimed: ClaimedJob, job_type: JobType[Any]) -> str:
         try:
@@ -211,8 +233,6 @@ class Worker:
             return await self._stopped(running)
 
     async def _handle(self, running: RunningJob, claimed: ClaimedJob, job_type: JobType[Any]) -> str:
-        trace = begin_trace(claimed.traceparent)
-        trace.tenant_id, trace.user_id = str(claimed.tenant_id), str(claimed.user_id)
         try:
             running.job = job = _job(running.claim, claimed, job_type)
             await self._handlers[claimed.kind](job)
@@ -229,6 +249,7 @@ class Worker:
 
     async def _fail(self, claim: Claim, claimed: ClaimedJob, job_type: JobType[Any], error: BaseException) -> str:
         failure = _as_failure(error)
+        current_span().fail(failure.code)
         pause = job_type.longest_pause_after(claimed.failures) * random.random()
         if failure.pause is not None:
             pause = failure.pause

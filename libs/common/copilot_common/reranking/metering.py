@@ -6,6 +6,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from copilot_common.embedding.metering import Outcome, attempt
+from copilot_common.llm.spans import gen_ai_call
+from copilot_common.platform.trace import span
 from copilot_common.reranking.protocol import Reranker, RerankerSpec
 
 _BUCKETS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2)  # up to the factory's deadline
@@ -35,7 +37,7 @@ class Metered:
         return self._reranker.spec
 
     async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
-        with attempt(self._count):
+        with attempt(self._count), span(*gen_ai_call("rerank", "compatible", self.spec.name)):
             scores = await self._reranker.rerank(query, texts)
         self._metrics.texts.labels(self.spec.name).inc(len(texts))
         return scores

@@ -61,7 +61,7 @@ spec:
       port: 53
 {{- end }}
 
-{{/* `store`: postgres or redis */}}
+{{/* `store`: postgres, redis or collector */}}
 {{- define "copilot-lib.to-store" -}}
 {{- $store := index (include "copilot-lib.global" . | fromYaml).networkPolicy .store -}}
 - to:
@@ -101,7 +101,7 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* Of a service of ours: Prometheus, `helm test` and (`public`) the ingress come in; it reaches DNS, the stores, the internet. */}}
+{{/* Of a service of ours: Prometheus, `helm test` and (`public`) the ingress come in; it reaches DNS, the stores, a collector, the internet. */}}
 {{- define "copilot-lib.service-policy" -}}
 {{- $ingress := list -}}
 {{- if .public }}
@@ -112,6 +112,9 @@ spec:
 {{- $egress := list (include "copilot-lib.to-dns" .) }}
 {{- range $store := list "postgres" "redis" }}
 {{- $egress = append $egress (include "copilot-lib.to-store" (merge (dict "store" $store) $)) }}
+{{- end }}
+{{- if (include "copilot-lib.global" . | fromYaml).networkPolicy.collector.to }}
+{{- $egress = append $egress (include "copilot-lib.to-store" (merge (dict "store" "collector") .)) }}
 {{- end }}
 {{- $egress = append $egress (include "copilot-lib.to-internet" (merge (dict "ports" .values.internetPorts) .)) }}
 {{- with .values.extraIngress }}{{ $ingress = append $ingress (toYaml .) }}{{ end }}

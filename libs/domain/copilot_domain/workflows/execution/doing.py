@@ -3,7 +3,9 @@
 import asyncio
 from time import time
 
+from copilot_common.platform.trace import span
 from copilot_common.queue import Job, JobLost
+from copilot_domain.workflows.definition import Step
 from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import KINDS, StepCall, Toolbox
 from copilot_domain.workflows.execution.outcomes import Failed, Outcome, failure
@@ -42,10 +44,18 @@ class StepDoer:
         self.begun: dict[Attempt, StepRow] = {}
 
     async def do(self, execute: Execute) -> Outcome:
+        step = self._program.steps[execute.step_id]
+        about = {"copilot.step.type": step.type, "copilot.step.attempt": execute.attempt}
+        with span(f"step {step.type}", "internal", about) as seen:
+            outcome = await self._do(execute, step)
+            if isinstance(outcome, Failed):
+                seen.fail(outcome.code)
+            return outcome
+
+    async def _do(self, execute: Execute, step: Step) -> Outcome:
         key = (execute.path, execute.attempt)
         if self._is_once(key):
             return Failed("OUTCOME_UNKNOWN", "The process died while the call was on its way; it is not repeated.")
-        step = self._program.steps[execute.step_id]
         call = StepCall(
             toolbox=self._toolbox,
             job=self._job,
