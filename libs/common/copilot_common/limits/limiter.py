@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from copilot_common.limits.gcra import Allowance, Bucket, allowance
 from copilot_common.limits.local import LocalBuckets
 from copilot_common.limits.shared import RedisBuckets
+from copilot_common.platform.redis import name_fault
 
 _A = TypeVar("_A")
 _R = TypeVar("_R")
@@ -71,7 +72,7 @@ class Limiter:
         except Exception as error:  # whatever the client raises, a limit must not stop a request
             self._paused_until = monotonic() + _PAUSE_SECONDS
             if not was_paused:
-                logger.bind(error_type=type(error).__name__).warning("Rate limits are local: Redis is away")
+                logger.bind(error_type=name_fault(error)).warning("Rate limits are local: Redis is away")
             raise RedisAway from None
         self._paused_until = 0.0
         return result

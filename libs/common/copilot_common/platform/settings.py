@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from copilot_common.base.errors import SettingsError
 from copilot_common.platform.egress.exemptions import Exemptions, parse_exemptions
+from copilot_common.platform.redis_url import parse_redis_url
 from copilot_common.platform.secret_files import read_secret_files
 from copilot_common.platform.tracing.options import is_collector, parse_headers, parse_pairs, traces_url
 
@@ -44,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     """Every field is the environment variable of the same name in capitals."""
 
     database_url: Annotated[str, _doc("PostgreSQL as copilot_app: postgres://user:password@host:5432/copilot")]
-    redis_url: Annotated[str, _doc("Redis: redis://host:6379")]
+    redis_url: Annotated[str, _doc("Redis: redis://host:6379, redis+sentinel://… or redis+cluster://…")]
     jwt_secret: Annotated[str, _doc("at least 32 random characters; try: openssl rand -base64 48")]
     encryption_key: Annotated[str, _doc("32 bytes, raw, hex or base64; try: openssl rand -hex 32")]
 
@@ -223,6 +224,10 @@ def _check_strength(settings: Settings) -> None:
         raise _fault("ENCRYPTION_KEY", "must be 32 bytes, raw, hex or base64; try: openssl rand -hex 32")
     if len(set(key)) < 8:
         raise _fault("ENCRYPTION_KEY", "is too weak: 32 random bytes; try: openssl rand -hex 32")
+    try:
+        _ = parse_redis_url(settings.redis_url)
+    except ValueError as error:
+        raise _fault("REDIS_URL", str(error)) from None
     try:
         _ = settings.trusted_networks
     except ValueError:

@@ -6,8 +6,8 @@ arq carries doorbells ("there is work in this queue") that nobody misses when th
 Stock arq looks for jobs every 0.5 s. Our worker waits on a list that is pushed to with every doorbell, with a slow look
 behind it; and where stock arq's main loop ends on a Redis error, ours begins anew.
 
-Every key carries its queue as a hash tag, so that all keys of a queue live in one slot of a Redis Cluster. (The one
-exception is arq's own `arq:abort`, which it touches whenever a job finishes.)
+Every key carries its queue as a hash tag, so that all keys of a queue live in one slot of a Redis Cluster, and each
+queue has a client of its own, which is connected to that slot's master.
 """
 
 import asyncio
@@ -20,14 +20,12 @@ from uuid import uuid4
 
 import msgspec
 from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
 from arq.worker import Worker, func
 from loguru import logger
-from redis.asyncio import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, RedisError
 
-from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
+from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS, KeyPools, name_fault
 
 _CONNECTIONS = 64
 _MAX_DOORBELLS = 100  # in one queue: so many unanswered ones say all there is to say
@@ -45,42 +43,34 @@ class ArqLine:
     """This process's connection to the queues. Connects lazily."""
 
     def __init__(self, redis_url: str) -> None:
-        self._pool = ConnectionPool.from_url(
+        self._pools = KeyPools(
             redis_url,
             max_connections=_CONNECTIONS,
             # A Redis that says nothing any more (frozen, or cut off) must look like one that is gone.
             socket_timeout=_LOOK_SECONDS + REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
         )
-        self._arq = ArqRedis(self._pool, job_serializer=msgspec.msgpack.encode, job_deserializer=msgspec.msgpack.decode)
+        self._clients: dict[str, ArqRedis] = {}
         # Its lines show arguments and exceptions' texts.
         logging.getLogger("arq").setLevel(logging.CRITICAL)
 
     async def ring(self, queue: str) -> None:
         """Raises what redis raises."""
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
-            # The wake-up first: whoever hears it claims meanwhile, and finds the doorbell with its next look.
-            waiting = await self._wake(queue)
-            # Skipping is safe: at least one of so many has not been answered yet, and will look later than now.
-            if waiting < _MAX_DOORBELLS:
-                await self._arq.enqueue_job(
-                    "ring",
-                    _queue_name=_queue_key(queue),
-                    _job_id=f"{{{queue}}}{uuid4().hex}",
-                    _expires=_EXPIRES_SECONDS,
-                )
+            try:
+                await self._ring(queue)
+            except MovedError:  # the queue's slot is elsewhere by now, and the pool knows where
+                await self._ring(queue)
 
     async def listen(self, queue: str, *, on_ring: Callable[[], None], on_connection: Callable[[bool], None]) -> None:
         """Answer a queue's doorbells until cancelled, through every fault of Redis. `on_connection` is told whenever
         the queue could be looked at, and whenever it could not."""
         while True:
             # A worker of its own after each fault: arq loses count of its slots when Redis fails in between.
-            worker = _Listener(self._arq, queue, on_ring, on_connection)
+            worker = _Listener(self._client(queue), queue, on_ring, on_connection)
             try:
                 await worker.main()
             except RedisFault as error:
-                logger.bind(queue=queue, error_type=type(error).__name__).warning("Queue not connected")
+                logger.bind(queue=queue, error_type=name_fault(error)).warning("Queue not connected")
                 on_connection(False)
             except Exception as error:  # arq's or the client's: this loop must outlive any one fault
                 logger.bind(queue=queue).opt(exception=error).error("Listening failed")
@@ -90,12 +80,32 @@ class ArqLine:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def aclose(self) -> None:
-        await self._arq.aclose()
-        await self._pool.aclose()
+        await self._pools.aclose()
+
+    def _client(self, queue: str) -> ArqRedis:
+        if queue not in self._clients:
+            self._clients[queue] = ArqRedis(
+                self._pools.of(_queue_key(queue)),
+                job_serializer=msgspec.msgpack.encode,
+                job_deserializer=msgspec.msgpack.decode,
+            )
+        return self._clients[queue]
+
+    async def _ring(self, queue: str) -> None:
+        # The wake-up first: whoever hears it claims meanwhile, and finds the doorbell with its next look.
+        waiting = await self._wake(queue)
+        # Skipping is safe: at least one of so many has not been answered yet, and will look later than now.
+        if waiting < _MAX_DOORBELLS:
+            await self._client(queue).enqueue_job(
+                "ring",
+                _queue_name=_queue_key(queue),
+                _job_id=f"{{{queue}}}{uuid4().hex}",
+                _expires=_EXPIRES_SECONDS,
+            )
 
     async def _wake(self, queue: str) -> int:
         """How many doorbells nobody has answered yet."""
-        pipeline = self._arq.pipeline(transaction=False)
+        pipeline = self._client(queue).pipeline(transaction=False)
         pipeline.lpush(_wake_key(queue), b"ring")
         pipeline.ltrim(_wake_key(queue), 0, _MAX_WAKES - 1)
         # What nobody has taken in time goes: the queue must not grow while no worker is there.
@@ -152,6 +162,20 @@ class _Listener(Worker):
 
     async def heart_beat(self) -> None:
         """No health key: whether this process lives is what its lease and its probes say."""
+
+    async def finish_job(self, job_id: str, finish: bool, *_: object) -> None:
+        """arq's own touches `arq:abort` in the same transaction: a key of another slot, where a Cluster refuses it all.
+        Nothing is aborted, deferred or kept here."""
+        keys = [in_progress_key_prefix + job_id]
+        async with self.pool.pipeline(transaction=True) as pipeline:
+            if finish:
+                keys += [retry_key_prefix + job_id, job_key_prefix + job_id]
+                pipeline.zrem(self.queue_name, job_id)
+            pipeline.delete(*keys)
+            await pipeline.execute()
+
+    async def finish_failed_job(self, job_id: str, result_data: bytes | None) -> None:
+        await self.finish_job(job_id, True)
 
     async def stop(self) -> None:
         for task in [*self.tasks.values(), *self.job_tasks.values()]:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from loguru import logger
 
+from copilot_common.platform.redis import name_fault
 from copilot_common.platform.tasks import end_tasks
 
 _AWAY_SECONDS = 2.0  # how long a Redis that failed is left alone; workers poll meanwhile
@@ -54,4 +55,4 @@ class Ringer:
             await self._bell.ring(queue)
         except Exception as error:  # whatever the client raises: this loop must outlive it
             self._away_until = monotonic() + _AWAY_SECONDS
-            logger.bind(queue=queue, error_type=type(error).__name__).warning("Queue not rung")
+            logger.bind(queue=queue, error_type=name_fault(error)).warning("Queue not rung")
