@@ -9,6 +9,8 @@ from loguru import logger
 
 from copilot_common.platform.db import Database, refuse_powerful_role
 from copilot_common.platform.health import Health
+from copilot_common.platform.pooler import pooling_fault
+from copilot_common.platform.tls_fault import tls_fault
 
 _LOOK_AGAIN_SECONDS = 1.0
 _GC_THRESHOLD = 20_000  # a request makes a few hundred objects that live until its answer; 700 would stop each one
@@ -25,8 +27,8 @@ def install_stop_signals() -> asyncio.Event:
 
 async def until_database_fits(database_url: str, database: Database, health: Health) -> None:
     """Wait until the database is there with a schema this build works on; opens the pool. Raises SettingsError where
-    the role could get around row-level security."""
-    await _until_role_checked(database_url)
+    the role could get around row-level security, or where a pooler shares sessions that we take for our own."""
+    await _until_role_checked(database_url, database)
     await database.open()
     while (reason := await health.schema_fault()) is not None:
         logger.bind(reason=reason).warning("Not ready")
@@ -40,10 +42,15 @@ def calm_garbage_collector() -> None:
     gc.set_threshold(_GC_THRESHOLD)
 
 
-async def _until_role_checked(database_url: str) -> None:
+async def _until_role_checked(database_url: str, database: Database) -> None:
     while True:
         try:
-            return await refuse_powerful_role(database_url)
+            await refuse_powerful_role(database_url)
+            reason = await pooling_fault(database_url, database.pool_mode)
+            if reason is None:
+                return
+            logger.bind(reason=reason).warning("Not ready")
         except psycopg.OperationalError as error:
-            logger.bind(error_type=type(error).__name__).warning("Database not reachable yet")
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            reason = await asyncio.to_thread(tls_fault, database_url)
+            logger.bind(error_type=type(error).__name__, reason=reason).warning("Database not reachable yet")
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
