@@ -34,6 +34,7 @@ BAD = [
     ("ENCRYPTION_KEY", "00" * 32),
     ("ENCRYPTION_KEY", "Zk3vT9pQw8rYbN5mXc7LhD2sFgJ6aEuRx"),
     ("PORT", "eighty-eighty"),
+    ("DATABASE_POOL_MODE", "statement-17"),
     ("PORT", "65536"),
     ("PORT", "-17"),
     ("LOG_LEVEL", "shouting"),

@@ -33,11 +33,11 @@ class PgBouncer:
     port: int
     _process: Process | None = field(default=None, repr=False)
 
-    def through(self, url: str, **parameters: str) -> str:
+    def through(self, url: str, *, host: str = "127.0.0.1", **parameters: object) -> str:
         """The same database and role by way of it."""
         parts = urlsplit(url)
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
-        netloc = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{self.port}"
+        netloc = f"{parts.netloc.rpartition('@')[0]}@{host}:{self.port}"
         return parts._replace(netloc=netloc, query=query).geturl()
 
     def start(self) -> None:
@@ -80,7 +80,7 @@ class PgBouncer:
 def pgbouncer(
     program: str, database: Database, *, pool_size: int, more: Mapping[str, object] | None = None
 ) -> Iterator[PgBouncer]:
-    """`pool_size`: server connections for each role. `more`: lines of its settings, files among them as Paths."""
+    """`pool_size`: server connections for each role. `more`: its settings; of a Path it gets a copy."""
     folder = Path(tempfile.mkdtemp(prefix="copilot-pgbouncer-"))
     made = PgBouncer(program, folder, free_port())
     try:
@@ -98,6 +98,7 @@ def _write(made: PgBouncer, database: Database, pool_size: int, more: Mapping[st
         users[urlsplit(url).username or ""] = urlsplit(url).password or ""
     server = urlsplit(database.app_url)
     (made.folder / "users.txt").write_text("".join(f'"{name}" "{password}"\n' for name, password in users.items()))
+    given = {name: _copied(value, made.folder) if isinstance(value, Path) else value for name, value in more.items()}
     settings = {
         "listen_addr": "127.0.0.1",
         "listen_port": made.port,
@@ -107,7 +108,7 @@ def _write(made: PgBouncer, database: Database, pool_size: int, more: Mapping[st
         "admin_users": _CONSOLE,
         "pool_mode": "transaction",
         "default_pool_size": pool_size,
-        **more,
+        **given,
     }
     lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
     databases = f"[databases]\n* = host={server.hostname} port={server.port}\n"
@@ -115,3 +116,7 @@ def _write(made: PgBouncer, database: Database, pool_size: int, more: Mapping[st
     if (account := server_account()) is not None:
         for path in (made.folder, *made.folder.iterdir()):
             os.chown(path, account.uid, account.gid)
+
+
+def _copied(path: Path, folder: Path) -> str:
+    return str(shutil.copy(path, folder))

@@ -6,6 +6,7 @@ libpq tells it only in a text for people. So the same handshake is tried once mo
 import socket
 import ssl
 import struct
+from pathlib import Path
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -48,10 +49,12 @@ def tls_fault(url: str) -> str | None:
 
 
 def _context(given: dict[str, str]) -> ssl.SSLContext:
-    authorities = given.get("sslrootcert")
-    context = ssl.create_default_context(cafile=None if authorities == "system" else authorities)
-    context.check_hostname = given["sslmode"] == "verify-full"
-    if authorities is None and given["sslmode"] == "require":
+    """As libpq does: `require` verifies where there is something to verify with."""
+    authorities, mode = given.get("sslrootcert", ""), given["sslmode"]
+    is_unverified = mode == "require" and not Path(authorities).is_file()
+    context = ssl.create_default_context(cafile=None if authorities == "system" or is_unverified else authorities)
+    context.check_hostname = mode == "verify-full"
+    if is_unverified:
         context.verify_mode = ssl.CERT_NONE
     return context
 
