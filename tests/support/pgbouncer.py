@@ -97,6 +97,9 @@ def _write(made: PgBouncer, database: Database, pool_size: int, more: Mapping[st
     for url in (database.app_url, database.owner_url, database.admin_url, database.backup_url):
         users[urlsplit(url).username or ""] = urlsplit(url).password or ""
     server = urlsplit(database.app_url)
+    with psycopg.connect(database.admin_url) as connection:  # one as PostgreSQL has it, the others in clear
+        query = "SELECT passwd FROM pg_shadow WHERE usename = %s"
+        (users[server.username or ""],) = connection.execute(query, [server.username]).fetchone() or ("",)
     (made.folder / "users.txt").write_text("".join(f'"{name}" "{password}"\n' for name, password in users.items()))
     given = {name: _copied(value, made.folder) if isinstance(value, Path) else value for name, value in more.items()}
     settings = {
