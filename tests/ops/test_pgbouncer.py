@@ -3,7 +3,7 @@ behind on it, what bounds a statement, and what is told to whoever must not come
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from uuid import UUID
 
 import psycopg
@@ -54,9 +54,9 @@ def url(bouncer: PgBouncer, site: Site) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, *, mode: PoolMode = "transaction") -> AsyncIterator[TenantDatabase]:
+async def opened(url: str, *, mode: PoolMode = "transaction", size: int = 4) -> AsyncIterator[TenantDatabase]:
     """A process's pool, as large as it is by default."""
-    database = Database(url, max_size=4, application_name="tests", pool_mode=mode)
+    database = Database(url, max_size=size, application_name="tests", pool_mode=mode)
     await database.open()
     try:
         yield TenantDatabase(database, KeyRing(bytes.fromhex(ENCRYPTION_KEY)))
@@ -200,6 +200,15 @@ async def test_a_cancel_in_the_middle_of_a_query_leaves_the_connection_to_others
         assert await other.database.fetch_row(_TITLES, [site.acme.tenant_id]) == (0, 0)
 
 
+async def test_whoever_waits_too_long_for_a_server_connection_is_told_that_the_database_is_busy(site: Site) -> None:
+    program = tool("pgbouncer", package="pgbouncer")
+    with pgbouncer(program, site.database, pool_size=1, more={"query_wait_timeout": 1}) as bouncer:
+        url = bouncer.through(site.database.app_url)
+        async with opened(url) as one, opened(url, size=1) as other, one.database.connection():
+            with pytest.raises(Unavailable):
+                await other.database.fetch_row("SELECT 1", ())
+
+
 async def test_a_pooler_is_told_from_postgresql_and_its_mode_from_the_other(url: str, site: Site) -> None:
     direct = site.database.app_url
     assert (await is_shared(direct), await is_shared(url)) == (False, True)
@@ -213,8 +222,12 @@ async def test_a_pooler_in_session_mode_is_none_of_our_business(site: Site) -> N
     program = tool("pgbouncer", package="pgbouncer")
     with pgbouncer(program, site.database, pool_size=3, more={"pool_mode": "session"}) as bouncer:
         through = bouncer.through(site.database.app_url)
-        assert not await is_shared(through)
         assert await pooling_fault(through, "session") is None
+        with ExitStack() as others:  # nor do we wait where no second one is left
+            for _ in range(2):
+                other = others.enter_context(psycopg.connect(through, autocommit=True))
+                other.execute("SELECT 1")
+            assert await pooling_fault(through, "session") is None
         (check,) = [check async for check in check_database(through, "session") if check.name == "pooling"]
         assert (check.status, "pool_mode=session" in check.advice) == ("warn", True)
 

@@ -4,6 +4,7 @@ A pooler gives its clients process ids of its own making. In transaction mode it
 clients who are connected at once; who doesn't know that finds the session state of others, and loses its own.
 """
 
+import asyncio
 from typing import LiteralString
 
 from psycopg import AsyncConnection
@@ -14,6 +15,7 @@ from copilot_common.platform.db import TIME_LIMITS, PoolMode
 
 _SERVER_PID: LiteralString = "SELECT pg_backend_pid()"
 _CONNECT_SECONDS = 10
+_PROBE_SECONDS = 3.0  # two round trips; longer than a transaction of ours waits for another's
 
 POOLER_REFUSED = (
     "That leads through a pooler (PgBouncer?): MIGRATION_DATABASE_URL, ADMIN_DATABASE_URL and BACKUP_DATABASE_URL must"
@@ -34,8 +36,11 @@ async def is_shared(url: str) -> bool:
         if not await is_pooled(one):
             return False
         before = await _server_pid(one)
-        async with await _connect(url) as other, other.transaction():
-            return await _server_pid(other) == before or await _server_pid(one) != before
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS), await _connect(url) as other, other.transaction():
+                return await _server_pid(other) == before or await _server_pid(one) != before
+        except TimeoutError:
+            return False  # all server connections are somebody's, ours for as long as we hold it
 
 
 async def pooling_fault(url: str, mode: PoolMode) -> str | None:
