@@ -18,6 +18,7 @@ from copilot_common.platform.db import Database
 from copilot_common.queue import Ledger, NewJob
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_devstack import TemporaryStores
+from copilot_devstack.ports import free_port
 from copilot_devstack.processes import wait_until
 from support.api import ENCRYPTION_KEY, Site, StartApi, make_site
 from support.background import add_item, ask_later, check_restarted, ended_message, job_of, ready_item
@@ -26,7 +27,7 @@ from support.lethal_engine import DIE, Nothing
 from support.receiver import answer, receiver
 from support.simulator import SimulatorHandle, scripted
 from support.stack import clone_template
-from support.workers import CONTEXT, LETHAL_ENGINE, WorkerProcess, Workers, wait_ready
+from support.workers import CONTEXT, ENGINE, LETHAL_ENGINE, WorkerProcess, Workers, wait_ready
 
 TAKEOVER = timedelta(seconds=12)  # the promise is 10
 SLOW = "tokens=150,pace_ms=20"
@@ -402,12 +403,15 @@ async def test_an_answer_cancelled_while_it_waits_ends_without_being_asked(
         assert (made["status"], made["content"], made["usage"]["output_tokens"]) == ("cancelled", "", 0)
 
 
-async def test_a_conversation_takes_a_bounded_number_of_waiting_answers(site: Site, start_api: StartApi) -> None:
+async def test_a_conversation_takes_a_bounded_number_of_waiting_answers_which_the_api_counts(
+    site: Site, start_api: StartApi
+) -> None:
     api = start_api(site.environ())
     async with api.client(site.acme) as client:
         conversation = await client.conversation()
         for _ in range(20):
             await ask_later(client, conversation)
+        assert 'queue_depth{queue="workflow"} 20.0' in (await client.http.get("/metrics")).text
         refusal(await client.ask(conversation, background=True), 409, "CONFLICT")
         await ask_later(client, await client.conversation())
 
@@ -435,6 +439,17 @@ def test_a_worker_that_waits_for_its_database_can_be_stopped(site: Site, workers
     away.terminate()
     assert away.process.wait(10)
     assert away.exit_code == 0, away.log_path.read_text()[-2_000:]
+
+
+@pytest.mark.parametrize("command", [ENGINE, CONTEXT, ("-m", "copilot_api")], ids=lambda command: command[1])
+def test_a_process_with_another_key_than_the_databases_ends_before_it_serves(
+    site: Site, workers: Workers, command: tuple[str, ...]
+) -> None:
+    """What it wrote could not be read under the right one."""
+    other = workers(site.environ(encryption_key=ENCRYPTION_KEY[::-1], port=free_port()), command, ready=False)
+    assert other.process.wait(30)
+    assert other.exit_code != 0
+    assert "ENCRYPTION_KEY is not the one this database was filled under" in other.log_path.read_text()
 
 
 def test_signals_reach_workers(site: Site, workers: Workers) -> None:

@@ -118,8 +118,9 @@ def test_the_guides_lines_differ_from_the_charts_as_told() -> None:
 
 @pytest.mark.parametrize("line", of("helm", OURS))
 def test_helm_understands_it(line: str) -> None:
-    """Likewise. The adapter's chart is not ours: one of ours stands for it."""
-    line = line.replace("prometheus-community/prometheus-adapter", "helm/copilot-api")
+    """Likewise. The charts of the adapter and of Fluent Bit are not ours: one of ours stands for them."""
+    for chart in ("prometheus-community/prometheus-adapter", "fluent/fluent-bit"):
+        line = line.replace(f" {chart} ", " helm/copilot-api ")
     line = line.replace("my-values.yaml", str(VALUE_SETS["default"]))
     done = helm(f"--kube-apiserver={_NOBODY}", *shlex.split(re.sub(" (deploy|helm)/", rf" {ROOT}/\1/", line))[1:])
     assert done.returncode != 0

@@ -1,19 +1,21 @@
 """The metric that autoscalers ask for is the one that services export, by adapter and by KEDA alike."""
 
+import asyncio
 import re
+from unittest.mock import AsyncMock
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from copilot_common.platform.metrics import render_metrics
-from copilot_common.queue.jobs import WORKFLOW_QUEUE
-from copilot_common.queue.metrics import QueueMetrics
+from copilot_common.queue import WORKFLOW_QUEUE, DepthGauges, Dispatcher, QueueDepth
 from support.charts import ROOT, VALUE_SETS, load_strictly, of_kind, template
 
 
 def exported() -> str:
     registry = CollectorRegistry()
-    QueueMetrics(registry).depth.labels(WORKFLOW_QUEUE).set(250)
+    dispatcher = AsyncMock(spec=Dispatcher, depth=AsyncMock(return_value=QueueDepth(250, 1.0)))
+    asyncio.run(DepthGauges(dispatcher, registry, [WORKFLOW_QUEUE]).refresh())
     return render_metrics(registry).decode()
 
 

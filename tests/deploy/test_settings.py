@@ -8,6 +8,7 @@ import pytest
 
 from copilot_cli.passwords import VARIABLE
 from copilot_common.base.errors import SettingsError
+from copilot_common.platform.secret_files import OF_OPERATORS, OF_SERVICES
 from copilot_common.platform.settings import Settings, load_settings
 from support.charts import IN_ORDER, ROOT, VALUE_SETS, Manifest, containers, of_kind, pods
 
@@ -44,6 +45,11 @@ def environment(container: Manifest, value_set: str) -> Iterator[tuple[str, str]
 def test_every_setting_is_offered_and_no_other() -> None:
     assert properties("config") | properties("secrets") | OF_PODS == SETTINGS
     assert properties("operatorSecrets") == OPERATORS
+
+
+def test_every_secret_of_the_charts_may_come_from_a_file_elsewhere() -> None:
+    assert properties("secrets") == OF_SERVICES
+    assert properties("operatorSecrets") == OF_OPERATORS - {"COPILOT_API_KEY"}  # which is of the API's users
 
 
 @each_set

@@ -28,6 +28,8 @@ BAD = [
     ("JWT_SECRET", GUIDE_JWT_SECRET),
     ("JWT_SECRET", "short-secret-7"),
     ("JWT_SECRET", "abababababababababababababababababab"),
+    ("JWT_SECRET_FILE", "/nowhere/beside-the-variable-17"),
+    ("OPENAI_API_KEY_FILE", "/nowhere/openai-17"),
     ("ENCRYPTION_KEY", GUIDE_ENCRYPTION_KEY),
     ("ENCRYPTION_KEY", "tooshortkey-1"),
     ("ENCRYPTION_KEY", "zz" * 32),

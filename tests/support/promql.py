@@ -15,13 +15,15 @@ _NO_NAMES = re.compile(
 _NAME = re.compile(r"(?<![\w:])[a-zA-Z_:][\w:]*(?!\s*\(|[\w:])")  # what a parenthesis follows is a function
 _KEYWORDS = {"and", "or", "unless", "bool", "offset", "on", "group_left", "group_right"}
 _DECLARED = re.compile(r'(Counter|Gauge|Histogram)\(\s*"([a-z_]+)"')
-_FROM_ELSEWHERE = {  # Prometheus's own, and those of its client's ProcessCollector
+_FROM_ELSEWHERE = {  # Prometheus's own, those of its client's ProcessCollector, and kube-state-metrics'
     "up",
     "ALERTS",
     "process_cpu_seconds_total",
     "process_resident_memory_bytes",
     "process_open_fds",
     "process_max_fds",
+    "kube_cronjob_created",
+    "kube_cronjob_status_last_successful_time",
 }
 
 

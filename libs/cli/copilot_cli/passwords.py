@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import typer
 
 from copilot_common.base.errors import SettingsError
+from copilot_common.platform.secret_files import read_secret_files
 
 VARIABLE = "COPILOT_PASSWORD"
 _GENERATED_BYTES = 18
@@ -22,10 +23,10 @@ class ChosenPassword:
 
 
 def choose_password(*, generate: bool, whose: str) -> ChosenPassword:
-    """Raises SettingsError where nobody can be asked."""
+    """Raises SettingsError where nobody can be asked, or a file that is named can't be read."""
     if generate:
         return ChosenPassword(secrets.token_urlsafe(_GENERATED_BYTES), is_generated=True)
-    given = os.environ.get(VARIABLE)
+    given = read_secret_files(os.environ).get(VARIABLE)
     if given:
         return ChosenPassword(given)
     if not sys.stdin.isatty():

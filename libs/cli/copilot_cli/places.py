@@ -15,6 +15,7 @@ import msgspec
 
 from copilot_common.base.errors import SettingsError
 from copilot_common.platform.migrate import DatabaseUrls
+from copilot_common.platform.secret_files import read_secret_files
 
 _DATABASE_VARIABLES = ("MIGRATION_DATABASE_URL", "ADMIN_DATABASE_URL", "BACKUP_DATABASE_URL", "DATABASE_URL")
 
@@ -51,7 +52,8 @@ class Places:
 
     @classmethod
     def here(cls) -> "Places":
-        return cls(dict(os.environ), Path.cwd())
+        """Secrets may be in files. Raises SettingsError where one can't be read."""
+        return cls(read_secret_files(os.environ), Path.cwd())
 
     def remote(self) -> Remote:
         """Raises SettingsError that says what to set."""

@@ -41,7 +41,7 @@ from copilot_common.platform.metrics import HttpMetrics, new_registry, watch_poo
 from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.platform.tasks import end_tasks
-from copilot_common.queue import ArqLine, Dispatcher, JobSweeper, Ledger, Ringer
+from copilot_common.queue import QUEUES, ArqLine, DepthGauges, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.reranking import check_reranker
 from copilot_common.tenancy import Principal, TenantDatabase
@@ -115,6 +115,7 @@ def build_services(settings: Settings) -> Services:
         searches=searches,
         can_rerank=check_reranker(settings),
         sweeper=JobSweeper(dispatcher, ringer.ring, keep_ended=settings.keep_ended_jobs),
+        queue_depths=DepthGauges(dispatcher, registry, QUEUES),
         authenticator=Authenticator(database, access_tokens),
         limits=RequestLimits(limiter, Limit(settings.rate_limit_requests, settings.rate_limit_window_ms)),
         models=models,
@@ -201,7 +202,9 @@ async def _boot(services: Services) -> None:
     for warning in services.models.warnings:
         logger.bind(hint=warning).warning("Model settings")
     await services.models.prepare()
-    await until_database_fits(services.settings.database_url, services.database, services.health)
+    await until_database_fits(
+        services.settings.database_url, services.database, services.health, services.tenants_db.keyring.refuse_other_key
+    )
     await services.lease.start()
     await services.requests.start()
     await services.nudges.start()

@@ -18,7 +18,7 @@ from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.metrics import HttpMetrics
 from copilot_common.platform.sandbox.pool import Sandbox
 from copilot_common.platform.settings import Settings
-from copilot_common.queue import ArqLine, JobSweeper, Ledger, Ringer
+from copilot_common.queue import ArqLine, DepthGauges, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.tenancy import TenantDatabase
 from copilot_domain.context import CollectionService, ContextService
@@ -56,6 +56,7 @@ class Services:
     searches: SearchClient
     can_rerank: bool
     sweeper: JobSweeper
+    queue_depths: DepthGauges
     authenticator: Authenticator
     limits: RequestLimits
     models: ModelRegistry

@@ -1,13 +1,14 @@
 """The composition root: everything the context service is made of is put together here, and nowhere else."""
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from copilot_common.blobs import build_blob_store
 from copilot_common.embedding import EmbeddingMetrics, build_embedder
+from copilot_common.platform.companions import AtEnd, LookOut
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.settings import Settings
@@ -15,8 +16,8 @@ from copilot_common.queue import CONTEXT_QUEUE, Handler, JobType
 from copilot_common.queue.process import build_backbone, run_worker
 from copilot_common.queue.requests import RequestServer
 from copilot_common.reranking import RerankMetrics, build_reranker
+from copilot_context_service.abandoned import fail_abandoned_items
 from copilot_context_service.ingesting import ItemIngester, SegmentMerger
-from copilot_context_service.looking import LookOut, fail_abandoned_items
 from copilot_context_service.reembedding import IndexReembedder, OldVectorsForgetter
 from copilot_context_service.searching import answer_search
 from copilot_domain.context import ContextRepository, ContextService
@@ -41,6 +42,7 @@ PROBE_PORT = 8082
 _DOCUMENT_PROCESSES = 2
 _BACKGROUND_CONNECTIONS = 2  # of the pool: they keep a core busy with ingesting, the others are there for searches
 _SWITCH_SECONDS = 0.001  # the event loop has the interpreter back from the background thread; by default 5 ms
+_LOOK_SECONDS = 10.0
 _MAX_FETCHED_BYTES = 50_000_000  # as an upload may have
 
 
@@ -79,25 +81,12 @@ async def run(settings: Settings) -> None:
         companions=[
             embedders,
             sandbox,
-            *([_AtEnd(reranker.aclose)] if reranker else []),
-            _AtEnd(egress.aclose),
-            LookOut("items whose job is dead", partial(fail_abandoned_items, backbone.database)),
-            LookOut("expired items", expirer.expire_all),
-            LookOut("pages that are due", PageRefresher(db, backbone.ledger).look),
+            *([AtEnd(reranker.aclose)] if reranker else []),
+            AtEnd(egress.aclose),
+            LookOut("items whose job is dead", partial(fail_abandoned_items, backbone.database), every=_LOOK_SECONDS),
+            LookOut("expired items", expirer.expire_all, every=_LOOK_SECONDS),
+            LookOut("pages that are due", PageRefresher(db, backbone.ledger).look, every=_LOOK_SECONDS),
             search,
             RequestServer(backbone.redis, db, CONTEXT_QUEUE, {SEARCH_METHOD: answer_search(search)}),
         ],
     )
-
-
-class _AtEnd:
-    """Something that holds nothing before its first use, and is closed with the process."""
-
-    def __init__(self, close: Callable[[], Awaitable[None]]) -> None:
-        self._close = close
-
-    async def start(self) -> None:
-        """Nothing is held yet."""
-
-    async def stop(self) -> None:
-        await self._close()

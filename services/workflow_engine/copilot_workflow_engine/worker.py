@@ -1,21 +1,19 @@
 """The composition root: everything the workflow engine is made of is put together here, and nowhere else."""
 
-import asyncio
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from loguru import logger
 from prometheus_client import Gauge
 
-from copilot_common.base.errors import CopilotError
-from copilot_common.blobs import BlobKeeper, build_blob_store, open_bucket
+from copilot_common.blobs import build_blob_store, keep_blobs, open_bucket
 from copilot_common.expressions.evaluator import Evaluator, expression_sandbox
 from copilot_common.llm.registry import ModelRegistry
-from copilot_common.platform.db import Database
+from copilot_common.platform.companions import AtEnd, LookOut
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.settings import Settings
-from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import WORKFLOW_QUEUE, Handler, JobType
 from copilot_common.queue.process import Backbone, build_backbone, run_worker
 from copilot_common.queue.requests import RequestClient
@@ -23,9 +21,10 @@ from copilot_domain.context.asking import SearchClient
 from copilot_domain.conversations.generation import BackgroundGenerator, GenerationService, StreamLog
 from copilot_domain.conversations.jobs import GENERATE_MESSAGE, TITLE_CONVERSATION
 from copilot_domain.conversations.titling import ConversationTitler
-from copilot_domain.webhooks import DELIVER, prune
+from copilot_domain.webhooks import DELIVER
+from copilot_domain.webhooks import prune as prune_deliveries
 from copilot_domain.webhooks.delivering import DeliverWebhook
-from copilot_domain.workflows.execution.abandoned import AbandonedRuns
+from copilot_domain.workflows.execution.abandoned import settle_abandoned_runs
 from copilot_domain.workflows.execution.handler import RunLeader
 from copilot_domain.workflows.execution.kinds import Toolbox
 from copilot_domain.workflows.execution.metrics import RunMetrics
@@ -38,6 +37,7 @@ from copilot_domain.workflows.versions import Versions
 SERVICE = "workflow-engine"
 PROBE_PORT = 8081
 _PRUNE_SECONDS = 60.0
+_LOOK_SECONDS = 30.0
 _EXPRESSION_PROCESSES = 2
 
 
@@ -62,10 +62,12 @@ async def run(settings: Settings) -> None:
             requests,
             sandbox,
             _Generations(generations),
-            _Webhooks(backbone.database, egress),
-            BlobKeeper(backbone.database, open_bucket(settings)),
+            AtEnd(egress.aclose),
+            LookOut("old deliveries", partial(prune_deliveries, backbone.database), every=_PRUNE_SECONDS),
+            LookOut("old calls", partial(prune_calls, backbone.database), every=_PRUNE_SECONDS),
+            LookOut("old blobs", partial(keep_blobs, backbone.database, open_bucket(settings)), every=_LOOK_SECONDS),
             Schedules(backbone.tenants_db, backbone.ledger, toolbox.versions),
-            AbandonedRuns(backbone.database, metrics),
+            LookOut("abandoned runs", partial(settle_abandoned_runs, backbone.database, metrics), every=_LOOK_SECONDS),
             nudger,
         ],
     )
@@ -138,33 +140,6 @@ class _Models:
 
     async def stop(self) -> None:
         await self._models.aclose()
-
-
-class _Webhooks:
-    """What is old of deliveries, and of calls that came in, goes; the outgoing connections are closed at the end."""
-
-    def __init__(self, database: Database, egress: Egress) -> None:
-        self._database = database
-        self._egress = egress
-        self._loop: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._loop = asyncio.create_task(self._prune_forever(), name="old deliveries")
-
-    async def stop(self) -> None:
-        await end_tasks([self._loop])
-        await self._egress.aclose()
-
-    async def _prune_forever(self) -> None:
-        while True:
-            try:
-                await prune(self._database)
-                await prune_calls(self._database)
-            except CopilotError as error:
-                logger.bind(error_type=type(error).__name__).warning("Old deliveries and calls not pruned")
-            except Exception as error:  # this loop must outlive any one fault
-                logger.opt(exception=error).error("Pruning deliveries and calls failed")
-            await asyncio.sleep(_PRUNE_SECONDS)
 
 
 class _Generations:

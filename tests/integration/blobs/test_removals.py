@@ -9,7 +9,7 @@ import pytest
 
 from copilot_common.base.errors import Conflict, Unavailable
 from copilot_common.base.ids import new_id
-from copilot_common.blobs import OBJECT_BYTES, BlobKeeper, prune, remove_objects
+from copilot_common.blobs import OBJECT_BYTES, keep_blobs, prune, remove_objects
 from copilot_common.blobs.bucket import Bucket
 from integration.blobs.ground import MAX_BYTES, Ground, chunks_of, open_ground, random_bytes
 from support.api import Site
@@ -197,7 +197,7 @@ async def test_blobs_in_postgresql_leave_no_removal(ground: Ground) -> None:
     assert removals(ground, blob) == 0
 
 
-async def test_the_keeper_clears_up_by_itself_what_was_abandoned_and_what_was_deleted(ground: Ground) -> None:
+async def test_one_look_clears_up_what_was_abandoned_and_what_was_deleted(ground: Ground) -> None:
     assert ground.bucket
     deleted, abandoned = await ground.write(DATA), new_id()
     is_waiting = asyncio.Event()
@@ -215,22 +215,15 @@ async def test_the_keeper_clears_up_by_itself_what_was_abandoned_and_what_was_de
     ground.spoil("UPDATE blobs SET created_at = now() - interval '25 hours' WHERE id = %s", abandoned)
     await delete(ground, deleted)
     assert (len(ground.objects(deleted)), len(ground.objects(abandoned))) == (3, 1)
-
-    async def is_clear() -> bool:
-        return not ground.objects(deleted) and not ground.objects(abandoned)
-
-    keeper = BlobKeeper(ground.db.database, Bucket(ground.bucket))
-    await keeper.start()
-    try:
-        await eventually(is_clear, what="the objects gone")
-    finally:
-        await keeper.stop()
+    await keep_blobs(ground.db.database, Bucket(ground.bucket))
+    assert not ground.objects(deleted)
+    assert not ground.objects(abandoned)
     assert ground.rows("blobs", abandoned) == 0
     assert await prune(ground.db.database) == 0
 
 
-async def test_a_keeper_without_a_store_leaves_removals_to_one_that_has_it(ground: Ground) -> None:
+async def test_who_has_no_store_leaves_removals_to_one_that_has_it(ground: Ground) -> None:
     blob = await ground.write(b"content")
     await delete(ground, blob)
-    assert await BlobKeeper(ground.db.database, None)._keep() is False
+    await keep_blobs(ground.db.database, None)
     assert removals(ground, blob) == 1

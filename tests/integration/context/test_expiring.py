@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from copilot_common.base.errors import NotFound, Unavailable
+from copilot_common.platform.companions import LookOut
 from copilot_common.queue import Ledger
 from copilot_common.tenancy import Principal, Transaction
-from copilot_context_service.looking import LookOut
 from copilot_domain.context import ContextRepository, ContextService, Item, ItemFilter
 from copilot_domain.context.expiring import ItemExpirer
 from copilot_domain.context.following import ItemFollower
@@ -183,7 +183,7 @@ async def test_the_service_looks_by_itself(context: ContextGround) -> None:
             looked.set()
             return count
 
-    loop = LookOut("expired items", Watched(context.db, context.service).expire_all)
+    loop = LookOut("expired items", Watched(context.db, context.service).expire_all, every=60)
     await loop.start()
     await asyncio.wait_for(looked.wait(), 10)
     await loop.stop()

@@ -7,10 +7,23 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from prometheus_client import CollectorRegistry
 
 from copilot_common.base.errors import Conflict, NotFound
 from copilot_common.base.ids import new_id
-from copilot_common.queue import Claim, ClaimedJob, Job, JobLost, NewJob, complete, hold, note_progress, park
+from copilot_common.queue import (
+    QUEUES,
+    Claim,
+    ClaimedJob,
+    DepthGauges,
+    Job,
+    JobLost,
+    NewJob,
+    complete,
+    hold,
+    note_progress,
+    park,
+)
 from integration.queue.ground import NOTHING, URGENT, Ground, Nothing, job_of, past_postgres_start
 from support.clients import eventually
 
@@ -436,6 +449,19 @@ async def test_depth_counts_what_is_due_up_to_its_cap_whatever_is_parked(ground:
     assert row is not None
     assert row[0] == 0
     assert row[1] <= 20
+
+
+async def test_what_is_due_is_told_and_the_last_of_it_while_the_database_does_not_answer(ground: Ground) -> None:
+    registry = CollectorRegistry()
+    gauges = DepthGauges(ground.process().dispatcher, registry, QUEUES)
+    await ground.enqueue(count=5)
+    await gauges.refresh()
+    with psycopg.connect(ground.urls.admin_url) as other:
+        other.execute("DELETE FROM jobs")
+        other.execute("LOCK TABLE jobs")
+        await gauges.refresh()
+    told = {queue: registry.get_sample_value("queue_depth", {"queue": queue}) for queue in QUEUES}
+    assert told == {"workflow": 5.0, "context": 0.0}
 
 
 async def test_ended_jobs_are_pruned_and_the_dead_are_kept_longer(ground: Ground) -> None:

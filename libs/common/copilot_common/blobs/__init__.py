@@ -1,7 +1,7 @@
 """Byte strings too large for a column: uploads, extracted text, large outputs."""
 
 from copilot_common.blobs.building import build_blob_store, open_bucket
-from copilot_common.blobs.keeping import BlobKeeper, prune, remove_objects
+from copilot_common.blobs.keeping import keep_blobs, prune, remove_objects
 from copilot_common.blobs.objects import OBJECT_BYTES, ObjectStore
 from copilot_common.blobs.pieces import PIECE_BYTES
 from copilot_common.blobs.postgres import MAX_PUT_BYTES, PostgresBlobStore
@@ -13,7 +13,6 @@ __all__ = [
     "OBJECT_BYTES",
     "PIECE_BYTES",
     "BlobInfo",
-    "BlobKeeper",
     "BlobStore",
     "ObjectStore",
     "OpenBlob",
@@ -21,6 +20,7 @@ __all__ = [
     "S3BlobStore",
     "Upload",
     "build_blob_store",
+    "keep_blobs",
     "open_bucket",
     "prune",
     "remove_objects",

@@ -6,16 +6,14 @@ from uuid import UUID
 
 from loguru import logger
 
-from copilot_common.base.errors import CopilotError, Unavailable
+from copilot_common.base.errors import Unavailable
 from copilot_common.blobs.objects import ObjectStore, object_key
 from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
-from copilot_common.platform.tasks import end_tasks
 
 _PRUNED_ROWS = 1_000  # 250 MB in pieces, a fraction of the statement timeout
 _REMOVALS = 50  # claimed for five minutes: 50 blobs of 100 MB are 5 000 requests, eight at a time
 _AT_ONCE = 8
-_LOOK_SECONDS = 30.0
 
 _sql = Queries(__package__)
 
@@ -60,35 +58,10 @@ async def _remove(objects: ObjectStore, removal: _Removal) -> None:
                 raise ended
 
 
-class BlobKeeper:
-    """Lives as long as a worker. Any number of processes may have one: claims keep them out of each other's way."""
-
-    def __init__(self, database: Database, objects: ObjectStore | None) -> None:
-        """Without `objects` their removals wait until somebody has a store."""
-        self._database = database
-        self._objects = objects
-        self._loop: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._loop = asyncio.create_task(self._keep_forever(), name="blob keeper")
-
-    async def stop(self) -> None:
-        await end_tasks([self._loop])
-
-    async def _keep_forever(self) -> None:
-        while True:
-            is_more = False
-            try:
-                is_more = await self._keep()
-            except CopilotError as error:
-                logger.bind(error_type=type(error).__name__).warning("Blobs not cleaned up")
-            except Exception as error:  # this loop must outlive any one fault
-                logger.opt(exception=error).error("Cleaning up blobs failed")
-            if not is_more:
-                await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _keep(self) -> bool:
-        """Whether there may be more at once."""
-        pruned = await prune(self._database)
-        removed = await remove_objects(self._database, self._objects) if self._objects else 0
-        return pruned >= _PRUNED_ROWS or removed >= _REMOVALS
+async def keep_blobs(database: Database, objects: ObjectStore | None) -> None:
+    """All of that there is now. Any number of processes may do it: claims keep them out of each other's way. Without
+    `objects` their removals wait until somebody has a store. Raises Unavailable."""
+    while await prune(database) >= _PRUNED_ROWS:
+        pass
+    while objects and await remove_objects(database, objects) >= _REMOVALS:
+        pass

@@ -6,8 +6,10 @@ from time import monotonic
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
+from copilot_common.base.errors import SettingsError
 from copilot_common.base.ids import TenantId
 from copilot_common.encryption.envelope import DecryptionError, MasterKey, TenantCipher
+from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
 
 _sql = Queries(__package__)
@@ -49,6 +51,21 @@ class KeyRing:
         if len(self._cache) > _CACHED_TENANTS:
             self._cache.popitem(last=False)
         return cipher
+
+    async def refuse_other_key(self, database: Database) -> None:
+        """Raises SettingsError where this database's data keys are wrapped under another ENCRYPTION_KEY: what this
+        process wrote could be read by nobody else, and nothing by it. Raises Unavailable."""
+        row = await database.fetch_row(_sql["any_data_key"], ())
+        if row is None:
+            return
+        tenant_id, key_id, wrapped = row
+        try:
+            self._master.unwrap(tenant_id, key_id, bytes(wrapped))
+        except DecryptionError:
+            raise SettingsError(
+                "ENCRYPTION_KEY is not the one this database was filled under; bring that one back",
+                details={"variable": "ENCRYPTION_KEY"},
+            ) from None
 
     async def create(self, connection: AsyncConnection[TupleRow], tenant_id: TenantId) -> None:
         """Give a new tenant its first data key, in the transaction that makes the tenant."""

@@ -20,6 +20,7 @@ from msgspec import Meta
 
 from copilot_common.base.errors import SettingsError
 from copilot_common.platform.egress.exemptions import Exemptions, parse_exemptions
+from copilot_common.platform.secret_files import read_secret_files
 
 _GUIDE_JWT_SECRET = "your-secure-jwt-secret-minimum-32-chars"  # noqa: S105 — the guide's example, refused
 _GUIDE_ENCRYPTION_KEY = "your-32-byte-encryption-key-here"
@@ -148,8 +149,11 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read and check the environment. Raises SettingsError. An empty variable counts as unset."""
-    environ = os.environ if environ is None else environ
+    """Read and check the environment and the files that it names (`secret_files`). Raises SettingsError.
+
+    An empty variable counts as unset.
+    """
+    environ = read_secret_files(os.environ if environ is None else environ)
     known = {field.encode_name for field in msgspec.structs.fields(Settings)}
     given = {name: value for name, value in environ.items() if name in known and value}
     for field in msgspec.structs.fields(Settings):

@@ -1,6 +1,7 @@
 """The ledger of background work, the line that rings its workers, and the worker base."""
 
 from copilot_common.queue.arq_adapter import ArqLine
+from copilot_common.queue.depth import DepthGauges
 from copilot_common.queue.dispatching import Claim, Dispatcher, OwnedJob, QueueDepth
 from copilot_common.queue.jobs import (
     CONTEXT_QUEUE,
@@ -40,6 +41,7 @@ __all__ = [
     "ArqLine",
     "Claim",
     "ClaimedJob",
+    "DepthGauges",
     "Dispatcher",
     "Handler",
     "Job",

@@ -1,4 +1,4 @@
-"""What a worker shows of its queue and its jobs. Labels are queue names, job names and outcomes: all fixed in code."""
+"""What a worker shows of its jobs. Labels are queue names, job names and outcomes: all fixed in code."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -7,13 +7,9 @@ _DURATION_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 5, 15, 60, 300, 1_800)
 
 
 class QueueMetrics:
-    """One per CollectorRegistry. The two gauges of the ledger are read when they are scraped."""
+    """One per CollectorRegistry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.depth = Gauge("queue_depth", "Due jobs, counted up to 10 000", ["queue"], registry=registry)
-        self.oldest = Gauge(
-            "queue_oldest_due_seconds", "For how long the oldest due job has been due", ["queue"], registry=registry
-        )
         self.running = Gauge("jobs_running", "Jobs this process runs", ["queue"], registry=registry)
         self.slots = Gauge("job_slots", "Jobs this process may run at once", ["queue"], registry=registry)
         self.dispatch = Histogram(

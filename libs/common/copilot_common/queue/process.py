@@ -6,16 +6,17 @@ A service's composition root builds a Backbone, its handlers over it, and calls 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from loguru import logger
 from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 
-from copilot_common.base.errors import CopilotError, SettingsError
+from copilot_common.base.errors import SettingsError
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.encryption import KeyRing
 from copilot_common.platform.booting import calm_garbage_collector, install_stop_signals, until_database_fits
+from copilot_common.platform.companions import Companion
 from copilot_common.platform.db import Database
 from copilot_common.platform.health import Health
 from copilot_common.platform.lease import ProcessLease
@@ -26,6 +27,7 @@ from copilot_common.platform.redis import connect_redis
 from copilot_common.platform.settings import Settings
 from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue.arq_adapter import ArqLine
+from copilot_common.queue.depth import DepthGauges
 from copilot_common.queue.dispatching import Dispatcher
 from copilot_common.queue.jobs import JobType, Queue
 from copilot_common.queue.ledger import Ledger
@@ -34,16 +36,6 @@ from copilot_common.queue.ringing import Ringer
 from copilot_common.queue.sweeping import JobSweeper
 from copilot_common.queue.worker import Handler, Worker
 from copilot_common.tenancy import TenantDatabase
-
-_DEPTH_CAP = 10_000
-
-
-class Companion(Protocol):
-    """What else lives as long as the process: started once the database is there, stopped after the last job."""
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -138,7 +130,6 @@ class _Process:
         self._backbone = backbone
         self._queue = queue
         self._companions = companions
-        self._metrics = QueueMetrics(backbone.registry)
         watch_pool(backbone.registry, backbone.database)
         settings = backbone.settings
         self._worker = Worker(
@@ -147,18 +138,22 @@ class _Process:
             handlers,
             slots=settings.job_slots,
             tenant_limit=settings.tenant_job_limit,
-            metrics=self._metrics,
+            metrics=QueueMetrics(backbone.registry),
             pass_on=lambda: backbone.ringer.ring(queue),
         )
         self._sweeper = JobSweeper(backbone.dispatcher, self._ring, keep_ended=settings.keep_ended_jobs)
         self._loops: list[asyncio.Task[None]] = []
         self._started: list[Companion] = []
-        self.probes = ProbeServer(backbone.health, backbone.registry, self._refresh_depth)
+        depth = DepthGauges(backbone.dispatcher, backbone.registry, [queue])
+        self.probes = ProbeServer(backbone.health, backbone.registry, depth.refresh)
 
     async def boot(self) -> None:
         """Probes are answered from the start, jobs are claimed once the database is there."""
         backbone = self._backbone
-        await until_database_fits(backbone.settings.database_url, backbone.database, backbone.health)
+        key_ring = backbone.tenants_db.keyring
+        await until_database_fits(
+            backbone.settings.database_url, backbone.database, backbone.health, key_ring.refuse_other_key
+        )
         await backbone.lease.start()
         for companion in self._companions:
             await companion.start()
@@ -203,11 +198,3 @@ class _Process:
         if queue == self._queue:
             self._worker.wake()
         self._backbone.ringer.ring(queue)
-
-    async def _refresh_depth(self) -> None:
-        try:
-            depth = await self._backbone.dispatcher.depth(self._queue, cap=_DEPTH_CAP)
-        except CopilotError:
-            return  # the last known value stays; that the database is away, /health tells
-        self._metrics.depth.labels(self._queue).set(depth.due)
-        self._metrics.oldest.labels(self._queue).set(depth.oldest_due_seconds)

@@ -19,26 +19,19 @@ from copilot_common.queue import CANCEL, Job, hold, park
 from copilot_domain.workflows.definition import LoopConfig
 from copilot_domain.workflows.execution.doing import Attempt, StepDoer
 from copilot_domain.workflows.execution.ending import RunEnder
-from copilot_domain.workflows.execution.history import attempts_set_aside, begun_again_at, encode_decision, facts
+from copilot_domain.workflows.execution.history import attempts_set_aside, begun_again_at, facts
 from copilot_domain.workflows.execution.journal import Journal
 from copilot_domain.workflows.execution.kinds import Toolbox
 from copilot_domain.workflows.execution.outcomes import Done, Failed, Outcome, Waits
 from copilot_domain.workflows.execution.outputs import Outputs, Parts
 from copilot_domain.workflows.execution.patience import patiently
 from copilot_domain.workflows.execution.place import Places
-from copilot_domain.workflows.execution.rows import (
-    StepRow,
-    begun_row,
-    encoded,
-    frame_row,
-    step_of,
-    step_row,
-    timeout_row,
-)
+from copilot_domain.workflows.execution.recording import StepRecorder
+from copilot_domain.workflows.execution.rows import begun_row, step_of, step_row
 from copilot_domain.workflows.execution.waits import Child, Waiting, WaitReader, epoch, when_due
 from copilot_domain.workflows.program import Program
 from copilot_domain.workflows.runs.jobs import AdvanceRun
-from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, encode_value, sql
+from copilot_domain.workflows.runs.repository import HistoryRow, RunRow, sql
 from copilot_domain.workflows.state import (
     Abort,
     Chosen,
@@ -48,14 +41,12 @@ from copilot_domain.workflows.state import (
     Fact,
     Left,
     Machine,
-    Path,
     RunCancelled,
     RunStarted,
     RunTimedOut,
     StepCompleted,
     StepError,
     StepFailed,
-    StepTimedOut,
 )
 
 _GATHER_SECONDS = 0.05  # that a step which only computed may wait for others, to be stored with them
@@ -91,13 +82,12 @@ class ActiveRun:
         self._waits = waits
         self._ender = ender
         self._doer = StepDoer(toolbox, job, row, program, places, journal)
+        self._recorder = StepRecorder(program, journal, outputs, self._doer.begun)
         self._machine = Machine(program, attempts_set_aside(history))
         self._started_at = epoch(row.started_at) or time()
         self._timed_from = begun_again_at(history) or self._started_at
         self._tasks: dict[asyncio.Task[Outcome], Execute] = {}
         self._waiting: dict[Attempt, Waiting] = {}
-        self._entered: dict[Path, StepRow] = {}
-        self._taken_up: dict[Attempt, float] = {}
         self._writing: asyncio.Task[None] | None = None
 
     async def lead(self) -> None:
@@ -112,7 +102,7 @@ class ActiveRun:
                     await self._wait_for_news()
                 elif not await self._look_at_waits() and await self._is_parked():
                     return
-            await self._keep_outputs(ended)
+            await self._recorder.keep_outputs(ended)
             await self._ender.end(self._row, self._journal, ended)
         finally:
             await _end_all([*self._tasks, *([self._writing] if self._writing else [])])
@@ -190,7 +180,7 @@ class ActiveRun:
         now = time()
         for execute in self._to_begin():
             if execute.due <= now:
-                self._taken_up[execute.path, execute.attempt] = now
+                self._recorder.taken_up(execute, now)
                 self._tasks[asyncio.create_task(self._doer.do(execute), name=f"step {execute.step_id}")] = execute
 
     def _to_begin(self) -> list[Execute]:
@@ -217,7 +207,7 @@ class ActiveRun:
             if isinstance(outcome := task.result(), Waits):
                 waits.append((execute, outcome))
             else:
-                facts.append(self._fact(execute, outcome))
+                facts.append(self._recorder.ended(execute, outcome))
         await self._apply(facts)  # first: what is written next must not have a fact without what follows from it
         for execute, outcome in waits:
             if self._machine.is_wanted(execute.path, execute.attempt):
@@ -243,51 +233,6 @@ class ActiveRun:
         await asyncio.sleep(_GATHER_SECONDS)
         await self._journal.write()
 
-    def _fact(self, execute: Execute, outcome: Done | Failed, waited: Waiting | None = None) -> Fact:
-        """The row that says how it ended is added to the journal."""
-        now = time()
-        key = (execute.path, execute.attempt)
-        began = self._taken_up.pop(key, now)
-        row = self._doer.begun.pop(key, None) or step_row(
-            self._program, execute, "running", waited.started_at if waited else began
-        )
-        if waited is not None:
-            row.started_event = waited.started_event
-        is_step = not execute.path.endswith("]") and not self._is_loop_plan(execute)
-        if is_step:
-            row.started_event = row.started_event or self._journal.next_event()
-            row.ended_event = row.ended_event or self._journal.next_event()
-            self._journal.current_step = execute.path
-        row.completed_at = row.fact_at = now
-        row.fact, row.decision = self._journal.next_fact(), None
-        fact: Fact
-        outcome, row.output = encoded(outcome)
-        if isinstance(outcome, Done):
-            fact = self._completed(row, execute, outcome, now)
-        else:
-            row.status, row.error_code, row.error = "failed", outcome.code, outcome.message
-            row.is_retryable = outcome.is_retryable
-            self._outputs.note_error(execute.path, execute.step_id, outcome.code, outcome.message)
-            fact = StepFailed(execute.path, execute.attempt, now, outcome.code, outcome.message, outcome.is_retryable)
-        self._journal.add(row)
-        return fact
-
-    def _completed(self, row: StepRow, execute: Execute, outcome: Done, now: float) -> Fact:
-        row.decision, row.usage = encode_decision(outcome.decision), outcome.usage
-        if self._is_loop_plan(execute):  # the loop's own row: it goes on
-            row.status, row.completed_at = "running", None
-            if (entered := self._entered.get(execute.path)) is not None:
-                row.started_at, row.started_event = entered.started_at, entered.started_event
-        else:
-            row.status = "completed"
-            if not execute.path.endswith("]"):
-                self._outputs.note(execute.path, execute.step_id, row.output)
-        return StepCompleted(execute.path, execute.attempt, now, outcome.decision)
-
-    def _is_loop_plan(self, execute: Execute) -> bool:
-        """Not a step, but how many iterations a loop has."""
-        return not execute.path.endswith("]") and self._program.steps[execute.step_id].type == "loop"
-
     async def _begin_waiting(self, execute: Execute, waits: Waits) -> None:
         row = step_row(self._program, execute, "waiting", time())
         row.due_at, row.wake_id = waits.due, waits.wake_id
@@ -297,7 +242,7 @@ class ActiveRun:
         except CopilotError as error:
             row.status, row.due_at, row.wake_id = "running", None, None
             self._doer.begun[execute.path, execute.attempt] = row
-            await self._apply([self._fact(execute, Failed(error.code, error.message))])
+            await self._apply([self._recorder.ended(execute, Failed(error.code, error.message))])
             return
         step = self._program.steps[execute.step_id]
         self._waiting[execute.path, execute.attempt] = Waiting(
@@ -311,9 +256,10 @@ class ActiveRun:
         for effect in effects:
             match effect:
                 case Entered():
-                    self._enter(effect)
+                    self._recorder.entered(effect)
                 case Left():
-                    self._leave(effect)
+                    self._places.forget_items(effect.path)
+                    self._recorder.left(effect)
                 case Abort():
                     self._abort(effect)
         if self._machine.ended is None:  # else the end goes out with it
@@ -321,45 +267,15 @@ class ActiveRun:
             if self._journal.is_full:
                 await self._journal.write()
 
-    def _enter(self, entered: Entered) -> None:
-        row = frame_row(self._program, entered.path, entered.step_id, entered.at)
-        row.started_event = self._journal.next_event()
-        self._entered[entered.path] = row
-        self._journal.add(row)
-
-    def _leave(self, left: Left) -> None:
-        row = self._entered.pop(left.path, None) or frame_row(self._program, left.path, left.step_id, left.at)
-        row.status, row.completed_at, row.ended_event = left.status, left.at, self._journal.next_event()
-        if left.error is not None:
-            row.error_code, row.error = left.error.code, left.error.message
-        self._places.forget_items(left.path)
-        self._journal.add(row)
-
     def _abort(self, abort: Abort) -> None:
         key = (abort.path, abort.attempt)
         for task, execute in self._tasks.items():
             if (execute.path, execute.attempt) == key:
                 task.cancel()
-        waited, begun = self._waiting.pop(key, None), self._doer.begun.pop(key, None)
-        self._taken_up.pop(key, None)
-        if waited is None and begun is None:
-            return
-        row = begun or step_row(self._program, waited.execute, "cancelled", waited.started_at) if waited else begun
-        if row is not None:
-            row.status, row.decision = "cancelled", None
-            row.completed_at, row.ended_event = time(), self._journal.next_event()
-            self._journal.add(row)
+        waited = self._waiting.pop(key, None)
+        self._recorder.aborted(abort, waited)
         if waited is not None and waited.step.type == "workflow":
             self._ender.look_for_abandoned()
-
-    async def _keep_outputs(self, ended: Ended) -> None:
-        """What a `parallel` or `loop` gives is made of others; as the run's own it is stored once, with the run's end:
-        whoever wrote that it was left may have died since."""
-        path = ended.outputs_of
-        if path is not None and self._program.steps[step_of(path)].type in {"parallel", "loop"}:
-            row = frame_row(self._program, path, step_of(path), time())
-            row.status, row.output = "completed", encode_value(await self._outputs.value(path))
-            self._journal.add(row)
 
     # Time
 
@@ -377,16 +293,14 @@ class ActiveRun:
         found: list[Fact] = []
         for path, deadline in self._machine.deadlines():
             if deadline <= now:
-                row = timeout_row(path, now, fact=self._journal.next_fact())
-                self._journal.add(row)
-                found.append(StepTimedOut(path, now))
+                found.append(self._recorder.timed_out(path, now))
         for key, waiting in list(self._waiting.items()):
             if waiting.due is not None and waiting.due <= now:
                 del self._waiting[key]
                 outcome = when_due(waiting)
                 if waiting.step.type == "workflow":
                     self._ender.look_for_abandoned()
-                found.append(self._fact(waiting.execute, outcome, waiting))
+                found.append(self._recorder.ended(waiting.execute, outcome, waiting))
         if (limit := self._run_deadline()) is not None and limit <= now:
             found.append(RunTimedOut(now))
         return found
@@ -434,7 +348,7 @@ class ActiveRun:
         for child in children:
             outcomes[child.id] = await self._waits.child_outcome(child)
         news = [
-            self._fact(each.execute, outcome, self._waiting.pop((each.execute.path, each.execute.attempt)))
+            self._recorder.ended(each.execute, outcome, self._waiting.pop((each.execute.path, each.execute.attempt)))
             for each in waiting
             if each.wake_id is not None and (outcome := outcomes.get(each.wake_id)) is not None
         ]

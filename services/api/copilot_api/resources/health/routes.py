@@ -31,9 +31,10 @@ async def ready(services: AppServices) -> Response[object]:
     return JsonResponse({"status": "ready" if reason is None else "unready", "reason": reason}, status_code=status)
 
 
-@get("/metrics", tags=["health"], media_type=MediaType.TEXT, sync_to_thread=False)
-def metrics(services: AppServices) -> Response[bytes]:
+@get("/metrics", tags=["health"], media_type=MediaType.TEXT)
+async def metrics(services: AppServices) -> Response[bytes]:
     """Prometheus's text format."""
+    await services.queue_depths.refresh()
     return Response(render_metrics(services.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
