@@ -117,6 +117,19 @@ def test_claims_and_secrets_of_pods_are_made_or_given(value_set: str) -> None:
 
 
 @each_set
+def test_whoever_has_a_stores_url_has_the_certificates_that_it_may_name(value_set: str) -> None:
+    """And nobody has any, where none are given."""
+    given = "stores-ca" if value_set == "external-data" else None
+    for name, (_, spec) in pods(value_set).items():
+        for container in spec["containers"]:
+            calls = "envFrom" in container or any("DATABASE_URL" in each["name"] for each in container.get("env", []))
+            mounts = {each["name"]: each["mountPath"] for each in container.get("volumeMounts", [])}
+            assert (mounts.get("ca") == "/etc/copilot-ca") == (given is not None and calls), name
+            if "ca" in mounts:
+                assert {"name": "ca", "configMap": {"name": given}} in spec["volumes"], name
+
+
+@each_set
 def test_what_prometheus_sees_is_not_public(value_set: str) -> None:
     paths = [
         path["path"]

@@ -40,6 +40,7 @@ BAD = [
     ("REDIS_URL", "redis+sentinel://:word-17@a,b"),
     ("REDIS_URL", "rediss://:word-17@a?ssl_ca_certs=/nowhere/ca-17.pem"),
     ("PORT", "eighty-eighty"),
+    ("DATABASE_POOL_MODE", "statement-17"),
     ("PORT", "65536"),
     ("PORT", "-17"),
     ("LOG_LEVEL", "shouting"),

@@ -34,6 +34,9 @@ resources:
 volumeMounts:
   - name: tmp
     mountPath: /tmp
+  {{- with include "copilot-lib.ca-mount" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- range $name, $path := .mounts }}
   - name: {{ $name }}
     mountPath: {{ $path }}

@@ -29,6 +29,9 @@ spec:
       volumes:
         - name: tmp
           emptyDir: {}
+        {{- with include "copilot-lib.ca-volume" . }}
+        {{- . | nindent 8 }}
+        {{- end }}
 {{- end }}
 
 {{/* Of the tools image, with what it needs of the Secrets and no more */}}
@@ -62,6 +65,9 @@ resources:
 volumeMounts:
   - name: tmp
     mountPath: /tmp
+  {{- with include "copilot-lib.ca-mount" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
 {{- end }}
 
 {{/* It calls PostgreSQL, and nobody calls it */}}

@@ -76,7 +76,12 @@ def build_services(settings: Settings) -> Services:
     rules = EgressRules(settings.egress_exemptions)
     registry = new_registry()
     metrics = HttpMetrics(registry)
-    database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=SERVICE)
+    database = Database(
+        settings.database_url,
+        max_size=settings.database_pool_max,
+        application_name=SERVICE,
+        pool_mode=settings.database_pool_mode,
+    )
     watch_pool(registry, database)
     tenants_db = TenantDatabase(database, KeyRing(settings.encryption_key_bytes))
     blobs = build_blob_store(settings, tenants_db)

@@ -28,7 +28,7 @@ def test_a_good_installation_that_is_not_started_is_well_but_for_the_missing_pro
     report = cli.json("doctor")
     assert report["ok"] is True
     assert {one["name"] for one in report["checks"] if one["status"] != "ok"} - {"sandbox"} == {"providers", "services"}
-    assert len(report["checks"]) == 13
+    assert len(report["checks"]) == 14
 
 
 def test_what_the_sandbox_stands_on_is_shown_and_its_lack_is_warned_of(cli: Cli) -> None:

@@ -83,3 +83,8 @@ def test_a_wrong_exemption_is_one_line_that_names_the_variable_but_not_the_value
     with pytest.raises(SettingsError, match=r"^EGRESS_ALLOW must be hosts or CIDR blocks") as refused:
         load(EGRESS_ALLOW="10.0.0.0/8,http://secret-host")
     assert "secret-host" not in refused.value.message
+
+
+def test_a_pool_takes_sessions_for_its_own_unless_told_otherwise() -> None:
+    assert load().database_pool_mode == "session"
+    assert load(DATABASE_POOL_MODE="transaction").database_pool_mode == "transaction"

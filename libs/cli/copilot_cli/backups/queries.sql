@@ -16,6 +16,10 @@ SELECT to_regclass('public.schema_migrations') IS NOT NULL AS found
 -- The newest migration.
 SELECT max(version) AS version FROM schema_migrations
 
+-- name: server_process
+-- Who works for this session; a pooler has told another number.
+SELECT pg_backend_pid() AS pid
+
 -- name: take_lock
 -- Held until the connection is closed.
 SELECT pg_try_advisory_lock(%(key)s) AS taken

@@ -11,6 +11,7 @@ from psycopg.rows import class_row, dict_row
 
 from copilot_cli.backups.catalogue import Kind
 from copilot_common.base.errors import Conflict, SettingsError
+from copilot_common.platform.pooler import POOLER_REFUSED
 from copilot_common.platform.sql import Queries
 
 sql = Queries(__package__)
@@ -34,9 +35,13 @@ class Facts:
 
 
 def connect(url: str, database: str | None = None) -> Connection:
-    """To another database of that server, where one is named."""
+    """To another database of that server, where one is named. Raises SettingsError where a pooler answers."""
     conninfo = make_conninfo(url, dbname=database) if database else url
-    return psycopg.connect(conninfo, autocommit=True, connect_timeout=10, application_name="copilot")
+    connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=10, application_name="copilot")
+    if one(connection, sql["server_process"])["pid"] != connection.info.backend_pid:
+        connection.close()
+        raise SettingsError(POOLER_REFUSED)
+    return connection
 
 
 @contextmanager

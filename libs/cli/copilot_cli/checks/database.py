@@ -13,9 +13,11 @@ from copilot_common.base.errors import CopilotError, SettingsError
 from copilot_common.base.ids import TenantId
 from copilot_common.encryption import KeyRing
 from copilot_common.platform import migrate
-from copilot_common.platform.db import refuse_powerful_role
+from copilot_common.platform.db import PoolMode, refuse_powerful_role
+from copilot_common.platform.pooler import is_pooled, is_shared, missing_limits
 from copilot_common.platform.schema import OLDEST_SCHEMA, SCHEMA_VERSION, judge_schema
 from copilot_common.platform.sql import Queries
+from copilot_common.platform.tls_fault import tls_fault
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
@@ -30,17 +32,19 @@ _SERVICES = {
 }
 
 
-async def check_database(url: str) -> AsyncIterator[Check]:
+async def check_database(url: str, pool_mode: PoolMode) -> AsyncIterator[Check]:
     """As the services reach it."""
     try:
         connection = await AsyncConnection.connect(url, connect_timeout=5, autocommit=True)
     except psycopg.Error as error:
-        yield fail("database", describe(error), "DATABASE_URL: postgres://copilot_app:password@host:5432/copilot")
+        example = "DATABASE_URL: postgres://copilot_app:password@host:5432/copilot"
+        yield fail("database", tls_fault(url) or describe(error), example)
         return
     async with connection:
         version = await _value(connection, _sql["server_version"])
         yield ok("database", f"PostgreSQL {version} at {connection.info.host}:{connection.info.port}")
         yield await _role(url)
+        yield await _pooling(url, connection, pool_mode)
         schema = await _schema(connection)
         yield schema
         if schema.status != "fail":
@@ -87,6 +91,21 @@ async def _role(url: str) -> Check:
     except SettingsError as error:
         return fail("role", error.message, "Name copilot_app in DATABASE_URL; services exit at start otherwise.")
     return ok("role", "DATABASE_URL's role cannot bypass row-level security")
+
+
+async def _pooling(url: str, connection: Connection, mode: PoolMode) -> Check:
+    if not await is_pooled(connection):
+        if mode == "session":
+            return ok("pooling", "PostgreSQL itself answers")
+        return warn("pooling", "PostgreSQL itself answers", "Unset DATABASE_POOL_MODE: it only costs time here.")
+    if mode == "session":
+        if await is_shared(url):
+            return fail("pooling", "a pooler lends one session to several", "Set DATABASE_POOL_MODE=transaction.")
+        return warn("pooling", "a pooler answers", "Right with its pool_mode=session only; else DATABASE_POOL_MODE.")
+    if missing := await missing_limits(connection):
+        advice = "copilot migrate up with ADMIN_DATABASE_URL sets them for copilot_app; then RECONNECT in PgBouncer."
+        return fail("pooling", f"sessions have no {', '.join(missing)}", advice)
+    return ok("pooling", "through a pooler, in transaction mode")
 
 
 async def _schema(connection: Connection) -> Check:

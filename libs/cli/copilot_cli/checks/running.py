@@ -24,7 +24,7 @@ async def _of_settings(examined: Examined, owner_url: str | None) -> AsyncIterat
     if settings is None:
         return
     if "DATABASE_URL" not in faulty:
-        async for check in check_database(settings.database_url):
+        async for check in check_database(settings.database_url, settings.database_pool_mode):
             yield check
     if owner_url:
         key = None if "ENCRYPTION_KEY" in faulty else settings.encryption_key_bytes

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import Literal, LiteralString, TypeAlias
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
@@ -15,6 +15,9 @@ from copilot_common.base.errors import SettingsError, Unavailable
 
 Connection = AsyncConnection[TupleRow]
 Params = Mapping[str, object] | Sequence[object]
+PoolMode: TypeAlias = Literal["session", "transaction"]
+"""Whether consecutive transactions of a connection meet the same server process. Through PgBouncer in `transaction`
+mode they don't: what one leaves on the session (a prepared statement, a SET) is found by anybody, or by nobody."""
 
 # The pool waits twice as long after each failed attempt to connect; after this long it gives up, and the next one who
 # asks begins anew. With its default of five minutes it may not look again for one, long after PostgreSQL has come back.
@@ -22,9 +25,12 @@ _RECONNECT_SECONDS = 2.0
 _CHECKOUT_SECONDS = 10.0  # a PostgreSQL restart takes about two; a request may wait that long rather than fail
 # No query of ours takes a tenth of the first. The second is for a process that is frozen in a transaction: its locks go
 # with its lease, else those who take over would wait for it.
-_TIMEOUTS: LiteralString = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '6s'"
+TIME_LIMITS = {"statement_timeout": "30s", "idle_in_transaction_session_timeout": "6s"}
+_SET_LIMITS = "; ".join(f"SET {name} = '{value}'" for name, value in TIME_LIMITS.items()).encode()
+_SET_LOCAL_LIMITS = "".join(f"; SET LOCAL {name} = '{value}'" for name, value in TIME_LIMITS.items()).encode()
 # The server goes or comes, or gave this statement up for a deadlock's sake: the same statement may be sent again.
 _LOST = ("08", "57P", "40P01")
+_PREPARE_THRESHOLD = 5  # psycopg's default: what a connection runs for the fifth time is prepared
 _MAX_WAITING = 2_000  # requests queued for a connection; beyond it 503 at once
 
 
@@ -42,7 +48,9 @@ class PoolUse:
 class Database:
     """A bounded pool. Open it once per process, close it at the end."""
 
-    def __init__(self, url: str, *, max_size: int, application_name: str) -> None:
+    def __init__(self, url: str, *, max_size: int, application_name: str, pool_mode: PoolMode = "session") -> None:
+        self.pool_mode = pool_mode
+        is_own_session = pool_mode == "session"
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
@@ -56,6 +64,7 @@ class Database:
                 # Transactions are begun and ended here, explicitly; a lone statement needs none.
                 "autocommit": True,
                 "application_name": application_name,
+                "prepare_threshold": _PREPARE_THRESHOLD if is_own_session else None,
                 "connect_timeout": 5,
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
@@ -63,7 +72,7 @@ class Database:
                 # Keepalives are not sent while sent data is unanswered; this bounds that case.
                 "tcp_user_timeout": 10_000,
             },
-            configure=_bound_statements,
+            configure=_bound_statements if is_own_session else None,  # else the role's own limits bound them
             name=application_name,
         )
 
@@ -87,6 +96,8 @@ class Database:
         `begin` is one round trip, and may set what the transaction needs (`BEGIN; SELECT set_config(…)`).
         Raises Unavailable when none can be had in time, or when the server goes away on the way.
         """
+        if self.pool_mode == "transaction":
+            begin = (begin if isinstance(begin, bytes) else begin.encode()) + _SET_LOCAL_LIMITS
         connection, _ = await self._first_statement(begin)
         try:
             yield connection
@@ -148,7 +159,7 @@ class Database:
 
 async def _bound_statements(connection: Connection) -> None:
     """By SET, not as a start-up option, which PgBouncer refuses."""
-    await connection.execute(_TIMEOUTS)
+    await connection.execute(_SET_LIMITS)
 
 
 async def _commit(connection: Connection) -> None:

@@ -82,6 +82,7 @@ class ProcessLease:
             keepalives_interval=1,
             keepalives_count=2,
             application_name=f"{self._service} lease",
+            prepare_threshold=None,  # through PgBouncer the next renewal may meet another server process
         )
 
     def _renew_once(self) -> None:

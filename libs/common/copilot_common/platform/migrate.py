@@ -22,6 +22,8 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 from psycopg.rows import TupleRow
 
 from copilot_common.base.errors import Conflict, SettingsError
+from copilot_common.platform.db import TIME_LIMITS
+from copilot_common.platform.pooler import POOLER_REFUSED, is_pooled
 from copilot_common.platform.schema import SCHEMA_VERSION
 
 _LOCK_KEY = 0x636F70696C6F74  # "copilot"
@@ -108,6 +110,7 @@ async def up(urls: DatabaseUrls) -> list[int]:
                 applied_now.append(migration.version)
         await _adopt_checksums(connection)
         if urls.admin:
+            await _limit_app(connection)
             await _set_passwords(connection, urls)
     return applied_now
 
@@ -194,6 +197,8 @@ async def _locked(url: str) -> AsyncIterator[AsyncConnection[TupleRow]]:
     except psycopg.OperationalError as error:
         raise SettingsError(f"Cannot connect to migrate: {type(error).__name__}; check the database URLs") from None
     async with connection:
+        if await is_pooled(connection):
+            raise SettingsError(POOLER_REFUSED)  # the lock would stay behind on a session of its own
         await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK_KEY])
         yield connection  # closing the connection lets the lock go
 
@@ -240,6 +245,15 @@ async def _adopt_checksums(connection: AsyncConnection[TupleRow]) -> None:
             "UPDATE schema_migrations SET checksum = %s WHERE version = %s AND checksum IS NULL",
             [migration.checksum, migration.version],
         )
+
+
+async def _limit_app(connection: AsyncConnection[TupleRow]) -> None:
+    """For sessions that PgBouncer opens, and sets nothing on. Limits that somebody has chosen stay."""
+    query = "SELECT FROM pg_roles, unnest(rolconfig) AS set WHERE rolname = 'copilot_app' AND starts_with(set, %s)"
+    for name, value in TIME_LIMITS.items():
+        if (await connection.execute(query, [f"{name}="])).rowcount == 0:
+            statement = sql.SQL("ALTER ROLE copilot_app SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+            await connection.execute(statement)
 
 
 async def _set_passwords(connection: AsyncConnection[TupleRow], urls: DatabaseUrls) -> None:

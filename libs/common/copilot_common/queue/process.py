@@ -62,7 +62,12 @@ class Backbone:
 
 def build_backbone(service: str, settings: Settings, *, version: str, has_llm: bool | None = None) -> Backbone:
     process_id = ProcessId(new_id())
-    database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=service)
+    database = Database(
+        settings.database_url,
+        max_size=settings.database_pool_max,
+        application_name=service,
+        pool_mode=settings.database_pool_mode,
+    )
     redis = connect_redis(settings.redis_url)
     lease = ProcessLease(settings.database_url, process_id, service)
     line = ArqLine(settings.redis_url)

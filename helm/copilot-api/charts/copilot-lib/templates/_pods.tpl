@@ -30,6 +30,23 @@ securityContext:
       - ALL
 {{- end }}
 
+{{/* The certificates of global.caConfigMap, for whoever calls PostgreSQL or Redis; nothing, where none is named. */}}
+{{- define "copilot-lib.ca-mount" -}}
+{{- if (include "copilot-lib.global" . | fromYaml).caConfigMap -}}
+- name: ca
+  mountPath: /etc/copilot-ca
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "copilot-lib.ca-volume" -}}
+{{- with (include "copilot-lib.global" . | fromYaml).caConfigMap -}}
+- name: ca
+  configMap:
+    name: {{ . }}
+{{- end }}
+{{- end }}
+
 {{/* Where the operator wants the pods: `values` */}}
 {{- define "copilot-lib.placement" -}}
 {{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" }}

@@ -75,6 +75,9 @@ spec:
           volumeMounts:
             - name: tmp
               mountPath: /tmp
+            {{- with include "copilot-lib.ca-mount" . }}
+            {{- . | nindent 12 }}
+            {{- end }}
             {{- with $values.extraVolumeMounts }}
             {{- toYaml . | nindent 12 }}
             {{- end }}
@@ -82,6 +85,9 @@ spec:
         - name: tmp
           emptyDir:
             sizeLimit: {{ $global.tmpSize }}
+        {{- with include "copilot-lib.ca-volume" . }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- with $values.extraVolumes }}
         {{- toYaml . | nindent 8 }}
         {{- end }}

@@ -1,0 +1,37 @@
+"""What can be told of a TLS connection without a server; the rest stands in tests/ops and tests/integration."""
+
+from pathlib import Path
+
+import pytest
+
+from copilot_common.platform.tls_fault import tls_fault
+
+NOWHERE = "postgresql://somebody:hunter2@127.0.0.1:1/copilot"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        NOWHERE,
+        f"{NOWHERE}?sslmode=prefer",
+        f"{NOWHERE}?sslmode=require",
+        f"{NOWHERE}?sslmode=require&sslrootcert=/nowhere/ca.crt",
+        "postgresql:///copilot?host=/var/run/postgresql&sslmode=require",
+        "postgresql://one,two/copilot?sslmode=require",
+        "postgresql://127.0.0.1/copilot?no_such_parameter=1",
+    ],
+)
+def test_where_tls_is_not_wanted_or_not_reached_nothing_is_told_of_it(url: str) -> None:
+    assert tls_fault(url) is None
+
+
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+def test_a_file_of_authorities_that_is_none_is_told_of(mode: str, tmp_path: Path) -> None:
+    empty = tmp_path / "ca.crt"
+    for content in None, b"", b"no certificate":
+        if content is not None:
+            empty.write_bytes(content)
+        fault = tls_fault(f"{NOWHERE}?sslmode={mode}&sslrootcert={empty}")
+        assert fault is not None
+        assert "no readable file of certificates" in fault
+        assert "hunter2" not in fault
