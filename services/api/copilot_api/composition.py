@@ -10,6 +10,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 from loguru import logger
+from prometheus_client import CollectorRegistry
 
 from copilot_api.http.access import AccessMiddleware, check_authority
 from copilot_api.http.context import request_context
@@ -44,7 +45,7 @@ from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue import ArqLine, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.reranking import check_reranker
-from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_common.tenancy import Principal, Replica, TenantDatabase, Watermarks
 from copilot_domain.context import CollectionService, ContextRepository, ContextService
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.following import ItemFollower
@@ -77,9 +78,13 @@ def build_services(settings: Settings) -> Services:
     metrics = HttpMetrics(registry)
     database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=SERVICE)
     watch_pool(registry, database)
-    tenants_db = TenantDatabase(database, KeyRing(settings.encryption_key_bytes))
-    blobs = build_blob_store(settings, tenants_db)
     redis = connect_redis(settings.redis_url)
+    watermarks = Watermarks(redis) if settings.database_replica_url else None
+    replica = _replica(settings, watermarks, registry)
+    tenants_db = TenantDatabase(
+        database, KeyRing(settings.encryption_key_bytes), watermarks=watermarks, replica=replica
+    )
+    blobs = build_blob_store(settings, tenants_db)
     lease = ProcessLease(settings.database_url, process_id, SERVICE)
     models = ModelRegistry(settings, registry)
     limiter = Limiter(redis, registry)
@@ -101,6 +106,8 @@ def build_services(settings: Settings) -> Services:
         metrics=metrics,
         database=database,
         tenants_db=tenants_db,
+        watermarks=watermarks,
+        replica=replica,
         redis=redis,
         lease=lease,
         line=line,
@@ -143,6 +150,13 @@ def build_services(settings: Settings) -> Services:
         nudges=nudges,
         run_events=RunFollower(tenants_db, blobs, nudges),
     )
+
+
+def _replica(settings: Settings, watermarks: Watermarks | None, registry: CollectorRegistry) -> Replica | None:
+    url, size = settings.database_replica_url, settings.database_pool_max
+    if url is None or watermarks is None:
+        return None
+    return Replica(url, watermarks, registry, max_size=size, application_name=SERVICE)
 
 
 def _indexes(settings: Settings, ledger: Ledger) -> IndexService:
@@ -197,6 +211,8 @@ async def _boot(services: Services) -> None:
         logger.bind(hint=warning).warning("Model settings")
     await services.models.prepare()
     await until_database_fits(services.settings.database_url, services.database, services.health)
+    if services.replica is not None:
+        await services.replica.start(services.database)
     await services.lease.start()
     await services.requests.start()
     await services.nudges.start()
@@ -223,6 +239,10 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     await services.lease.stop()
     await services.line.aclose()
     await services.models.aclose()
+    if services.watermarks is not None:
+        await services.watermarks.aclose()
+    if services.replica is not None:
+        await services.replica.stop()
     await services.redis.aclose()
     await services.database.close()
     if isinstance(result, Exception):

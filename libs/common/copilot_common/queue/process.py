@@ -33,7 +33,7 @@ from copilot_common.queue.metrics import QueueMetrics
 from copilot_common.queue.ringing import Ringer
 from copilot_common.queue.sweeping import JobSweeper
 from copilot_common.queue.worker import Handler, Worker
-from copilot_common.tenancy import TenantDatabase
+from copilot_common.tenancy import TenantDatabase, Watermarks
 
 _DEPTH_CAP = 10_000
 
@@ -56,6 +56,7 @@ class Backbone:
     registry: CollectorRegistry
     database: Database
     tenants_db: TenantDatabase
+    watermarks: Watermarks | None
     redis: Redis
     lease: ProcessLease
     line: ArqLine
@@ -69,6 +70,7 @@ def build_backbone(service: str, settings: Settings, *, version: str, has_llm: b
     process_id = ProcessId(new_id())
     database = Database(settings.database_url, max_size=settings.database_pool_max, application_name=service)
     redis = connect_redis(settings.redis_url)
+    watermarks = Watermarks(redis) if settings.database_replica_url else None
     lease = ProcessLease(settings.database_url, process_id, service)
     line = ArqLine(settings.redis_url)
     ringer = Ringer(line)
@@ -78,7 +80,8 @@ def build_backbone(service: str, settings: Settings, *, version: str, has_llm: b
         process_id=process_id,
         registry=new_registry(),
         database=database,
-        tenants_db=TenantDatabase(database, KeyRing(settings.encryption_key_bytes)),
+        tenants_db=TenantDatabase(database, KeyRing(settings.encryption_key_bytes), watermarks=watermarks),
+        watermarks=watermarks,
         redis=redis,
         lease=lease,
         line=line,
@@ -183,6 +186,8 @@ class _Process:
         await backbone.lease.stop()
         await self.probes.stop()
         await backbone.line.aclose()
+        if backbone.watermarks is not None:
+            await backbone.watermarks.aclose()
         await backbone.redis.aclose()
         await backbone.database.close()
 
