@@ -51,6 +51,10 @@ class StandbyPostgres(EmbeddedPostgres):
         with psycopg.connect(self.url_of(database.admin_url), autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    def _command(self, port: int) -> list[str]:
+        """Whoever reads gives way at once to what is replayed."""
+        return [*super()._command(port), "-c", "max_standby_streaming_delay=0"]
+
     def _folder(self) -> Path:
         return self._place / "standby"
 

@@ -22,6 +22,7 @@ from typing import Literal, NewType, TypeVar
 from loguru import logger
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from copilot_common.base.ids import TenantId
 from copilot_common.platform.tasks import end_tasks
@@ -74,6 +75,7 @@ class Watermarks:
         self._raise = redis.register_script(_script("raise_watermark.lua"))
         self._set = redis.register_script(_script("set_watermark.lua"))
         self._paused_until = 0.0
+        self._hangs = False
         self._owed: dict[TenantId, float] = {}  # until when
         self._all_owed_until = 0.0
         self._paying: asyncio.Task[None] | None = None
@@ -101,7 +103,7 @@ class Watermarks:
         """The tenant has written, and `lsn` was told after the COMMIT. To be done before anybody hears of the write.
         Where Redis is away, the tenant's reads in this process go to the primary instead."""
         try:
-            await self._ask(lambda: self._raise(keys=[_key(tenant_id)], args=[_text(lsn)]))
+            await self._ask(lambda: self._raise(keys=[_key(tenant_id)], args=[_text(lsn)]), is_write=True)
         except _Away:
             self.owe(tenant_id)
         except BaseException:
@@ -161,8 +163,10 @@ class Watermarks:
             return NoWatermark("unmarked", token if is_ours else None)
         return NoWatermark("unmarked") if held.startswith(_TOKEN) else Lsn(int(held, 16))
 
-    async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
-        if monotonic() < self._paused_until:
+    async def _ask(self, command: Callable[[], Awaitable[T]], *, is_write: bool = False) -> T:
+        """A write does not wait for the end of a pause: when Redis is back, another process may have set a watermark
+        before that. Only where Redis hangs does it, since each try costs a time-out."""
+        if monotonic() < self._paused_until and (self._hangs or not is_write):
             raise _Away
         was_paused = self._paused_until > 0
         if was_paused:
@@ -171,6 +175,7 @@ class Watermarks:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 result = await command()
         except (RedisError, OSError, TimeoutError) as error:
+            self._hangs = isinstance(error, TimeoutError | RedisTimeoutError)
             self._paused_until = monotonic() + _PAUSE_SECONDS
             if not was_paused:
                 logger.bind(error_type=type(error).__name__).warning("Redis is away: the primary is read")
