@@ -139,11 +139,8 @@ class Ground:
 
     def transactions_there(self) -> int:
         """That the replica itself counts for our role's database."""
-        with psycopg.connect(self.standby.url_of(self.database.admin_url), autocommit=True) as connection:
-            connection.execute("SELECT pg_stat_clear_snapshot()")
-            query = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
-            (number,) = connection.execute(query).fetchone() or (0,)
-        return int(number)
+        query = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        return int(self.standby.value(self.database, query))
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

@@ -1,7 +1,9 @@
 """A streaming replica of an embedded PostgreSQL, made by pg_basebackup; for tests."""
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -28,10 +30,10 @@ class StandbyPostgres(EmbeddedPostgres):
 
     def pause(self, database: Database) -> None:
         """It goes on answering, from what it has."""
-        self._run(database, "SELECT pg_wal_replay_pause()")
+        self.value(database, "SELECT pg_wal_replay_pause()")
 
     def resume(self, database: Database) -> None:
-        self._run(database, "SELECT pg_wal_replay_resume()")
+        self.value(database, "SELECT pg_wal_replay_resume()")
 
     def catch_up(self, database: Database) -> None:
         """Wait until all that is committed now can be read here."""
@@ -42,14 +44,18 @@ class StandbyPostgres(EmbeddedPostgres):
             (end,) = primary.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone() or ("",)
 
         def is_there() -> bool:
-            with psycopg.connect(self.url_of(database.admin_url), autocommit=True) as here:
-                return here.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", (end,)).fetchone() == (True,)
+            return self.value(database, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", end) is True
 
         eventually(is_there, what="the replica having caught up", seconds=20)
 
-    def _run(self, database: Database, statement: str) -> None:
+    def value(self, database: Database, query: str, *params: object) -> Any:
+        """Of a query as the superuser; what is replayed may cancel it, then it is sent again."""
         with psycopg.connect(self.url_of(database.admin_url), autocommit=True) as connection:
-            connection.execute(statement.encode())
+            for _ in range(20):
+                with suppress(psycopg.errors.SerializationFailure):
+                    row = connection.execute(query.encode(), params).fetchone()
+                    return row[0] if row else None
+        raise AssertionError("the replica cancels every query")
 
     def _command(self, port: int) -> list[str]:
         """Whoever reads gives way at once to what is replayed."""
