@@ -18,7 +18,7 @@ from redis import Redis
 from copilot_devstack import TemporaryStores
 from support.api import ApiProcess, Site, StartApi, make_site, start_api
 from support.background import ask_later
-from support.clients import Client, Credentials, eventually
+from support.clients import Client, eventually
 from support.simulator import SimulatorHandle
 from support.stack import Database, clone_template
 from support.standby import StandbyPostgres
@@ -43,11 +43,11 @@ class Traffic:
         async with asyncio.TaskGroup() as group:
             for tenant, credentials in (("acme", site.acme), ("other", site.other)):
                 for turn in (1, -1):
-                    here, there = [self._client(api, credentials) for api in self.apis[::turn]]
                     kinds = {"titles": self._title, "answers": self._answer, "lists": self._lists}
                     for kind, once in kinds.items():
                         name = f"{kind} of {tenant} {turn}"
                         self.kinds.append(name)
+                        here, there = [api.client(credentials) for api in self.apis[::turn]]
                         group.create_task(self._repeat(name, here, there, once))
             yield self
             self.is_over = True
@@ -60,9 +60,6 @@ class Traffic:
             return all(self.done[kind] > number + times for kind, number in before.items())
 
         await eventually(is_done, seconds=_PHASE_SECONDS, what=f"more of each kind than {before}")
-
-    def _client(self, api: ApiProcess, credentials: Credentials) -> Client:
-        return api.client(credentials)
 
     async def _repeat(
         self, kind: str, here: Client, there: Client, once: Callable[[Client, Client], Awaitable[None]]
