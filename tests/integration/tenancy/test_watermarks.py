@@ -184,6 +184,17 @@ async def test_a_write_that_could_not_be_published_is_owed_until_redis_is_back(c
     await here.aclose()
 
 
+async def test_a_write_is_published_as_soon_as_redis_is_back_while_reads_still_pause(
+    cut_off: Redis, redis: Redis
+) -> None:
+    here, elsewhere = Watermarks(cut_off), Watermarks(redis)
+    await mark(elsewhere, 1)
+    assert await here.find(OTHER) == NoWatermark("redis_away")
+    await let_in(cut_off, redis)
+    await here.publish(ACME, Lsn(2))
+    assert await elsewhere.find(ACME) == 2
+
+
 async def test_redis_away_the_primary_is_read_and_nothing_raises(no_redis: Redis) -> None:
     marks = Watermarks(no_redis)
     assert await marks.find(ACME) == NoWatermark("redis_away")
