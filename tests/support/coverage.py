@@ -164,9 +164,7 @@ def render() -> str:
 
 def _open() -> Iterator[str]:
     yield from ("", "## Open", "")
-    for entry in entries():
-        if entry.open:
-            yield f"- {', '.join(entry.names)}: {entry.open}."
+    yield from [f"- {', '.join(entry.names)}: {entry.open}." for entry in entries() if entry.open] or ["Nothing."]
 
 
 def _table(found: list[Part]) -> Iterator[str]:

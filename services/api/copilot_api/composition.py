@@ -10,6 +10,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 from loguru import logger
+from prometheus_client import CollectorRegistry
 
 from copilot_api.http.access import AccessMiddleware, check_authority
 from copilot_api.http.context import request_context
@@ -45,7 +46,7 @@ from copilot_common.platform.tracing.factory import build_tracer
 from copilot_common.queue import QUEUES, ArqLine, DepthGauges, Dispatcher, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
 from copilot_common.reranking import check_reranker
-from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_common.tenancy import Principal, Replica, TenantDatabase, Watermarks
 from copilot_domain.context import CollectionService, ContextRepository, ContextService
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.following import ItemFollower
@@ -83,9 +84,13 @@ def build_services(settings: Settings) -> Services:
         pool_mode=settings.database_pool_mode,
     )
     watch_pool(registry, database)
-    tenants_db = TenantDatabase(database, KeyRing(settings.encryption_key_bytes))
-    blobs = build_blob_store(settings, tenants_db)
     redis = connect_redis(settings.redis_url)
+    watermarks = Watermarks(redis) if settings.database_replica_url else None
+    replica = _replica(settings, watermarks, registry)
+    tenants_db = TenantDatabase(
+        database, KeyRing(settings.encryption_key_bytes), watermarks=watermarks, replica=replica
+    )
+    blobs = build_blob_store(settings, tenants_db)
     lease = ProcessLease(settings.database_url, process_id, SERVICE)
     models = ModelRegistry(settings, registry)
     limiter = Limiter(redis, registry)
@@ -108,6 +113,8 @@ def build_services(settings: Settings) -> Services:
         tracer=build_tracer(settings, service=SERVICE, version=version("copilot-api"), instance=str(process_id)),
         database=database,
         tenants_db=tenants_db,
+        watermarks=watermarks,
+        replica=replica,
         redis=redis,
         lease=lease,
         line=line,
@@ -151,6 +158,14 @@ def build_services(settings: Settings) -> Services:
         nudges=nudges,
         run_events=RunFollower(tenants_db, blobs, nudges),
     )
+
+
+def _replica(settings: Settings, watermarks: Watermarks | None, registry: CollectorRegistry) -> Replica | None:
+    url = settings.database_replica_url
+    if url is None or watermarks is None:
+        return None
+    size, mode = settings.database_pool_max, settings.database_pool_mode
+    return Replica(url, watermarks, registry, max_size=size, application_name=SERVICE, pool_mode=mode)
 
 
 def _indexes(settings: Settings, ledger: Ledger) -> IndexService:
@@ -207,6 +222,8 @@ async def _boot(services: Services) -> None:
     await until_database_fits(
         services.settings.database_url, services.database, services.health, services.tenants_db.keyring.refuse_other_key
     )
+    if services.replica is not None:
+        await services.replica.start(services.database)
     await services.lease.start()
     await services.requests.start()
     await services.nudges.start()
@@ -233,6 +250,10 @@ async def _shut_down(services: Services, boot: asyncio.Task[None]) -> None:
     await services.lease.stop()
     await services.line.aclose()
     await services.models.aclose()
+    if services.watermarks is not None:
+        await services.watermarks.aclose()
+    if services.replica is not None:
+        await services.replica.stop()
     await services.redis.aclose()
     await services.database.close()
     if services.tracer:

@@ -21,7 +21,7 @@ from copilot_common.platform.settings import Settings
 from copilot_common.platform.trace import Tracer
 from copilot_common.queue import ArqLine, DepthGauges, JobSweeper, Ledger, Ringer
 from copilot_common.queue.requests import RequestClient
-from copilot_common.tenancy import TenantDatabase
+from copilot_common.tenancy import Replica, TenantDatabase, Watermarks
 from copilot_domain.context import CollectionService, ContextService
 from copilot_domain.context.asking import SearchClient
 from copilot_domain.context.following import ItemFollower
@@ -49,6 +49,8 @@ class Services:
     tracer: Tracer | None
     database: Database
     tenants_db: TenantDatabase
+    watermarks: Watermarks | None
+    replica: Replica | None
     redis: Redis
     lease: ProcessLease
     line: ArqLine

@@ -61,7 +61,7 @@ def test_the_generated_secrets_are_strong_enough_for_the_api(home: Home) -> None
     settings = load_settings(
         {
             "DATABASE_URL": "postgres://",
-            "REDIS_URL": "redis://",
+            "REDIS_URL": "redis://127.0.0.1:6379",
             "JWT_SECRET": made.jwt_secret,
             "ENCRYPTION_KEY": made.encryption_key,
         }

@@ -1,6 +1,6 @@
 """The connection pool, and what a service checks of its database before it serves."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, LiteralString, TypeAlias
@@ -48,15 +48,26 @@ class PoolUse:
 class Database:
     """A bounded pool. Open it once per process, close it at the end."""
 
-    def __init__(self, url: str, *, max_size: int, application_name: str, pool_mode: PoolMode = "session") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        max_size: int,
+        application_name: str,
+        pool_mode: PoolMode = "session",
+        checkout_seconds: float = _CHECKOUT_SECONDS,
+        check: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> None:
+        """`check` looks at each new connection before it is used, and raises where it must not be."""
         self.pool_mode = pool_mode
+        self._check = check
         is_own_session = pool_mode == "session"
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
             max_size=max_size,
             open=False,
-            timeout=_CHECKOUT_SECONDS,
+            timeout=checkout_seconds,
             reconnect_timeout=_RECONNECT_SECONDS,
             max_waiting=_MAX_WAITING,
             # A dead server must be noticed in seconds, not by TCP's two hours.
@@ -72,7 +83,7 @@ class Database:
                 # Keepalives are not sent while sent data is unanswered; this bounds that case.
                 "tcp_user_timeout": 10_000,
             },
-            configure=_bound_statements if is_own_session else None,  # else the role's own limits bound them
+            configure=self._configure,
             name=application_name,
         )
 
@@ -90,16 +101,23 @@ class Database:
         return PoolUse(*(stats.get(name, 0) for name in names))
 
     @asynccontextmanager
-    async def connection(self, begin: LiteralString | bytes = "BEGIN") -> AsyncIterator[Connection]:
+    async def connection(
+        self,
+        begin: LiteralString | bytes = "BEGIN",
+        judge: Callable[[AsyncCursor[TupleRow]], Awaitable[None]] | None = None,
+    ) -> AsyncIterator[Connection]:
         """A connection in a transaction: committed at the end, rolled back on any exception.
 
-        `begin` is one round trip, and may set what the transaction needs (`BEGIN; SELECT set_config(…)`).
-        Raises Unavailable when none can be had in time, or when the server goes away on the way.
+        `begin` is one round trip, and may set what the transaction needs (`BEGIN; SELECT set_config(…)`); `judge` is
+        given what it answered, and may raise. Raises Unavailable when none can be had in time, or when the server goes
+        away on the way.
         """
         if self.pool_mode == "transaction":
             begin = (begin if isinstance(begin, bytes) else begin.encode()) + _SET_LOCAL_LIMITS
-        connection, _ = await self._first_statement(begin)
+        connection, begun = await self._first_statement(begin)
         try:
+            if judge is not None:
+                await judge(begun)
             yield connection
             await _commit(connection)
         except BaseException as error:
@@ -148,6 +166,12 @@ class Database:
                 raise
         raise Unavailable("The database is not reachable.")
 
+    async def _configure(self, connection: Connection) -> None:
+        if self.pool_mode == "session":  # else the role's own limits bound statements
+            await _bound_statements(connection)
+        if self._check is not None:
+            await self._check(connection)
+
     async def _checkout(self) -> Connection:
         try:
             return await self._pool.getconn()
@@ -173,19 +197,24 @@ async def _commit(connection: Connection) -> None:
     await connection.execute("COMMIT")
 
 
-async def refuse_powerful_role(url: str) -> None:
-    """Raise SettingsError when DATABASE_URL's role could get around row-level security."""
+async def refuse_powerful_role(url: str, *, variable: str = "DATABASE_URL") -> None:
+    """Raise SettingsError when the role that `variable` names could get around row-level security."""
     async with await AsyncConnection.connect(url, connect_timeout=10) as connection:
-        cursor = await connection.execute(
-            """
-            SELECT rolsuper OR rolbypassrls OR pg_has_role(oid, 'copilot_owner', 'member')
-                OR EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid AND relkind IN ('r', 'p'))
-            FROM pg_roles WHERE rolname = current_user
-            """
-        )
-        row = await cursor.fetchone()
-    if row is None or row[0]:
-        raise SettingsError(
-            "DATABASE_URL names a role that could bypass row-level security; use copilot_app",
-            details={"variable": "DATABASE_URL"},
-        )
+        if await is_powerful_role(connection):
+            raise SettingsError(
+                f"{variable} names a role that could bypass row-level security; use copilot_app",
+                details={"variable": variable},
+            )
+
+
+async def is_powerful_role(connection: Connection) -> bool:
+    """Whether the connection's role could get around row-level security."""
+    cursor = await connection.execute(
+        """
+        SELECT rolsuper OR rolbypassrls OR pg_has_role(oid, 'copilot_owner', 'member')
+            OR EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid AND relkind IN ('r', 'p'))
+        FROM pg_roles WHERE rolname = current_user
+        """
+    )
+    row = await cursor.fetchone()
+    return row is None or bool(row[0])

@@ -14,6 +14,7 @@ from copilot_common.base.errors import SettingsError
 OF_SERVICES = frozenset(
     {
         "DATABASE_URL",
+        "DATABASE_REPLICA_URL",
         "REDIS_URL",
         "JWT_SECRET",
         "ENCRYPTION_KEY",

@@ -98,6 +98,9 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     database_pool_mode: Annotated[
         Literal["session", "transaction"], _doc("PgBouncer's pool_mode, where DATABASE_URL leads through one")
     ] = "session"
+    database_replica_url: Annotated[
+        str | None, _doc("a streaming replica of DATABASE_URL's, as copilot_app; for all three services")
+    ] = None
     blob_store: Annotated[Literal["postgres", "s3"], _doc("where new large content goes")] = "postgres"
     s3_bucket: Annotated[str | None, _doc("named without BLOB_STORE=s3, it is only read from")] = None
     s3_endpoint: Annotated[str | None, _doc("of a compatible store: https://host[:port]; by default Amazon's")] = None

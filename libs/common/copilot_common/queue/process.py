@@ -37,7 +37,7 @@ from copilot_common.queue.metrics import QueueMetrics
 from copilot_common.queue.ringing import Ringer
 from copilot_common.queue.sweeping import JobSweeper
 from copilot_common.queue.worker import Handler, Worker
-from copilot_common.tenancy import TenantDatabase
+from copilot_common.tenancy import TenantDatabase, Watermarks
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Backbone:
     tracer: Tracer | None
     database: Database
     tenants_db: TenantDatabase
+    watermarks: Watermarks | None
     redis: Redis
     lease: ProcessLease
     line: ArqLine
@@ -69,6 +70,7 @@ def build_backbone(service: str, settings: Settings, *, version: str, has_llm: b
         pool_mode=settings.database_pool_mode,
     )
     redis = connect_redis(settings.redis_url)
+    watermarks = Watermarks(redis) if settings.database_replica_url else None
     lease = ProcessLease(settings.database_url, process_id, service)
     line = ArqLine(settings.redis_url)
     ringer = Ringer(line)
@@ -79,7 +81,8 @@ def build_backbone(service: str, settings: Settings, *, version: str, has_llm: b
         registry=new_registry(),
         tracer=build_tracer(settings, service=service, version=version, instance=str(process_id)),
         database=database,
-        tenants_db=TenantDatabase(database, KeyRing(settings.encryption_key_bytes)),
+        tenants_db=TenantDatabase(database, KeyRing(settings.encryption_key_bytes), watermarks=watermarks),
+        watermarks=watermarks,
         redis=redis,
         lease=lease,
         line=line,
@@ -188,6 +191,8 @@ class _Process:
         await backbone.lease.stop()
         await self.probes.stop()
         await backbone.line.aclose()
+        if backbone.watermarks is not None:
+            await backbone.watermarks.aclose()
         await backbone.redis.aclose()
         await backbone.database.close()
         if backbone.tracer:

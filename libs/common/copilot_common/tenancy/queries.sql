@@ -23,6 +23,16 @@ SELECT
     set_config('app.user_id', {user_id}, true),
     set_config('app.platform', {platform}, true)
 
+-- name: begin_read
+-- The same for one that only reads, here or on a replica: there it also tells how far that has replayed; null where the
+-- server is no replica. Not REPEATABLE READ, whose snapshot would be older than what it tells.
+BEGIN READ ONLY;
+SELECT
+    set_config('app.tenant_id', {tenant_id}, true),
+    set_config('app.user_id', {user_id}, true),
+    set_config('app.platform', {platform}, true),
+    CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() END
+
 -- name: insert_audit
 -- One change, with who made it and from where.
 INSERT INTO audit_log (

@@ -6,25 +6,33 @@ null and no row is visible. What SQL injection could still do is set another ten
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import lru_cache
-from typing import Literal, LiteralString, TypeAlias, TypeVar
+from typing import Literal, LiteralString, TypeAlias, TypeVar, cast
 
-from psycopg import sql
+from psycopg import AsyncCursor, sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow, class_row, scalar_row
 
+from copilot_common.base.errors import Unavailable
 from copilot_common.base.ids import TenantId, UserId
 from copilot_common.encryption import KeyRing, TenantCipher
 from copilot_common.platform.db import Connection, Database, Params
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy.principal import Principal
+from copilot_common.tenancy.replica import Replica, UsePrimary
+from copilot_common.tenancy.watermarks import Lsn, Watermarks, parse_lsn
 
 Row = TypeVar("Row")
-Begin: TypeAlias = Literal["begin", "begin_snapshot", "begin_in_background"]
+T = TypeVar("T")
+Begin: TypeAlias = Literal["begin", "begin_snapshot", "begin_in_background", "begin_read"]
 
 _sql = Queries(__package__)
+# The end of the log, also of what is not yet written to the disk: that can be read already.
+_TELL_LSN: LiteralString = "SELECT pg_current_wal_insert_lsn()::text"
+# One round trip. Locks count as writing: whoever repeats a request locks what the first one wrote, and tells of it.
+_COMMIT_AND_TELL: LiteralString = f"SELECT pg_current_xact_id_if_assigned() IS NOT NULL; COMMIT; {_TELL_LSN}"
 
 
 class Transaction:
@@ -71,10 +79,28 @@ class Transaction:
         if self._last and status == TransactionStatus.IDLE:
             raise RuntimeError("somebody has ended this transaction before its last statements")
         if self._last and status == TransactionStatus.INTRANS:
-            async with self.connection.pipeline():
-                for query, params in self._last:
-                    await self.connection.execute(query, params)
-                await self.connection.execute("COMMIT")
+            await self._send_last("COMMIT")
+
+    async def finish_and_tell(self) -> Lsn | None:
+        """As `finish`, but always with the COMMIT. An LSN that is not before it; None where nothing was written."""
+        status = self.connection.info.transaction_status
+        if status != TransactionStatus.INTRANS:
+            await self.finish()
+            return None
+        if self._last:
+            return await _told(await self._send_last("COMMIT", _TELL_LSN))
+        cursor = await self.connection.execute(_COMMIT_AND_TELL)
+        row = await cursor.fetchone()
+        cursor.nextset()
+        cursor.nextset()
+        return await _told(cursor) if row and row[0] else None
+
+    async def _send_last(self, *then: LiteralString) -> AsyncCursor[TupleRow]:
+        async with self.connection.pipeline():
+            for query, params in self._last:
+                await self.connection.execute(query, params)
+            sent = [await self.connection.execute(query) for query in then]
+        return sent[-1]
 
     async def execute_many(self, query: LiteralString, rows: Sequence[Mapping[str, object]]) -> None:
         """Run a statement once for each row, in few round trips."""
@@ -112,10 +138,15 @@ class TenantDatabase:
         *,
         connections: asyncio.Semaphore | None = None,
         begin: Begin = "begin",
+        watermarks: Watermarks | None = None,
+        replica: Replica | None = None,
     ) -> None:
-        """The last two: see `in_background`."""
+        """`connections` and `begin`: see `in_background`. `watermarks`, wherever some process reads from a replica;
+        `replica`, where this one does."""
         self.database = database
         self.keyring = keyring
+        self._watermarks = watermarks
+        self._replica = replica
         self._connections = connections
         self._begin: Begin = begin
 
@@ -124,11 +155,13 @@ class TenantDatabase:
         together, and don't wait for the disk. A crash of PostgreSQL takes back the last of them; that the job was
         completed is committed later and does wait, so then it was not."""
         share = asyncio.Semaphore(connections)
-        return TenantDatabase(self.database, self.keyring, connections=share, begin="begin_in_background")
+        return TenantDatabase(
+            self.database, self.keyring, connections=share, begin="begin_in_background", watermarks=self._watermarks
+        )
 
     def durable(self) -> "TenantDatabase":
         """With the same share of connections, for what must be on the disk before something else is done."""
-        return TenantDatabase(self.database, self.keyring, connections=self._connections)
+        return TenantDatabase(self.database, self.keyring, connections=self._connections, watermarks=self._watermarks)
 
     @asynccontextmanager
     async def transaction(self, principal: Principal, *, is_snapshot: bool = False) -> AsyncIterator[Transaction]:
@@ -138,17 +171,57 @@ class TenantDatabase:
         """
         kind: Begin = "begin_snapshot" if is_snapshot else self._begin
         begin = _begin(principal.tenant_id, principal.user_id, principal.is_platform, kind)
-        async with self._connections or nullcontext(), self.database.connection(begin) as c:
+        writes = self._watermarks.publishing(principal.tenant_id) if self._watermarks else nullcontext()
+        # The watermark is published last, when the connection has been given back.
+        async with writes as publication, self._connections or nullcontext(), self.database.connection(begin) as c:
             tx = Transaction(c, principal, self.keyring, can_wait=True)
             yield tx
-            await tx.finish()
+            if publication is None:
+                await tx.finish()
+            else:
+                publication.is_committing = True
+                publication.lsn = await tx.finish_and_tell()
         tx.committed()
 
-    async def call(self, query: LiteralString, params: Params) -> TupleRow | None:
+    async def read(self, principal: Principal, look: Callable[[Transaction], Awaitable[T]]) -> T:
+        """What `look` finds: from the replica, where one is configured that has all the tenant was told of; see
+        watermarks.py. `look` may be called twice, and its transaction refuses to write. Not for what decides about a
+        write, nor for who waits for news."""
+        begin = _begin(principal.tenant_id, principal.user_id, principal.is_platform, "begin_read")
+        token = None
+        if self._replica is not None:
+            try:
+                return await self._replica.read(
+                    principal.tenant_id, begin, lambda c: look(Transaction(c, principal, self.keyring))
+                )
+            except UsePrimary as why:
+                token = why.token
+        lsn = None
+        async with self.database.connection(begin) as connection:
+            found = await look(Transaction(connection, principal, self.keyring))
+            if token is not None:
+                cursor = await connection.execute(f"COMMIT; {_TELL_LSN}")
+                cursor.nextset()
+                lsn = await _told(cursor)
+        if self._watermarks is not None and token is not None and lsn is not None:
+            await self._watermarks.set(principal.tenant_id, token, lsn)
+        return found
+
+    async def call(self, query: LiteralString, params: Mapping[str, object]) -> TupleRow | None:
         """The first row of a statement that is a transaction of its own and takes one round trip: a call of a function
-        that sets the tenant itself (migrations/002). It may be sent twice when a connection dies, so the function does
-        the same when repeated. Raises Unavailable."""
-        return await self.database.fetch_row(query, params)
+        that sets the tenant itself (migrations/002), to `params["tenant_id"]`. It may be sent twice when a connection
+        dies, so the function does the same when repeated. Raises Unavailable."""
+        if self._watermarks is None:
+            return await self.database.fetch_row(query, params)
+        tenant_id = cast(TenantId, params["tenant_id"])
+        async with self._watermarks.publishing(tenant_id) as publication:
+            publication.is_committing = True
+            row = await self.database.fetch_row(query, params)
+            try:
+                publication.lsn = _lsn_of(await self.database.fetch_row(_TELL_LSN, ()))
+            except Unavailable:  # what was to be done is done
+                self._watermarks.owe(tenant_id)
+            return row
 
     async def cipher(self, principal: Principal) -> TenantCipher:
         """The keys of the principal's tenant. Raises DecryptionError where it has none."""
@@ -157,6 +230,14 @@ class TenantDatabase:
             return known
         async with self.transaction(principal) as tx:
             return await tx.cipher()
+
+
+async def _told(cursor: AsyncCursor[TupleRow]) -> Lsn | None:
+    return _lsn_of(await cursor.fetchone())
+
+
+def _lsn_of(row: TupleRow | None) -> Lsn | None:
+    return parse_lsn(row[0]) if row else None
 
 
 @lru_cache(maxsize=1_024)

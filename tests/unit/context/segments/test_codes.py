@@ -7,6 +7,13 @@ from copilot_domain.context.segments.codes import Codes, encode_vectors, nearest
 from copilot_domain.context.segments.types import Numbers
 
 RNG = np.random.default_rng(7)
+_FIRST = RNG.bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """For each test, whichever ran before it in this process."""
+    RNG.bit_generator.state = _FIRST
 
 
 def unit(count: int, dimensions: int = 256) -> Numbers:

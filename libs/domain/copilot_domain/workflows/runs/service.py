@@ -55,8 +55,11 @@ class RunService:
 
     async def get(self, principal: Principal, run_id: UUID) -> Run:
         """Raises NotFound."""
-        async with self._db.transaction(principal) as tx:
-            row, cipher = await self._row(tx, run_id), await tx.cipher()
+
+        async def look(tx: Transaction) -> tuple[RunRow, TenantCipher]:
+            return await self._row(tx, run_id), await tx.cipher()
+
+        row, cipher = await self._db.read(principal, look)
         outputs = None
         if row.outputs_of is not None:
             found = await self._reader(principal, cipher).read(run_id, [row.outputs_of])
@@ -77,13 +80,16 @@ class RunService:
 
     async def steps(self, principal: Principal, run_id: UUID, wanted: PageRequest) -> Page[StepRun]:
         """In the order of their beginning. Raises NotFound."""
-        async with self._db.transaction(principal) as tx:
+
+        async def look(tx: Transaction) -> tuple[list[StepRunRow], object, TenantCipher]:
             await self._row(tx, run_id)
-            cipher = await tx.cipher()
             key: dict[str, object] = {"tenant_id": principal.tenant_id, "run_id": run_id}
             place = {"after": wanted.position(int) or 0, "offset": wanted.offset, "limit": wanted.fetch}
             rows = await tx.fetch_all(StepRunRow, sql["steps_of_run"], key | place)
             count = await tx.fetch_value(sql["count_steps"], key | {"count_limit": EXACT_TOTAL + 1})
+            return rows, count, await tx.cipher()
+
+        rows, count, cipher = await self._db.read(principal, look)
         reader = self._reader(principal, cipher)
         outputs = {row.key: await reader.open(run_id, row) for row in rows[: wanted.limit]}
         return page(

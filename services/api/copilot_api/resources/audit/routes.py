@@ -37,8 +37,7 @@ async def show_audit(
         since=parse_moment(since, field="from"),
         until=parse_moment(until, field="to", ends_span=True),
     )
-    async with services.tenants_db.transaction(principal) as tx:
-        return await list_audit(tx, chosen, wanted)
+    return await services.tenants_db.read(principal, lambda tx: list_audit(tx, chosen, wanted))
 
 
 audit_router = Router("/", route_handlers=[show_audit])

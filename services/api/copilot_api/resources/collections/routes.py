@@ -29,13 +29,11 @@ class CollectionController(Controller):
     @get()
     async def index(self, principal: ActingPrincipal, services: AppServices, wanted: WantedPage) -> Page[Collection]:
         """The newest first."""
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.collections.list(tx, wanted)
+        return await services.tenants_db.read(principal, lambda tx: services.collections.list(tx, wanted))
 
     @get("/{collection_id:uuid}")
     async def show(self, collection_id: PathId, principal: ActingPrincipal, services: AppServices) -> Collection:
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.collections.get(tx, collection_id)
+        return await services.tenants_db.read(principal, lambda tx: services.collections.get(tx, collection_id))
 
     @patch("/{collection_id:uuid}", dto=StrictBody[UpdateCollection], return_dto=None)
     async def update(

@@ -62,8 +62,7 @@ class ContextController(Controller):
     ) -> Page[Item]:
         """The newest first. `metadata` is a JSON object that the item's must contain."""
         chosen = item_filter(kind, status, metadata, collection_id)
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.context.list(tx, chosen, wanted)
+        return await services.tenants_db.read(principal, lambda tx: services.context.list(tx, chosen, wanted))
 
     @post("/search", dto=StrictBody[SearchBody], return_dto=None, status_code=200)
     async def search(
@@ -80,14 +79,12 @@ class ContextController(Controller):
     @get("/index")
     async def show_index(self, principal: ActingPrincipal, services: AppServices) -> IndexState:
         """Which embedding model searches use, and how far a re-embedding is."""
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.indexes.show(tx)
+        return await services.tenants_db.read(principal, services.indexes.show)
 
     @get("/usage")
     async def show_usage(self, principal: ActingPrincipal, services: AppServices) -> ContextUsage:
         """How much the tenant has in its context, and how much it may have."""
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.context.usage(tx)
+        return await services.tenants_db.read(principal, services.context.usage)
 
     @post("/reembed", dto=StrictBody[ReembedBody], return_dto=None, status_code=202)
     async def reembed(
@@ -101,8 +98,7 @@ class ContextController(Controller):
 
     @get("/{item_id:uuid}")
     async def show(self, item_id: PathId, principal: ActingPrincipal, services: AppServices) -> Item:
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.context.get(tx, item_id)
+        return await services.tenants_db.read(principal, lambda tx: services.context.get(tx, item_id))
 
     @get("/{item_id:uuid}/content", operation_class=GivesBytes)
     async def content(

@@ -68,14 +68,17 @@ class MessageController(Controller):
         wanted: WantedPage,
     ) -> Page[Message]:
         """Oldest first."""
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.conversations.messages(tx, conversation_id, wanted)
+        return await services.tenants_db.read(
+            principal, lambda tx: services.conversations.messages(tx, conversation_id, wanted)
+        )
 
     @get("/{message_id:uuid}")
     async def show(
         self, conversation_id: PathId, message_id: PathId, principal: ActingPrincipal, services: AppServices
     ) -> Message:
-        return await _read(services, principal, conversation_id, message_id)
+        return await services.tenants_db.read(
+            principal, lambda tx: services.conversations.message(tx, conversation_id, message_id)
+        )
 
     @get("/{message_id:uuid}/stream")
     async def follow(
@@ -167,5 +170,6 @@ async def _repeat(
 
 
 async def _read(services: Services, principal: Principal, conversation_id: UUID, message_id: UUID) -> Message:
+    """For what goes on from there: not from a replica."""
     async with services.tenants_db.transaction(principal) as tx:
         return await services.conversations.message(tx, conversation_id, message_id)

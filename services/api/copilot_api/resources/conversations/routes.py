@@ -31,13 +31,11 @@ class ConversationController(Controller):
     @get()
     async def index(self, principal: ActingPrincipal, services: AppServices, wanted: WantedPage) -> Page[Conversation]:
         """Newest activity first."""
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.conversations.list(tx, wanted)
+        return await services.tenants_db.read(principal, lambda tx: services.conversations.list(tx, wanted))
 
     @get("/{conversation_id:uuid}")
     async def show(self, conversation_id: PathId, principal: ActingPrincipal, services: AppServices) -> Conversation:
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.conversations.get(tx, conversation_id)
+        return await services.tenants_db.read(principal, lambda tx: services.conversations.get(tx, conversation_id))
 
     @patch("/{conversation_id:uuid}", dto=StrictBody[UpdateConversation], return_dto=None)
     async def update(

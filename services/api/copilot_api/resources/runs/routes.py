@@ -41,8 +41,9 @@ class RunController(Controller):
     ) -> Page[Run]:
         """Newest first; `outputs` are shown with the run itself."""
         checked = _status(status)
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.runs.list(tx, wanted, workflow_id=workflow_id, status=checked)
+        return await services.tenants_db.read(
+            principal, lambda tx: services.runs.list(tx, wanted, workflow_id=workflow_id, status=checked)
+        )
 
     @get("/{run_id:uuid}")
     async def show(self, run_id: PathId, principal: ActingPrincipal, services: AppServices) -> Run:
@@ -73,8 +74,7 @@ class RunController(Controller):
         self, run_id: PathId, principal: ActingPrincipal, services: AppServices, wanted: WantedPage
     ) -> Page[Review]:
         """Oldest first."""
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.runs.reviews(tx, run_id, wanted)
+        return await services.tenants_db.read(principal, lambda tx: services.runs.reviews(tx, run_id, wanted))
 
     @post("/{run_id:uuid}/cancel", status_code=200)
     async def cancel(

@@ -20,8 +20,9 @@ async def show_usage(
 ) -> UsageReport:
     """By default of the last 30 days; without the scope admin one's own calls only. A date in `to` is included."""
     begin, end = parse_moment(since, field="from"), parse_moment(until, field="to", ends_span=True)
-    async with services.tenants_db.transaction(principal) as tx:
-        return await sum_usage(tx, since=begin, until=end, group_by=group_by)
+    return await services.tenants_db.read(
+        principal, lambda tx: sum_usage(tx, since=begin, until=end, group_by=group_by)
+    )
 
 
 usage_router = Router("/", route_handlers=[show_usage])

@@ -11,6 +11,7 @@ from copilot_api.http.idempotency import HttpRequest, answer_once
 from copilot_api.http.parameters import ActingPrincipal, AppServices, PathId, WantedPage
 from copilot_api.resources.workflows.schemas import SYNTAXES, TakesDefinition, Validation
 from copilot_common.base.errors import InvalidInput
+from copilot_common.tenancy import Transaction
 from copilot_domain.pagination import Page
 from copilot_domain.workflows.parsing import Syntax
 from copilot_domain.workflows.repository import LAST_VERSION
@@ -44,8 +45,7 @@ class WorkflowController(Controller):
         self, principal: ActingPrincipal, services: AppServices, wanted: WantedPage
     ) -> Page[WorkflowSummary]:
         """Newest first."""
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.workflows.list(tx, wanted)
+        return await services.tenants_db.read(principal, lambda tx: services.workflows.list(tx, wanted))
 
     @get("/{workflow_id:uuid}")
     async def show(
@@ -57,8 +57,7 @@ class WorkflowController(Controller):
     ) -> Workflow:
         """The current version, or the one asked for."""
         _check_version(version)
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.workflows.get(tx, workflow_id, version)
+        return await services.tenants_db.read(principal, lambda tx: services.workflows.get(tx, workflow_id, version))
 
     @get("/{workflow_id:uuid}/graph", media_type=MediaType.TEXT)
     async def graph(
@@ -76,20 +75,22 @@ class WorkflowController(Controller):
         if version is not None and run_id is not None:
             raise InvalidInput({"version": "is the run's"})
         _check_version(version)
-        async with services.tenants_db.transaction(principal) as tx:
+
+        async def draw(tx: Transaction) -> str:
             if run_id is not None:
-                chart = await services.runs.graph_of_run(tx, workflow_id, run_id)
-            else:
-                chart = await services.runs.graph(tx, workflow_id, version)
-        return Response(chart, media_type=MediaType.TEXT)
+                return await services.runs.graph_of_run(tx, workflow_id, run_id)
+            return await services.runs.graph(tx, workflow_id, version)
+
+        return Response(await services.tenants_db.read(principal, draw), media_type=MediaType.TEXT)
 
     @get("/{workflow_id:uuid}/versions")
     async def versions(
         self, workflow_id: PathId, principal: ActingPrincipal, services: AppServices, wanted: WantedPage
     ) -> Page[WorkflowVersion]:
         """Newest first."""
-        async with services.tenants_db.transaction(principal) as tx:
-            return await services.workflows.versions(tx, workflow_id, wanted)
+        return await services.tenants_db.read(
+            principal, lambda tx: services.workflows.versions(tx, workflow_id, wanted)
+        )
 
     @put("/{workflow_id:uuid}", operation_class=TakesDefinition, opt=DEFINITIONS)
     async def replace(
