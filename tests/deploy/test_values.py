@@ -47,6 +47,14 @@ def test_what_has_no_default_is_asked_for_by_name(chart: str, setting: str) -> N
     assert f"{setting} is not set: " in done.stderr
 
 
+def test_without_the_operators_secret_nothing_is_rendered_that_needs_it() -> None:
+    off = ["migration.enabled=false", "bootstrap.email=", "operatorSecrets.MIGRATION_DATABASE_URL="]
+    settings = [argument for setting in off for argument in ("--set", setting)]
+    done = template("copilot-platform", "--values", VALUE_SETS["default"], *settings)
+    assert done.returncode == 0, done.stderr
+    assert "copilot-operator" not in done.stdout
+
+
 @each_chart
 @pytest.mark.parametrize("unknown", ["postgre.enabled=true", "global.image.tags=1"])
 def test_a_value_that_no_chart_knows_is_refused(chart: str, unknown: str) -> None:
