@@ -1,6 +1,8 @@
 import asyncio
 
-from copilot_common.platform.tasks import end_tasks
+import pytest
+
+from copilot_common.platform.tasks import Overtime, end_tasks
 from copilot_common.queue import Ringer
 
 
@@ -36,3 +38,37 @@ async def test_ended_tasks_and_none_are_fine() -> None:
     await asyncio.wait({task})
     await end_tasks([task, None])
     await end_tasks([])
+
+
+async def test_work_that_does_not_heed_its_cancellation_is_not_waited_for() -> None:
+    was_cancelled, may_end = asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.sleep(3_600)
+        except asyncio.CancelledError:
+            was_cancelled.set()
+            await may_end.wait()
+            raise
+
+    overtime = Overtime()
+    with pytest.raises(TimeoutError):
+        await overtime.within(0.01, stubborn())
+    await was_cancelled.wait()
+    caller = asyncio.create_task(overtime.within(3_600, stubborn()))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    may_end.set()
+    await overtime.end()
+
+
+async def test_what_work_gives_or_raises_is_its_callers() -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    overtime = Overtime()
+    assert await overtime.within(3_600, asyncio.sleep(0, "done")) == "done"
+    with pytest.raises(ZeroDivisionError):
+        await overtime.within(3_600, fail())

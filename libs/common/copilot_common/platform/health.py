@@ -13,7 +13,8 @@ from copilot_common.base.errors import Unavailable
 from copilot_common.platform.db import Database
 from copilot_common.platform.lease import ProcessLease
 from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
-from copilot_common.platform.schema import judge_schema
+from copilot_common.platform.schema import SchemaVerdict, judge_schema
+from copilot_common.platform.tasks import Overtime
 
 ComponentState = Literal["healthy", "degraded", "unhealthy"]
 
@@ -42,6 +43,7 @@ class Health:
         self._has_llm = has_llm
         self._version = version
         self._started_at = monotonic()
+        self._overtime = Overtime()
         self.is_booted = False
         self.is_draining = False
 
@@ -79,10 +81,13 @@ class Health:
 
     async def _schema_verdict(self) -> str:
         try:
-            async with asyncio.timeout(_PROBE_SECONDS), self._database.connection() as connection:
-                return await judge_schema(connection)
+            return await self._overtime.within(_PROBE_SECONDS, self._judge())
         except (psycopg.Error, Unavailable, TimeoutError):
             return "unreachable"
+
+    async def _judge(self) -> SchemaVerdict:
+        async with self._database.connection() as connection:
+            return await judge_schema(connection)
 
     async def _redis_state(self) -> ComponentState:
         try:

@@ -10,9 +10,9 @@ copy of the primary itself: elsewhere an LSN means nothing.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import psycopg
 from loguru import logger
@@ -24,7 +24,7 @@ from copilot_common.base.errors import SettingsError, Unavailable
 from copilot_common.base.ids import TenantId
 from copilot_common.platform.db import Connection, Database, PoolMode, is_powerful_role, refuse_powerful_role
 from copilot_common.platform.queries import sql
-from copilot_common.platform.tasks import end_tasks
+from copilot_common.platform.tasks import Overtime, end_tasks
 from copilot_common.tenancy.watermarks import Lsn, Missing, NoWatermark, Watermarks, parse_lsn
 
 Reason = Missing | Literal["unusable", "behind", "conflict", "failed"]
@@ -72,7 +72,7 @@ class Replica:
         self._is_usable = False
         self._fault = ""
         self._watching: asyncio.Task[None] | None = None
-        self._hanging: set[asyncio.Task[Any]] = set()
+        self._overtime = Overtime()
         self._reads = Counter(
             "replica_reads",
             "Reads that a replica may answer: by what came of it; only `replica` was answered there",
@@ -86,8 +86,9 @@ class Replica:
         """Raises SettingsError where the role could get around row-level security. Does not wait for a replica that is
         not there."""
         try:
-            async with asyncio.timeout(_START_SECONDS):
-                await refuse_powerful_role(self._url, variable="DATABASE_REPLICA_URL")
+            await self._overtime.within(
+                _START_SECONDS, refuse_powerful_role(self._url, variable="DATABASE_REPLICA_URL")
+            )
         except (psycopg.OperationalError, TimeoutError) as error:
             logger.bind(error_type=type(error).__name__).warning("Replica not reachable yet")
         row = await primary.fetch_row(sql["cluster"], {})
@@ -96,7 +97,8 @@ class Replica:
         self._watching = asyncio.create_task(self._watch(), name="replica")
 
     async def stop(self) -> None:
-        await end_tasks([self._watching, *self._hanging])
+        await end_tasks([self._watching])
+        await self._overtime.end()
         await self.database.close()
 
     async def read(self, tenant_id: TenantId, begin: bytes, look: Callable[[Connection], Awaitable[T]]) -> T:
@@ -116,7 +118,7 @@ class Replica:
         if isinstance(wanted, NoWatermark):
             raise UsePrimary(wanted.reason, wanted.token)
         try:
-            return await self._within(_READ_SECONDS, self._read_from(begin, wanted, look))
+            return await self._overtime.within(_READ_SECONDS, self._read_from(begin, wanted, look))
         except (Unavailable, TimeoutError) as error:
             self._give_up(type(error).__name__)
             raise UsePrimary("failed") from None
@@ -140,34 +142,11 @@ class Replica:
             except psycopg.ProgrammingError:  # its schema may be older than this build needs; else the primary says so
                 raise UsePrimary("behind") from None
 
-    async def _within(self, seconds: float, work: Coroutine[Any, Any, T]) -> T:
-        """Raises TimeoutError. In a task of its own: psycopg answers a cancellation only when the server does."""
-        task = asyncio.create_task(work)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=seconds)
-        except asyncio.CancelledError:
-            self._leave(task)
-            raise
-        if not done:
-            self._leave(task)
-            raise TimeoutError
-        return task.result()
-
-    def _leave(self, task: asyncio.Task[Any]) -> None:
-        task.cancel()
-        self._hanging.add(task)
-        task.add_done_callback(self._forget)
-
-    def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._hanging.discard(task)
-        if not task.cancelled():
-            task.exception()  # read, so that it is not reported as forgotten
-
     async def _watch(self) -> None:
         while True:
             if not self._is_usable:
                 with suppress(Unavailable, TimeoutError):
-                    await self._within(_READ_SECONDS, self._look())
+                    await self._overtime.within(_READ_SECONDS, self._look())
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self) -> None:
