@@ -206,12 +206,17 @@ async def test_a_collector_that_is_away_refuses_or_hangs_harms_neither_requests_
     with running_collector("refuses") as refusing, running_collector("hangs") as hanging:
         given = [(f"http://127.0.0.1:{free_port()}", 1_000), (refusing.url, 1_000), (hanging.url, 60_000)]
         apis = [start_api(impaired(site, url, timeout_ms), ready=False) for url, timeout_ms in given]
+
+        async def was_sent() -> bool:
+            return bool(refusing.bodies and hanging.bodies)
+
         for api in apis:
             wait_ready(api)
             async with api.client(site.acme) as client:
                 conversation = await client.conversation()
                 for _ in range(20):
                     assert (await client.ask(conversation, model=f"openai/{scripted('tokens=1')[0]}")).is_success
+        await eventually(was_sent, what="a batch at each collector")
         for api, (_, timeout_ms) in zip(apis, given, strict=True):
             lines = int(timeout_ms == 1_000)  # the other one waits yet
             await eventually(lambda api=api, lines=lines: told(api, lines), what="what is told")  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """A collector of traces, as OTLP over HTTP wants it: a real server that decodes what it is sent.
 
-`CollectorHandle.mood`: `takes`, `refuses` (503, as an overloaded one does), `hangs` (until the test ends).
+`CollectorHandle.mood`: `takes`, `refuses` (503, as an overloaded one does), `redirects` (to itself, as an ingress
+does that wants https), `hangs` (until the test ends).
 """
 
 import threading
@@ -15,7 +16,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-Mood = Literal["takes", "refuses", "hangs"]
+Mood = Literal["takes", "refuses", "redirects", "hangs"]
+_STATUS: dict[Mood, int] = {"takes": 200, "refuses": 503, "redirects": 308}
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,9 @@ def _handler(handle: CollectorHandle) -> type[BaseHTTPRequestHandler]:
                 handle.released.wait()
                 self.close_connection = True
                 return
-            self.send_response(200 if handle.mood == "takes" else 503)
+            self.send_response(_STATUS[handle.mood])
+            if handle.mood == "redirects":
+                self.send_header("location", f"{handle.url}/elsewhere")
             self.send_header("content-type", "application/x-protobuf")
             self.send_header("content-length", "0")
             self.end_headers()

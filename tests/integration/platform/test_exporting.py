@@ -128,7 +128,7 @@ async def test_the_end_does_not_wait_for_a_collector_that_does_not_answer(log: i
         tracers = [tracer_of(each, otel_exporter_otlp_timeout=60_000) for each in (refusing, hanging)]
         for tracer in tracers:
             begun(tracer, None).span.end()
-        async with asyncio.timeout(10):  # the promise is two seconds
+        async with asyncio.timeout(10):  # the promise is five seconds
             await asyncio.gather(*(tracer.stop() for tracer in tracers))
     assert messages(log) == ["Last spans not sent"] * 2
 
@@ -144,14 +144,42 @@ async def test_what_ends_after_the_end_is_lost_without_a_word(collector: Collect
     assert collector.bodies == []
 
 
+async def test_a_collector_that_redirects_has_taken_nothing(collector: CollectorHandle, log: io.StringIO) -> None:
+    collector.mood = "redirects"
+    tracer = tracer_of(collector)
+    begun(tracer, None).span.end()
+    await tracer.stop()
+    assert messages(log) == ["Spans lost: the collector did not take them"]
+    assert collector.paths == {"/v1/traces"}
+
+
+_NONSENSE = [
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_BSP_MAX_QUEUE_SIZE",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
+    "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT",
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+]
+
+
 async def test_the_environment_does_not_reach_past_the_settings(
     collector: CollectorHandle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The SDK would read them by itself, and end the process for some of them."""
-    for name in ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_TRACES_SAMPLER"):
+    for name in _NONSENSE:
         monkeypatch.setenv(name, "nonsense")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
-    tracer = tracer_of(collector)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-from=elsewhere")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    tracer = tracer_of(collector, otel_exporter_otlp_headers="x-key=ours")
     begun(tracer, None).span.end()
     await tracer.stop()
     assert [seen.name for seen in collector.spans] == ["work"]
+    (headers,) = [{name.lower(): value for name, value in sent.items()} for sent in collector.headers]
+    assert headers["x-key"] == "ours"
+    assert "x-from" not in headers

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from copilot_common.base.errors import NotFound, ProviderError
+from copilot_common.base.errors import NotFound, ProviderError, Unavailable
 from copilot_common.platform.settings import load_settings
 from copilot_common.platform.trace import (
     NO_SPAN,
@@ -19,7 +19,6 @@ from copilot_common.platform.trace import (
     begin_trace,
     current_span,
     current_trace,
-    error_type,
     span,
 )
 from copilot_common.platform.tracing.factory import build_tracer
@@ -46,6 +45,9 @@ class Seen(Span):
 
     def fail(self, error_type: str) -> None:
         self.told.append(f"{self.name} failed: {error_type}")
+
+    def note(self, event: str) -> None:
+        self.told.append(f"{self.name} noted: {event}")
 
     def end(self) -> None:
         self.told.append(f"{self.name} ended")
@@ -100,16 +102,29 @@ def test_what_is_done_within_a_span_is_of_it_and_of_the_same_principal() -> None
 def test_an_exception_fails_its_span_and_goes_on() -> None:
     tracer = SeeingTracer()
     begin_trace(None, tracer, "outer", "server")
-    with pytest.raises(NotFound), span("part", "internal", {}):
-        raise NotFound("item")
-    assert tracer.told == ["outer/part failed: NotFound", "outer/part ended"]
+    with pytest.raises(Unavailable), span("part", "internal", {}):
+        raise Unavailable("item")
+    assert tracer.told == ["outer/part failed: Unavailable", "outer/part ended"]
 
 
 def test_an_errors_type_is_a_status_or_a_class_and_never_its_text() -> None:
     refused = ProviderError("a secret", provider="openai", retryable=False, status=429)
     cut = ProviderError("a secret", provider="openai", retryable=True)
-    errors = (refused, cut, ValueError("a secret"), asyncio.CancelledError(), GeneratorExit())
-    assert [error_type(error) for error in errors] == ["429", "ProviderError", "ValueError", "cancelled", "cancelled"]
+    told: list[str] = []
+    for error in (refused, cut, ValueError("a secret")):
+        Seen("x", told).tell(error)
+    assert told == ["x failed: 429", "x failed: ProviderError", "x failed: ValueError"]
+
+
+@pytest.mark.parametrize(
+    ("error", "noted"),
+    [(asyncio.CancelledError(), "cancelled"), (GeneratorExit(), "cancelled"), (NotFound("collection"), "refused")],
+)
+def test_what_is_cancelled_or_refused_has_not_failed(error: BaseException, noted: str) -> None:
+    told: list[str] = []
+    with pytest.raises(type(error)), Seen("x", told):
+        raise error
+    assert told == [f"x noted: {noted}", "x ended"]
 
 
 @pytest.mark.parametrize(

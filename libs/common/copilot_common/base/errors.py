@@ -46,6 +46,10 @@ ErrorCode = Literal[
     "CANCELLED",
 ]
 
+_FAILURES: frozenset[ErrorCode] = frozenset(
+    {"INTERNAL_ERROR", "PROVIDER_ERROR", "PROVIDER_TIMEOUT", "UNAVAILABLE", "EGRESS_FAILED", "INTERRUPTED"}
+)
+
 
 class CopilotError(Exception):
     """Base of every error this product raises on purpose."""
@@ -56,6 +60,11 @@ class CopilotError(Exception):
         super().__init__(message)
         self.message = message
         self.details: dict[str, object] = details or {}
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whoever asked may ask otherwise; nothing has failed here."""
+        return self.code not in _FAILURES
 
 
 class InvalidInput(CopilotError):

@@ -16,7 +16,7 @@ from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, Self
 
-from copilot_common.base.errors import ProviderError
+from copilot_common.base.errors import CopilotError, ProviderError
 
 SpanKind = Literal["server", "client", "consumer", "internal"]
 Attributes = Mapping[str, str | int | float | bool]
@@ -54,8 +54,18 @@ class Span:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
-            self.fail(error_type(error))
+            self.tell(error)
         self.end()
+
+    def tell(self, error: BaseException) -> None:
+        """What ended this work. What is cancelled or refused has not failed: nobody is to be called for it."""
+        match error:
+            case asyncio.CancelledError() | GeneratorExit():
+                self.note("cancelled")
+            case CopilotError(is_refusal=True):
+                self.note("refused")
+            case _:
+                self.fail(_error_type(error))
 
 
 NO_SPAN = Span()
@@ -92,7 +102,7 @@ class Tracer(Protocol):
     def begin(self, name: str, kind: SpanKind, caller: Caller | None) -> Trace: ...
 
     async def stop(self) -> None:
-        """Send what is left, within a second or two. Nothing is recorded any more."""
+        """Send what is left, within some seconds. Nothing is recorded any more."""
 
 
 current_trace: ContextVar[Trace | None] = ContextVar("current_trace", default=None)
@@ -105,7 +115,8 @@ def begin_trace(
     ends the span."""
     caller = _caller(traceparent)
     if tracer is None:
-        # Nobody has decided about a trace that begins here: the processes that it comes to may.
+        # Who has no collector decides nothing for those that have; W3C's flag can't say so. Sampled, a part of the
+        # trace may be seen; otherwise nobody would ever see any of it.
         trace = Trace(
             trace_id=caller.trace_id if caller else secrets.token_hex(16),
             span_id=secrets.token_hex(8),
@@ -136,7 +147,7 @@ def begin_span(name: str, kind: SpanKind, attributes: Attributes) -> Span:
 
 
 def span(name: str, kind: SpanKind, attributes: Attributes) -> AbstractContextManager[Span]:
-    """A part of the current span; what is done, logged and enqueued within belongs to it. An exception fails it."""
+    """A part of the current span; what is done, logged and enqueued within belongs to it. See `Span.tell`."""
     trace = current_trace.get()
     begun = trace.span.begin(name, kind, attributes) if trace else None
     if trace is None or begun is None:
@@ -145,10 +156,8 @@ def span(name: str, kind: SpanKind, attributes: Attributes) -> AbstractContextMa
     return _Within(begun)
 
 
-def error_type(error: BaseException) -> str:
+def _error_type(error: BaseException) -> str:
     match error:
-        case asyncio.CancelledError() | GeneratorExit():
-            return "cancelled"
         case ProviderError(status=int(status)):
             return str(status)
         case _:

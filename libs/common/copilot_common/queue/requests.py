@@ -20,7 +20,7 @@ from copilot_common.base.errors import CopilotError, ErrorCode
 from copilot_common.base.ids import ProcessId, TenantId, UserId, new_id
 from copilot_common.encryption import DecryptionError, Purpose
 from copilot_common.platform.tasks import end_tasks
-from copilot_common.platform.trace import Tracer, begin_trace, current_span, current_trace, error_type, span
+from copilot_common.platform.trace import Tracer, begin_trace, current_span, current_trace, span
 from copilot_common.queue.jobs import Queue
 from copilot_common.queue.request_line import RedisFault, RequestLine
 from copilot_common.tenancy import Principal, Role, TenantDatabase
@@ -242,11 +242,11 @@ class RequestServer:
             result = await method(_principal(question, asked), asked.body)
             return _Answer(question.id, cipher.seal(Purpose.REPLY, question.id, result))
         except CopilotError as error:
-            current_span().fail(error_type(error))
+            current_span().tell(error)
             fields = error.details.get("fields")
             return _Answer(question.id, None, error.code, error.message, fields if isinstance(fields, dict) else {})
         except Exception as error:  # an answer that does not come costs the asker its whole patience
-            current_span().fail(error_type(error))
+            current_span().tell(error)
             logger.opt(exception=error).error("Request failed")
             return _Answer(question.id, None, "INTERNAL_ERROR", "Something went wrong here.")
 

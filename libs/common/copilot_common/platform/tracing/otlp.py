@@ -9,10 +9,13 @@ tracer is not made OpenTelemetry's global one: providers' SDKs would write spans
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from http import HTTPStatus
 from time import monotonic
+from typing import Any
 
+import requests
 from loguru import logger
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -42,9 +45,11 @@ from copilot_common.platform.trace import NO_SPAN, Attributes, Caller, Span, Spa
 _QUEUE = 2_048  # spans, as the specification has it: some megabytes
 _BATCH = 128  # some 4 ms of encoding: less than the 5 after which the event loop would be given the interpreter back
 _EVERY_MS = 1_000  # a killed process loses its last second
-_STOP_SECONDS = 2.0  # of the 20 that pods are given beyond DRAIN_SECONDS
+_STOP_SECONDS = 5.0  # of the 20 that pods are given beyond DRAIN_SECONDS
 _TELL_SECONDS = 60.0
 _MOST = 64  # attributes or events of a span: far above what the code sets, and said here lest the environment does
+_MOST_CHARACTERS = 256  # of an attribute: likewise
+_PROTOCOL_HEADERS = {"content-type", "user-agent"}  # the exporter's own
 
 _KINDS = {
     "server": OtelKind.SERVER,
@@ -69,19 +74,10 @@ class OtlpTracer:
             sampler=_sampler(settings),
             resource=Resource(settings.trace_resource | own),
             shutdown_on_exit=False,
-            span_limits=SpanLimits(*[_MOST] * 6),
+            span_limits=SpanLimits(*[_MOST] * 6, *[_MOST_CHARACTERS] * 2),
             meter_provider=NoOpMeterProvider(),
         )
-        self._watch = _Watch(
-            OTLPSpanExporter(
-                endpoint=settings.traces_endpoint,
-                certificate_file=settings.otel_exporter_otlp_certificate,
-                headers=settings.collector_headers,
-                timeout=settings.otel_exporter_otlp_timeout / 1000,
-                compression=Compression.NoCompression,
-                meter_provider=NoOpMeterProvider(),
-            )
-        )
+        self._watch = _Watch(_exporter(settings))
         self._provider.add_span_processor(_Processor(self._watch))
         self._tracer = self._provider.get_tracer("copilot", version)
 
@@ -162,6 +158,40 @@ def _sampler(settings: Settings) -> Sampler:
     elif name.endswith("always_off"):
         root = ALWAYS_OFF
     return ParentBased(root) if name.startswith("parentbased_") else root
+
+
+def _exporter(settings: Settings) -> SpanExporter:
+    session = _Session(settings.collector_headers)
+    exporter = OTLPSpanExporter(
+        endpoint=settings.traces_endpoint,
+        timeout=settings.otel_exporter_otlp_timeout / 1000,
+        compression=Compression.NoCompression,
+        session=session,
+        meter_provider=NoOpMeterProvider(),
+    )
+    # After the exporter, which has put there what the environment names.
+    session.verify = settings.otel_exporter_otlp_certificate or True
+    session.cert = None
+    return exporter
+
+
+class _Session(requests.Session):
+    """Posts to the collector by our settings alone: no proxy, no netrc, no header or key that the exporter has found in
+    the environment. A redirect is a failure; the exporter would take it for a success."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._own = dict(headers)
+
+    def request(  # type: ignore[override] # as the exporter calls it
+        self, method: str, url: str, *, headers: Mapping[str, str], **options: Any
+    ) -> requests.Response:
+        sent = {name: value for name, value in headers.items() if name in _PROTOCOL_HEADERS}
+        response = super().request(method, url, headers=sent | self._own, **options)
+        if HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:
+            raise requests.TooManyRedirects
+        return response
 
 
 class _Watch(SpanExporter):
