@@ -74,7 +74,7 @@ def test_dockers_own_client_accepts_the_stack() -> None:
 def test_nothing_starts_without_the_owners_address_or_by_a_registry_or_version_that_nobody_named(
     name: str, missing: str
 ) -> None:
-    """With them a later shell would put an old version on a newer schema, or give strangers' images our secrets."""
+    """With a default a later shell would put an old version on a newer schema, or hand our secrets to strangers."""
     with pytest.raises(Missing, match=missing):
         read(name, **{**GIVEN, missing: ""})
     if name == "stack.yaml":
