@@ -1,6 +1,7 @@
 """The files for Docker Compose and Docker Swarm say the same as one another and as the charts; Docker takes them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from copilot_common.platform.secret_files import OF_OPERATORS, OF_SERVICES
 from copilot_common.platform.settings import load_settings
 from support.charts import Manifest, of_kind, pods
-from support.compose import DEPLOY, EMAIL, Missing, compose, environment, faults, in_bytes, read, seconds, stack
+from support.compose import DEPLOY, EMAIL, GIVEN, Missing, compose, environment, faults, in_bytes, read, seconds, stack
 from support.dockerfiles import IMAGES, Image
 from support.guide import GUIDE, read_guide
 from support.swarm import deploy, docker
@@ -30,7 +31,7 @@ PODS = {
     "backup": "CronJob/pg-backup",
 }
 # What only one of the two takes, or takes otherwise; each has a test of its own.
-ITS_OWN = {"restart", "depends_on", "security_opt", "ports", "healthcheck", "deploy"}
+ITS_OWN = {"restart", "depends_on", "security_opt", "ports", "healthcheck", "deploy", "labels"}
 
 each_file = pytest.mark.parametrize("file", [compose, stack], ids=["compose", "stack"])
 each_service = pytest.mark.parametrize("name", ALL)
@@ -69,11 +70,17 @@ def test_dockers_own_client_accepts_the_stack() -> None:
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "stack.yaml"])
-def test_nothing_starts_without_the_owners_address(name: str) -> None:
-    with pytest.raises(Missing, match="COPILOT_EMAIL"):
-        read(name)
+@pytest.mark.parametrize("missing", GIVEN)
+def test_nothing_starts_without_the_owners_address_or_by_a_registry_or_version_that_nobody_named(
+    name: str, missing: str
+) -> None:
+    """With a default a later shell would put an old version on a newer schema, or hand our secrets to strangers."""
+    with pytest.raises(Missing, match=missing):
+        read(name, **{**GIVEN, missing: ""})
     if name == "stack.yaml":
-        assert "COPILOT_EMAIL" in docker("stack", "config", "-c", DEPLOY / name, COPILOT_EMAIL="").stderr
+        done = docker("stack", "config", "-c", DEPLOY / name, **{missing: ""})
+        assert done.returncode != 0
+        assert re.search(rf"required variable {missing} is missing a value: \w+\W+\w+", done.stderr), done.stderr
 
 
 @each_file

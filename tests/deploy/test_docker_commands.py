@@ -10,7 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it comes without types
 
 from support.charts import ROOT
-from support.compose import DEPLOY, EMAIL, compose, faults, stack
+from support.compose import DEPLOY, GIVEN, compose, faults, stack
 from support.guide import OURS, read_guide
 from support.swarm import DOCKER, docker
 
@@ -39,7 +39,7 @@ def clone(tmp_path: Path) -> Path:
 def test_dockers_client_understands_it(command: str, clone: Path) -> None:
     if DOCKER is None:
         pytest.skip("needs docker's client: https://docs.docker.com/engine/install/binaries")
-    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DOCKER_HOST": _NOBODY, "COPILOT_EMAIL": EMAIL}
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "DOCKER_HOST": _NOBODY, **GIVEN}
     done = subprocess.run(
         ["bash", "-c", command], cwd=clone, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
@@ -53,6 +53,22 @@ def test_dockers_client_understands_it(command: str, clone: Path) -> None:
 def test_services_that_it_names_are_the_stacks(command: str) -> None:
     there = {f"copilot_{name}" for name in (*stack()["services"], *stack()["secrets"])} | {"copilot_${file"}
     assert set(re.findall(r"copilot_[\w${-]+", command)) <= there
+
+
+def test_a_version_is_its_shells_and_not_one_lines_so_that_no_later_line_goes_back() -> None:
+    of_upgrade = [command for section, command in read_guide(README).commands() if section == "Upgrade"]
+    assert re.fullmatch(r"export VERSION=[\d.]+( #.*)?", of_upgrade[0])
+    exported = " ".join(command for command in _COMMANDS if command.startswith("export "))
+    assert all(f" {name}=" in exported for name in GIVEN)
+    assert not [found for found in (*OF_DOCKER, *OF_COMPOSE) if re.search(r"\b(REGISTRY|VERSION)=|/tools:\d", found)]
+
+
+def test_a_container_without_a_file_of_ours_bounds_its_own_log_as_ours_do() -> None:
+    started = [found for found in OF_DOCKER if "docker run -d " in found]
+    assert started
+    for options in (service["logging"]["options"] for service in compose()["services"].values()):
+        wanted = " ".join(f"--log-opt {name}={value}" for name, value in options.items())
+        assert not [found for found in started if wanted not in found]
 
 
 @pytest.mark.parametrize("command", OF_COMPOSE)

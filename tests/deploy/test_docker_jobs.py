@@ -2,10 +2,12 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,12 +90,39 @@ def test_they_are_made_once_and_never_again(made: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "others")["encryption_key"] != before["encryption_key"]
 
 
-def test_what_could_not_be_made_whole_is_not_left_behind(tmp_path: Path) -> None:
-    broken = tmp_path / "openssl"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    assert make_secrets(tmp_path / "secrets", PATH=f"{tmp_path}:{os.defpath}").returncode != 0
+@pytest.mark.parametrize("failing", range(1, 8))
+def test_whichever_secret_can_not_be_made_nothing_is_left_behind(failing: int, tmp_path: Path) -> None:
+    notes = tmp_path / "notes"
+    write_program(
+        tmp_path / "openssl",
+        f'echo >>{notes}; [ "$(wc -l <{notes})" != {failing} ] && exec {shutil.which("openssl")} "$@"',
+    )
+    done = make_secrets(tmp_path / "secrets", PATH=f"{tmp_path}:{os.defpath}")
+    assert done.returncode != 0
+    assert done.stderr == ""
     assert not (tmp_path / "secrets").exists()
+
+
+def test_that_many_calls_of_openssl_are_all(tmp_path: Path) -> None:
+    """So the test above lets each one fail."""
+    write_program(tmp_path / "openssl", f'echo >>{tmp_path}/notes; exec {shutil.which("openssl")} "$@"')
+    assert make_secrets(tmp_path / "secrets", PATH=f"{tmp_path}:{os.defpath}").returncode == 0
+    assert len((tmp_path / "notes").read_text().splitlines()) == 7
+
+
+def test_on_a_full_disk_nothing_is_left_behind(tmp_path: Path) -> None:
+    """No file may have a byte; the signal that would say so is ignored, as a full disk sends none."""
+    script = f'trap "" XFSZ; ulimit -f 0; exec {DEPLOY}/make-secrets {tmp_path}/secrets'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "File too large" in done.stderr
+    assert not (tmp_path / "secrets").exists()
+
+
+def write_program(path: Path, script: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
 
 
 def test_git_does_not_see_them() -> None:
@@ -165,14 +194,41 @@ def test_the_jobs_migrate_found_and_dump_and_the_api_starts(
 def dump_once(backup: Manifest, secrets: Path, folder: Path) -> list[str]:
     """A night that is over at once; the next one is the end. How long it slept."""
     (folder / "backups").mkdir()
-    sleep = folder / "programs" / "sleep"
-    sleep.parent.mkdir()
     notes = folder / "notes"
-    sleep.write_text(f'#!/bin/sh\necho "$1" >>{notes}\ntest "$(wc -l <{notes})" = 1\n')
-    sleep.chmod(0o755)
-    done = run(backup, secrets, backups=folder / "backups", programs=sleep.parent)
+    write_program(folder / "programs/sleep", f'echo "$1" >>{notes}\ntest "$(wc -l <{notes})" = 1')
+    done = run(backup, secrets, backups=folder / "backups", programs=folder / "programs")
     assert f"schema {SCHEMA_VERSION}, read back and whole" in done.stdout, done.stderr
     return notes.read_text().splitlines()
+
+
+@pytest.mark.parametrize(("failures", "tries"), [(0, 1), (1, 2), (2, 2)])
+def test_a_dump_that_failed_is_tried_once_more_ten_minutes_later_and_then_the_next_night(
+    failures: int, tries: int, tmp_path: Path
+) -> None:
+    """The loop's own words, with a clock at which it is always an hour before two; the second night is the end."""
+    notes = tmp_path / "notes"
+    write_program(tmp_path / "date", '[ "$1" = -d ] && echo 7200 || echo 3600')
+    write_program(tmp_path / "copilot", f'echo "$@" >>{notes}; [ "$(grep -c backup {notes})" -gt {failures} ]')
+    write_program(tmp_path / "sleep", f'echo "$1" >>{notes}; [ "$(grep -c 3600 {notes})" -lt 2 ]')
+    command = compose()["services"]["backup"]["command"]
+    environ = {"PATH": f"{tmp_path}:{os.defpath}"}
+    subprocess.run(command, env=environ, timeout=60, check=False)
+    one = "backup --to /backups --keep-days 14"
+    assert notes.read_text().splitlines() == ["3600", *[one, "600", one][: 2 * tries - 1], "3600"]
+
+
+@pytest.mark.parametrize(("name", "hours", "fresh"), [(".dump.json", 25, 0), (".dump.json", 27, 1), (".dump", 1, 1)])
+def test_what_asks_for_a_good_dump_of_the_last_night_fails_where_there_is_none(
+    name: str, hours: int, fresh: int, tmp_path: Path
+) -> None:
+    """A dump has a manifest once it was read back and found whole."""
+    (command,) = re.findall(r"`(find /var/backups/copilot [^`]*)`", (DEPLOY / "README.md").read_text())
+    path = tmp_path / f"copilot-20260101T020000Z{name}"
+    path.touch()
+    then = time.time() - hours * 3600
+    os.utime(path, (then, then))
+    line = command.replace("/var/backups/copilot", str(tmp_path))
+    assert subprocess.run(["sh", "-c", line], timeout=60, check=False).returncode == fresh
 
 
 @pytest.mark.parametrize(
@@ -181,15 +237,11 @@ def dump_once(backup: Manifest, secrets: Path, folder: Path) -> list[str]:
 def test_the_backup_waits_for_two_o_clock(now: str, left: int, tmp_path: Path) -> None:
     """The loop's own arithmetic, with a clock that stands still."""
     loop = compose()["services"]["backup"]["command"][2]
-    date = tmp_path / "date"
-    date.write_text(
-        "#!/bin/sh\n"
-        f'[ "$1" = -d ] && exec /bin/date -u -d "2026-03-01 $2" "$3"\nexec /bin/date -u -d "2026-03-01 {now}" "$1"\n'
+    write_program(
+        tmp_path / "date",
+        f'[ "$1" = -d ] && exec /bin/date -u -d "2026-03-01 $2" "$3"\nexec /bin/date -u -d "2026-03-01 {now}" "$1"',
     )
-    date.chmod(0o755)
-    sleep = tmp_path / "sleep"
-    sleep.write_text(f'#!/bin/sh\necho "$1" >{tmp_path}/slept\nexit 1\n')
-    sleep.chmod(0o755)
+    write_program(tmp_path / "sleep", f'echo "$1" >{tmp_path}/slept\nexit 1')
     environ = {"PATH": f"{tmp_path}:{os.defpath}"}
     subprocess.run(["sh", "-c", loop], env=environ, timeout=60, check=False)
     assert (tmp_path / "slept").read_text() == f"{left}\n"

@@ -14,6 +14,8 @@ from support.charts import ROOT, Manifest
 
 DEPLOY = ROOT / "deploy"
 EMAIL = "you@example.com"
+GIVEN = {"REGISTRY": "llmcopilot", "VERSION": "1.0.0", "COPILOT_EMAIL": EMAIL}
+"""What an operator has to export; the images are those of the charts' default values."""
 _VARIABLE = re.compile(r"\$\$|\$\{(?P<name>\w+)(?:(?P<operator>:-|:\?)(?P<rest>[^}]*))?\}")
 _SIZES = {"G": 2**30, "M": 2**20, "Gi": 2**30, "Mi": 2**20}
 
@@ -29,12 +31,12 @@ def read(name: str, **given: str) -> Manifest:
 
 @cache
 def compose() -> Manifest:
-    return read("compose.yaml", COPILOT_EMAIL=EMAIL)
+    return read("compose.yaml", **GIVEN)
 
 
 @cache
 def stack() -> Manifest:
-    return read("stack.yaml", COPILOT_EMAIL=EMAIL)
+    return read("stack.yaml", **GIVEN)
 
 
 def environment(service: Manifest) -> dict[str, str]:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from support.compose import EMAIL
+from support.compose import GIVEN
 
 DOCKER = shutil.which("docker")
 _API = "1.47"  # of Docker 27
@@ -34,7 +34,7 @@ class Deployed:
 def docker(*arguments: str | Path, **environ: str) -> "subprocess.CompletedProcess[str]":
     if DOCKER is None:
         pytest.skip("needs docker's client: https://docs.docker.com/engine/install/binaries")
-    given = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", "COPILOT_EMAIL": EMAIL, **environ}
+    given = {"PATH": os.environ.get("PATH", os.defpath), "HOME": "/nonexistent", **GIVEN, **environ}
     return subprocess.run([DOCKER, *arguments], env=given, capture_output=True, text=True, timeout=60, check=False)
 
 
