@@ -154,7 +154,7 @@ async def test_bootstrap_without_a_database_names_the_variable_and_shows_no_secr
 
 
 async def test_bootstrap_under_another_key_than_the_databases_makes_nothing(world: World) -> None:
-    with pytest.raises(SettingsError, match="^ENCRYPTION_KEY"):
+    with pytest.raises(SettingsError, match=r"^ENCRYPTION_KEY"):
         await bootstrap(
             world.urls.owner_url,
             encryption_key=bytes(range(1, 33)),
