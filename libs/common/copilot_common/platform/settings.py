@@ -98,7 +98,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     # 20 pods share PostgreSQL's default 100 connections.
     database_pool_max: Positive = 4
     database_pool_mode: Annotated[
-        Literal["session", "transaction"], _doc("PgBouncer's pool_mode, where DATABASE_URL leads through one")
+        Literal["session", "transaction"], _doc("PgBouncer's pool_mode, where database URLs lead through one")
     ] = "session"
     database_replica_url: Annotated[
         str | None, _doc("a streaming replica of DATABASE_URL's, as copilot_app; for all three services")
