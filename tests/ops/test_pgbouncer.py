@@ -8,6 +8,8 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from loguru import logger
+from prometheus_client import CollectorRegistry
 from psycopg.errors import DuplicatePreparedStatement, QueryCanceled
 
 from copilot_cli.backups import server
@@ -19,7 +21,8 @@ from copilot_common.platform import db as db_module
 from copilot_common.platform import migrate
 from copilot_common.platform.db import TIME_LIMITS, Database, PoolMode
 from copilot_common.platform.pooler import is_shared, pooling_fault
-from copilot_common.tenancy import Principal, TenantDatabase
+from copilot_common.platform.redis import connect_redis
+from copilot_common.tenancy import Principal, Replica, TenantDatabase, Watermarks
 from copilot_domain.conversations import ConversationRepository, NewConversation
 from support.api import ENCRYPTION_KEY, Site, make_site
 from support.clients import Credentials, eventually
@@ -216,6 +219,30 @@ async def test_a_pooler_is_told_from_postgresql_and_its_mode_from_the_other(url:
     assert await pooling_fault(url, "transaction") is None
     with pytest.raises(SettingsError, match="DATABASE_POOL_MODE=transaction"):
         await pooling_fault(url, "session")
+
+
+async def test_a_replica_behind_a_pooler_that_is_taken_for_none_is_not_read(
+    url: str, site: Site, redis_url: str
+) -> None:
+    registry, redis = CollectorRegistry(), connect_redis(redis_url)
+    faults: list[str] = []
+    replica = Replica(url, Watermarks(redis), registry, max_size=1, application_name="tests")
+    sink = logger.add(lambda message: faults.append(str(message.record["extra"].get("fault"))), level="WARNING")
+
+    async def is_told() -> bool:
+        return bool(faults)
+
+    async with opened(site.database.app_url, mode="session") as primary:
+        try:
+            await replica.start(primary.database)
+            await eventually(is_told)
+        finally:
+            await replica.stop()
+            await redis.aclose()
+            logger.remove(sink)
+    advice = "set DATABASE_POOL_MODE=transaction"
+    assert faults == [f"DATABASE_REPLICA_URL leads through a pooler in transaction mode: {advice}"]
+    assert registry.get_sample_value("replica_usable") == 0
 
 
 async def test_a_pooler_in_session_mode_is_none_of_our_business(site: Site) -> None:

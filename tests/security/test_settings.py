@@ -35,6 +35,13 @@ BAD = [
     ("ENCRYPTION_KEY", "zz" * 32),
     ("ENCRYPTION_KEY", "00" * 32),
     ("ENCRYPTION_KEY", "Zk3vT9pQw8rYbN5mXc7LhD2sFgJ6aEuRx"),
+    ("DATABASE_URL", '"postgresql://copilot_app:word-17@db/copilot"'),
+    ("DATABASE_URL", "postgres:/copilot_app:word-17@db/copilot"),
+    ("DATABASE_URL", "postgresql://copilot_app:word-17%zz@db/copilot"),
+    ("DATABASE_URL", "postgresql://copilot_app:word-17 x@db/copilot"),
+    ("DATABASE_URL", "postgresql://copilot_app:word-17/x@db/copilot?sslmode=verify-full"),
+    ("DATABASE_URL", f"postgresql://copilot_app:word-17@{'d' * 64}/copilot"),
+    ("DATABASE_REPLICA_URL", "postgresql://copilot_app:word-17%zz@db/copilot"),
     ("REDIS_URL", "cache-17:6379"),
     ("REDIS_URL", "redis+cluster://:word-17@a,b/1"),
     ("REDIS_URL", "redis+sentinel://:word-17@a,b"),
@@ -149,6 +156,7 @@ def test_a_missing_weak_or_example_setting_is_refused_by_name(name: str, value: 
     assert "\n" not in message
     assert not value or value not in message.removeprefix(name)
     assert "the-database-password" not in message
+    assert "word-17" not in message
 
 
 @pytest.mark.parametrize(("name", "variables"), BAD_EMBEDDERS)
@@ -196,7 +204,14 @@ def test_settings_of_an_object_store_that_do_not_go_together_are_refused(given: 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("DATABASE_URL", None), ("JWT_SECRET", GUIDE_JWT_SECRET), ("PORT", "http")]
+    ("name", "value"),
+    [
+        ("DATABASE_URL", None),
+        ("DATABASE_URL", "word-17%zz"),
+        ("DATABASE_REPLICA_URL", "word-17%zz"),
+        ("JWT_SECRET", GUIDE_JWT_SECRET),
+        ("PORT", "http"),
+    ],
 )
 def test_a_refused_setting_ends_the_process_with_one_line(name: str, value: str | None) -> None:
     environ = {key: given for key, given in GOOD.items() if key != name} | ({name: value} if value else {})

@@ -1,10 +1,12 @@
 """A streaming replica of an embedded PostgreSQL, made by pg_basebackup; for tests."""
 
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from copilot_devstack.accounts import make_data_folder, server_account
@@ -34,6 +36,23 @@ class StandbyPostgres(EmbeddedPostgres):
 
     def resume(self, database: Database) -> None:
         self.value(database, "SELECT pg_wal_replay_resume()")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """All its processes, of which each leads a group of its own: connections stay, and answer nothing."""
+        first = psutil.Process(self.pid)
+        stopped = [first]
+        try:
+            first.suspend()  # before it has more children
+            stopped += first.children(recursive=True)
+            for process in stopped[1:]:
+                with suppress(psutil.NoSuchProcess):  # a session that was just ending
+                    process.suspend()
+            yield
+        finally:
+            for process in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def catch_up(self, database: Database) -> None:
         """Wait until all that is committed now can be read here."""

@@ -173,5 +173,5 @@ def encryption_key(places: Places) -> bytes:
     from copilot_common.platform.settings import load_settings
 
     given = places.settings().get("ENCRYPTION_KEY", "")
-    stand_ins = {"DATABASE_URL": "-", "REDIS_URL": "redis://-", "JWT_SECRET": secrets.token_urlsafe(48)}
+    stand_ins = {"DATABASE_URL": "postgres://-", "REDIS_URL": "redis://-", "JWT_SECRET": secrets.token_urlsafe(48)}
     return load_settings({**stand_ins, "ENCRYPTION_KEY": given}).encryption_key_bytes

@@ -165,7 +165,9 @@ def _replica(settings: Settings, watermarks: Watermarks | None, registry: Collec
     if url is None or watermarks is None:
         return None
     size, mode = settings.database_pool_max, settings.database_pool_mode
-    return Replica(url, watermarks, registry, max_size=size, application_name=SERVICE, pool_mode=mode)
+    replica = Replica(url, watermarks, registry, max_size=size, application_name=SERVICE, pool_mode=mode)
+    watch_pool(registry, replica.database, name="replica")
+    return replica
 
 
 def _indexes(settings: Settings, ledger: Ledger) -> IndexService:

@@ -3,22 +3,26 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
 import pytest
 from loguru import logger
 from prometheus_client import CollectorRegistry
+from psycopg.rows import TupleRow
 from redis.asyncio import Redis
 
-from copilot_common.base.errors import NotFound, SettingsError
+from copilot_common.base.errors import NotFound, SettingsError, Unavailable
 from copilot_common.base.ids import TenantId, UserId, new_id
 from copilot_common.encryption import KeyRing
 from copilot_common.platform.db import Database as Pool
+from copilot_common.platform.db import Params
 from copilot_common.platform.redis import connect_redis
 from copilot_common.tenancy import Principal, Replica, TenantDatabase, Transaction, Watermarks
+from copilot_common.tenancy import replica as replica_module
 from copilot_devstack import TemporaryStores
 from copilot_domain.conversations import ConversationRepository, NewConversation
 from support.api import ENCRYPTION_KEY, make_tenant
@@ -97,7 +101,17 @@ class Reader:
 
     async def outcome(self, principal: Principal) -> tuple[set[UUID], str]:
         """What a read sees, and what the metric says came of it."""
-        outcomes = ("replica", "unmarked", "unpublished", "redis_away", "unusable", "behind", "conflict", "failed")
+        outcomes = (
+            "replica",
+            "unmarked",
+            "unpublished",
+            "redis_away",
+            "unusable",
+            "behind",
+            "conflict",
+            "busy",
+            "failed",
+        )
         before = [self.count(outcome) for outcome in outcomes]
         seen = await self.sees(principal)
         changed = [name for name, count in zip(outcomes, before, strict=True) if self.count(name) != count]
@@ -122,13 +136,13 @@ StartReader = Callable[..., Awaitable[Reader]]
 async def start_reader(pair: Pair, redis: Redis) -> AsyncIterator[StartReader]:
     closing: list[Callable[[], Awaitable[None]]] = []
 
-    async def start(url: str | None = None, *, redis: Redis = redis) -> Reader:
+    async def start(url: str | None = None, *, redis: Redis = redis, primary: Pool | None = None) -> Reader:
         pool = Pool(pair.primary.app_url, max_size=2, application_name="tests")
         await pool.open()
         registry, watermarks = CollectorRegistry(), Watermarks(redis)
         replica = Replica(url or pair.replica_url, watermarks, registry, max_size=2, application_name="tests")
         closing.extend([watermarks.aclose, replica.stop, pool.close])
-        await replica.start(pool)
+        await replica.start(primary or pool)
         db = TenantDatabase(pool, KeyRing(bytes.fromhex(ENCRYPTION_KEY)), watermarks=watermarks, replica=replica)
         return Reader(db, replica, registry)
 
@@ -248,6 +262,52 @@ async def test_a_query_cancelled_by_what_is_replayed_is_done_on_the_primary(pair
     assert (await reader.outcome(pair.acme))[1] == "replica"
 
 
+async def test_a_slow_read_does_not_switch_the_replica_off(
+    pair: Pair, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await reader.sees(pair.acme)
+    pair.catch_up()
+    monkeypatch.setattr(replica_module, "_READ_SECONDS", 0.2)
+    calls = 0
+
+    async def look(tx: Transaction) -> set[UUID]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await tx.execute("SELECT pg_sleep(30)")
+        return await ids(tx)
+
+    await reader.db.read(pair.acme, look)
+    monkeypatch.undo()
+    await doubts_end()
+    assert (reader.count("busy"), reader.count("failed")) == (1, 0)
+    assert (await reader.outcome(pair.acme))[1] == "replica"
+
+
+async def test_a_full_pool_does_not_switch_the_replica_off(pair: Pair, reader: Reader) -> None:
+    await reader.sees(pair.acme)
+    pair.catch_up()
+    async with reader.replica.database.connection(), reader.replica.database.connection():
+        assert (await reader.outcome(pair.acme))[1] == "busy"
+        await doubts_end()
+    assert (await reader.outcome(pair.acme))[1] == "replica"
+
+
+async def test_a_replica_that_hangs_is_given_up_once_it_answers_nobody(
+    pair: Pair, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await reader.sees(pair.acme)
+    pair.catch_up()
+    monkeypatch.setattr(replica_module, "_READ_SECONDS", 0.2)
+    monkeypatch.setattr(replica_module, "_DOUBT_SECONDS", 0.2)
+    with pair.standby.frozen():
+        assert (await reader.outcome(pair.acme))[1] == "busy"
+        await doubts_end()
+        assert (await reader.outcome(pair.acme))[1] == "unusable"
+    monkeypatch.undo()
+    await eventually(reader.is_usable)
+
+
 async def test_a_dead_replica_is_left_alone_until_it_is_back(pair: Pair, reader: Reader) -> None:
     await reader.sees(pair.acme)
     pair.catch_up()
@@ -275,6 +335,27 @@ async def test_a_process_starts_without_its_replica_and_uses_it_when_it_appears(
     reader = await start_reader()
     assert (await reader.outcome(pair.acme))[1] == "unusable"
     pair.standby.start()
+    await eventually(reader.is_usable)
+
+
+async def test_a_process_starts_while_its_primary_blinks(
+    pair: Pair, start_reader: StartReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_module, "_LOOK_SECONDS", 0.05)
+    async with blinking(pair.primary.app_url) as primary:
+        reader = await start_reader(primary=primary)
+        await eventually(reader.is_usable)
+        assert primary.blinks == 0
+
+
+async def test_a_server_without_our_roles_ends_no_process(
+    start_reader: StartReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(url: str, *, variable: str) -> None:
+        raise psycopg.errors.UndefinedObject(variable)
+
+    monkeypatch.setattr(replica_module, "refuse_powerful_role", refuse)
+    reader = await start_reader()
     await eventually(reader.is_usable)
 
 
@@ -326,11 +407,40 @@ async def test_without_redis_the_primary_is_read(pair: Pair, start_reader: Start
 def told() -> Iterator[list[str]]:
     """What the log says of the replica."""
     faults: list[str] = []
-    sink = logger.add(lambda message: faults.append(str(message.record["extra"].get("fault"))), level="WARNING")
+
+    def note(message: Any) -> None:
+        if "fault" in message.record["extra"]:
+            faults.append(message.record["extra"]["fault"])
+
+    sink = logger.add(note, level="WARNING")
     try:
         yield faults
     finally:
         logger.remove(sink)
+
+
+class Blinking(Pool):
+    """Restarts as it is first asked."""
+
+    blinks = 1
+
+    async def fetch_row(self, query: LiteralString, params: Params) -> TupleRow | None:
+        if self.blinks:
+            self.blinks -= 1
+            raise Unavailable("It blinks.")
+        return await super().fetch_row(query, params)
+
+
+@asynccontextmanager
+async def blinking(url: str) -> AsyncIterator[Blinking]:
+    pool = Blinking(url, max_size=1, application_name="tests")
+    await pool.open()
+    yield pool
+    await pool.close()
+
+
+async def doubts_end() -> None:
+    await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "replica in doubt"))
 
 
 def _lock(database: Database) -> None:

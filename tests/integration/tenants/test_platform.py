@@ -151,3 +151,18 @@ async def test_bootstrap_without_a_database_names_the_variable_and_shows_no_secr
         await revoke_platform_key("postgresql://copilot_owner:hidden@127.0.0.1:1/copilot", UUID(int=1))
     assert "MIGRATION_DATABASE_URL" in caught.value.message
     assert "hidden" not in str(caught.value)
+
+
+async def test_bootstrap_under_another_key_than_the_databases_makes_nothing(world: World) -> None:
+    with pytest.raises(SettingsError, match=r"^ENCRYPTION_KEY"):
+        await bootstrap(
+            world.urls.owner_url,
+            encryption_key=bytes(range(1, 33)),
+            tenant_slug="second",
+            tenant_name="Second",
+            admin_email="sue@second.example",
+            admin_username="sue",
+            admin_password=PASSWORD,
+        )
+    made = await make_tenant(world.urls.owner_url, "second", admin="sue")
+    assert made.api_key is not None

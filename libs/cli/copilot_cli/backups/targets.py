@@ -62,7 +62,7 @@ def _open_bucket(place: str, environ: Mapping[str, str]) -> Target:
     if not bucket:
         raise SettingsError(f"{place} names no bucket: s3://bucket/prefix")
     stand_ins = {
-        "DATABASE_URL": "-",
+        "DATABASE_URL": "postgres://-",
         "REDIS_URL": "redis://-",
         "JWT_SECRET": secrets.token_urlsafe(48),
         "ENCRYPTION_KEY": secrets.token_hex(32),

@@ -43,7 +43,7 @@ def examine_settings(environ: Mapping[str, str], *, origin: str) -> Examined:
 
 def _stand_ins() -> dict[str, str]:
     return {
-        "DATABASE_URL": "-",
+        "DATABASE_URL": "postgres://-",
         "REDIS_URL": "redis://-",
         "JWT_SECRET": secrets.token_urlsafe(48),
         "ENCRYPTION_KEY": secrets.token_hex(32),

@@ -55,7 +55,15 @@ class KeyRing:
     async def refuse_other_key(self, database: Database) -> None:
         """Raises SettingsError where this database's data keys are wrapped under another ENCRYPTION_KEY: what this
         process wrote could be read by nobody else, and nothing by it. Raises Unavailable."""
-        row = await database.fetch_row(_sql["any_data_key"], ())
+        self._refuse_other_key(await database.fetch_row(_sql["any_data_key"], ()))
+
+    async def refuse_other_key_at(self, connection: AsyncConnection[TupleRow]) -> None:
+        """The same for who has a connection only. Raises SettingsError, psycopg.Error."""
+        cursor = connection.cursor(binary=True)
+        await cursor.execute(_sql["any_data_key"])
+        self._refuse_other_key(await cursor.fetchone())
+
+    def _refuse_other_key(self, row: TupleRow | None) -> None:
         if row is None:
             return
         tenant_id, key_id, wrapped = row

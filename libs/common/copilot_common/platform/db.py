@@ -34,6 +34,10 @@ _PREPARE_THRESHOLD = 5  # psycopg's default: what a connection runs for the fift
 _MAX_WAITING = 2_000  # requests queued for a connection; beyond it 503 at once
 
 
+class Busy(Unavailable):
+    """No connection could be had in time, or a statement took too long; none that we had was lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolUse:
     """Connections: how many there may be, how many there are (some being opened), how many of them nobody uses; and how
@@ -124,7 +128,7 @@ class Database:
             with suppress(psycopg.Error):
                 await connection.rollback()
             if isinstance(error, psycopg.OperationalError) or (isinstance(error, psycopg.Error) and connection.closed):
-                raise Unavailable("The database went away; try again.") from None
+                raise (Unavailable if connection.closed else Busy)("The database went away; try again.") from None
             raise
         finally:
             await self._pool.putconn(connection)  # a broken one is replaced
@@ -150,8 +154,8 @@ class Database:
     ) -> tuple[Connection, AsyncCursor[TupleRow]]:
         """After a restart of PostgreSQL the pool may hold dead connections: until the first statement has run nothing
         has happened, so another one can be tried."""
-        for _ in range(self._pool.max_size + 1):
-            connection = await self._checkout()
+        for attempt in range(self._pool.max_size + 1):
+            connection = await self._checkout(is_after_loss=attempt > 0)
             try:
                 # Several statements in one text need the simple protocol, which knows no binary results.
                 cursor = connection.cursor(binary=params is not None)
@@ -160,7 +164,7 @@ class Database:
                 is_lost = connection.closed or (error.sqlstate or "").startswith(_LOST)
                 await self._pool.putconn(connection)
                 if not is_lost:
-                    raise Unavailable("The database could not do it in time; try again.") from None
+                    raise Busy("The database could not do it in time; try again.") from None
             except BaseException:
                 await self._pool.putconn(connection)
                 raise
@@ -172,13 +176,13 @@ class Database:
         if self._check is not None:
             await self._check(connection)
 
-    async def _checkout(self) -> Connection:
+    async def _checkout(self, *, is_after_loss: bool) -> Connection:
         try:
             return await self._pool.getconn()
         except PoolTimeout:
-            raise Unavailable("The database is not reachable.") from None
+            raise (Unavailable if is_after_loss else Busy)("The database is not reachable.") from None
         except TooManyRequests:
-            raise Unavailable("Too many requests are waiting for the database.") from None
+            raise Busy("Too many requests are waiting for the database.") from None
 
 
 async def _bound_statements(connection: Connection) -> None:

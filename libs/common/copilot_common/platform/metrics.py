@@ -26,13 +26,13 @@ class HttpMetrics:
         )
 
 
-def watch_pool(registry: CollectorRegistry, database: Database) -> None:
+def watch_pool(registry: CollectorRegistry, database: Database, *, name: str = "database") -> None:
     """Gauges that are read when they are scraped."""
-    used = Gauge("database_connections_used", "Connections of the pool that work or are opened", registry=registry)
+    used = Gauge(f"{name}_connections_used", "Connections of the pool that work or are opened", registry=registry)
     used.set_function(lambda: database.use.size - database.use.idle)
-    limit = Gauge("database_connections_limit", "Connections that the pool may have", registry=registry)
+    limit = Gauge(f"{name}_connections_limit", "Connections that the pool may have", registry=registry)
     limit.set_function(lambda: database.use.limit)
-    waiting = Gauge("database_connections_waiting", "Who waits for a connection of the pool", registry=registry)
+    waiting = Gauge(f"{name}_connections_waiting", "Who waits for a connection of the pool", registry=registry)
     waiting.set_function(lambda: database.use.waiting)
 
 

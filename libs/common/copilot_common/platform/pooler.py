@@ -43,12 +43,13 @@ async def is_shared(url: str) -> bool:
             return False  # all server connections are somebody's, ours for as long as we hold it
 
 
-async def pooling_fault(url: str, mode: PoolMode) -> str | None:
-    """Why work cannot begin yet; None when it can. Raises SettingsError where `mode` is wrong, psycopg.Error."""
+async def pooling_fault(url: str, mode: PoolMode, *, variable: str = "DATABASE_URL") -> str | None:
+    """Why work cannot begin yet at what `variable` names; None when it can. Raises SettingsError where `mode` is wrong,
+    psycopg.Error."""
     if mode == "session":
         if await is_shared(url):
             raise SettingsError(
-                "DATABASE_URL leads through a pooler in transaction mode: set DATABASE_POOL_MODE=transaction",
+                f"{variable} leads through a pooler in transaction mode: set DATABASE_POOL_MODE=transaction",
                 details={"variable": "DATABASE_POOL_MODE"},
             )
         return None

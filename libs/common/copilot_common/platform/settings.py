@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
 from copilot_common.base.errors import SettingsError
 from copilot_common.platform.egress.exemptions import Exemptions, parse_exemptions
@@ -96,7 +98,7 @@ class Settings(msgspec.Struct, frozen=True, rename="upper", kw_only=True):
     # 20 pods share PostgreSQL's default 100 connections.
     database_pool_max: Positive = 4
     database_pool_mode: Annotated[
-        Literal["session", "transaction"], _doc("PgBouncer's pool_mode, where DATABASE_URL leads through one")
+        Literal["session", "transaction"], _doc("PgBouncer's pool_mode, where database URLs lead through one")
     ] = "session"
     database_replica_url: Annotated[
         str | None, _doc("a streaming replica of DATABASE_URL's, as copilot_app; for all three services")
@@ -230,6 +232,12 @@ def _check_strength(settings: Settings) -> None:
         raise _fault("ENCRYPTION_KEY", "must be 32 bytes, raw, hex or base64; try: openssl rand -hex 32")
     if len(set(key)) < 8:
         raise _fault("ENCRYPTION_KEY", "is too weak: 32 random bytes; try: openssl rand -hex 32")
+    for name, url in (("DATABASE_URL", settings.database_url), ("DATABASE_REPLICA_URL", settings.database_replica_url)):
+        if url is not None and not _is_database_url(url):
+            raise _fault(
+                name,
+                "must be postgres://user:password@host:5432/database; in the password % is %25, / is %2F, @ is %40",
+            )
     try:
         _ = parse_redis_url(settings.redis_url)
     except ValueError as error:
@@ -283,6 +291,18 @@ def _check_collector(settings: Settings) -> None:
     certificate = settings.otel_exporter_otlp_certificate
     if certificate and not Path(certificate).is_file():
         raise _fault("OTEL_EXPORTER_OTLP_CERTIFICATE", "names a file that does not exist")
+
+
+def _is_database_url(url: str) -> bool:
+    """Whether libpq and the resolver can read it: what they say of one that they can't may hold its password."""
+    try:
+        given = {name: str(value).split(",") for name, value in conninfo_to_dict(url).items()}
+        for host in given.get("host", []):
+            if not host.startswith("/"):  # a socket's folder is no name
+                host.encode("idna")
+    except (ProgrammingError, UnicodeError):
+        return False
+    return all(port.isdecimal() or not port for port in given.get("port", []))
 
 
 def _is_origin(url: str) -> bool:

@@ -3,6 +3,7 @@
 libpq tells it only in a text for people. So the same handshake is tried once more, by means whose errors carry codes.
 """
 
+import os
 import socket
 import ssl
 import struct
@@ -13,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)  # PostgreSQL's protocol, SSLRequest: length and code
 _SECONDS = 3.0
+_DEFAULT_CA = "~/.postgresql/root.crt"  # libpq's
 _WANTING_TLS = frozenset({"require", "verify-ca", "verify-full"})
 # OpenSSL's X509_V_ERR_…
 _BY_VERIFY_CODE = {
@@ -44,13 +46,13 @@ def tls_fault(url: str) -> str | None:
     try:
         with socket.create_connection((host, int(port)), timeout=_SECONDS) as connection:
             return _handshake(connection, context, given.get("host", host))
-    except OSError:
-        return None  # not even a connection, or an end to it that says nothing
+    except (OSError, ValueError):
+        return None  # not even a connection, or an end to it that says nothing; no port, or no host's name
 
 
 def _context(given: dict[str, str]) -> ssl.SSLContext:
     """As libpq does: `require` verifies where there is something to verify with."""
-    authorities, mode = given.get("sslrootcert", ""), given["sslmode"]
+    authorities, mode = given.get("sslrootcert") or os.path.expanduser(_DEFAULT_CA), given["sslmode"]
     is_unverified = mode == "require" and not Path(authorities).is_file()
     context = ssl.create_default_context(cafile=None if authorities == "system" or is_unverified else authorities)
     context.check_hostname = mode == "verify-full"
@@ -61,8 +63,9 @@ def _context(given: dict[str, str]) -> ssl.SSLContext:
 
 def _handshake(connection: socket.socket, context: ssl.SSLContext, host: str) -> str | None:
     connection.sendall(_SSL_REQUEST)
-    if connection.recv(1) != b"S":
-        return _NO_TLS
+    answer = connection.recv(1)
+    if answer != b"S":
+        return _NO_TLS if answer == b"N" else None  # a load balancer without a server says nothing
     try:
         with context.wrap_socket(connection, server_hostname=host):
             return None

@@ -68,19 +68,22 @@ async def bootstrap(
     """Make the first tenant, its data key, its owner and a first API key. Run again it changes nothing.
 
     A user with that e-mail becomes the owner with the password they have. Raises InvalidInput for a name or password
-    that will not do, Conflict where the username is somebody else's, SettingsError where the database is out of reach.
+    that will not do, Conflict where the username is somebody else's, SettingsError where the database is out of reach
+    or was filled under another key.
     """
     slug, name = names.check_slug(tenant_slug, field="tenant_slug"), names.check_name(tenant_name, field="tenant_name")
     email = names.check_email(admin_email, field="admin_email")
     username = names.check_username(admin_username, field="admin_username")
+    keyring = KeyRing(encryption_key)
     async with _as_owner(migration_url, Principal.system(PLATFORM_TENANT, UserId(UUID(int=0)))) as tx:
         await tx.execute(_sql["lock_bootstrap"])
         found = await tx.fetch_one(_Found, _sql["find_bootstrapped"], {"slug": slug})
         if found is not None:
             return Bootstrapped(found.tenant_id, found.user_id, api_key=None)
+        await keyring.refuse_other_key_at(tx.connection)
         user_id = await _ensure_user(tx, email, username, admin_password)
         principal = Principal.system(TenantId(new_id()), user_id)
-        secret = await _make_tenant(Transaction(tx.connection, principal, KeyRing(encryption_key)), slug, name)
+        secret = await _make_tenant(Transaction(tx.connection, principal, keyring), slug, name)
         return Bootstrapped(principal.tenant_id, user_id, api_key=secret)
 
 

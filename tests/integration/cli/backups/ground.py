@@ -85,7 +85,12 @@ async def _opened(database: Database) -> AsyncIterator[TenantDatabase]:
 
 
 def _service() -> ConversationService:
-    given = {"DATABASE_URL": "-", "REDIS_URL": "redis://-", "JWT_SECRET": JWT_SECRET, "ENCRYPTION_KEY": ENCRYPTION_KEY}
+    given = {
+        "DATABASE_URL": "postgres://-",
+        "REDIS_URL": "redis://-",
+        "JWT_SECRET": JWT_SECRET,
+        "ENCRYPTION_KEY": ENCRYPTION_KEY,
+    }
     models = ModelRegistry(load_settings(given), CollectorRegistry())
     return ConversationService(ConversationRepository(), models, Ledger(lambda queue: None))
 
