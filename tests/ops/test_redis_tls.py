@@ -172,9 +172,7 @@ async def test_a_server_that_hangs_does_not_keep_a_client_from_closing_all_it_ha
     url = f"rediss://127.0.0.1:{started.port}?ssl_ca_certs={certificates.authority}"
     client, line, pools = connect_redis(url), ArqLine(url), KeyPools(url, max_connections=2, socket_timeout=5)
     await patiently(lambda: line.ring(WORKFLOW_QUEUE))
-    taken = [
-        await patiently(lambda pool=pool: pool.get_connection()) for pool in (pools.of("a"), client.connection_pool)
-    ]  # type: ignore[misc]
+    taken = [await patiently(pool.get_connection) for pool in (pools.of("a"), client.connection_pool)]
     with started.frozen():
         await line.aclose()
         await pools.aclose()

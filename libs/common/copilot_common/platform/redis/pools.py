@@ -65,9 +65,8 @@ class OwnerPool(CalmPool):
     async def ensure_connection(self, connection: Any) -> None:
         address = await self._owners.of(self._slot)
         if (connection.host, connection.port) != address:
-            await connection.disconnect(
-                nowait=True
-            )  # over TLS, it would wait for the former master, all callers with it
+            # Over TLS, closing would wait for the former master's word, and all callers for that.
+            await connection.disconnect(nowait=True)
             connection.host, connection.port = address
         await super().ensure_connection(connection)
 
