@@ -11,9 +11,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from copilot_cli.checks.redis import check_redis
-from copilot_common.base.ids import new_id
+from copilot_common.base.ids import TenantId, new_id
 from copilot_common.platform.redis import connect_redis
 from copilot_common.queue.jobs import CONTEXT_QUEUE, WORKFLOW_QUEUE
+from copilot_common.tenancy.watermarks import Lsn, NoWatermark, Watermarks
 from copilot_domain.workflows.runs.nudging import NudgeListener, Nudger
 from support.api import StartApi, make_site, start_api
 from support.api import wait_ready as wait_api_ready
@@ -70,9 +71,13 @@ async def test_nothing_is_lost_with_a_master_and_moving_slots(
     drop(database, stack.admin_url)
 
 
-async def test_a_client_follows_a_slot_on_its_way(cluster: RedisCluster) -> None:
+@pytest.mark.parametrize("told", ["ip", "unknown-endpoint"])
+async def test_a_client_follows_a_slot_on_its_way(cluster: RedisCluster, told: str) -> None:
     """Before it has moved, what is still at the old node is read there, and what is not is written at the new one.
-    Transactions wait until it has."""
+    Transactions wait until it has. Nodes that tell no name are where they were asked."""
+    for node in cluster.nodes:
+        with node.client() as direct:
+            direct.config_set("cluster-preferred-endpoint-type", told)
     async with connected(cluster) as client, connected(cluster) as late, connected(cluster) as later:
         await client.set("copilot:{way}:old", b"here")
         assert [await each.get("copilot:{way}:old") for each in (late, later)] == [b"here", b"here"]
@@ -95,6 +100,24 @@ async def test_a_client_follows_a_slot_on_its_way(cluster: RedisCluster) -> None
         transaction.append("copilot:{way}:old", b"!")
         transaction.get("copilot:{way}:old")
         assert await transaction.execute() == [5, b"here!"]
+
+
+async def test_a_node_that_a_slot_goes_to_and_that_is_away_is_the_fault_of_its_commands_alone(
+    cluster: RedisCluster,
+) -> None:
+    async with connected(cluster) as client:
+        source = cluster.owner("copilot:{way}:new")
+        target = next(node for node in cluster.masters if node != source)
+        stays = next(f"copilot:{{{n}}}" for n in range(100) if cluster.owner(f"copilot:{{{n}}}") == source)
+        await client.set(stays, b"1")
+        cluster.begin_move("copilot:{way}:new", target)
+        target.kill()
+        pipeline = client.pipeline(transaction=False)
+        pipeline.get("copilot:{way}:new")
+        pipeline.get(stays)
+        away, found = await pipeline.execute(raise_on_error=False)
+        assert isinstance(away, RedisConnectionError)
+        assert found == b"1"
 
 
 async def test_what_is_in_other_slots_does_not_mind_a_dead_master(cluster: RedisCluster) -> None:
@@ -164,6 +187,36 @@ async def test_the_doctor_looks_at_a_cluster(cluster: RedisCluster) -> None:
     checks = await check_redis(f"redis+cluster://{cluster.hosts}")
     assert [check.status for check in checks] == ["ok", "ok"]
     assert cluster.hosts.replace(",", ", ") in checks[0].finding
+
+
+async def test_writes_of_other_tenants_are_published_while_a_master_hangs(cluster: RedisCluster) -> None:
+    """And one of whom it has the watermark is owed."""
+    tenants = [TenantId(new_id()) for _ in range(30)]
+    owners = {tenant: cluster.owner(f"copilot:{{{tenant}}}:lsn") for tenant in tenants}
+    stuck = tenants[0]
+    others = [tenant for tenant in tenants if owners[tenant] != owners[stuck]]
+    async with connected(cluster) as near, connected(cluster) as far:
+        here, elsewhere = Watermarks(near), Watermarks(far)
+        for tenant in tenants:
+            await make_watermark(elsewhere, tenant)
+            assert await here.find(tenant) == 1
+        with owners[stuck].frozen():
+            await here.publish(stuck, Lsn(2))
+            for tenant in others[:3]:
+                await here.publish(tenant, Lsn(2))
+                assert await elsewhere.find(tenant) == 2
+            assert await here.find(stuck) == NoWatermark("unpublished")
+        await here.aclose()
+
+
+async def make_watermark(marks: Watermarks, tenant: TenantId) -> None:
+    async def is_made() -> bool:
+        found = await marks.find(tenant)
+        if isinstance(found, NoWatermark) and found.token:
+            await marks.set(tenant, found.token, Lsn(1))
+        return found == 1
+
+    await eventually(is_made)
 
 
 @asynccontextmanager

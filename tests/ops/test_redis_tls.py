@@ -3,25 +3,32 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from copilot_cli.checks.redis import check_redis
-from copilot_common.platform.redis import connect_redis, name_fault
+from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS, KeyPools, connect_redis, name_fault
+from copilot_common.platform.redis.cluster import ClusterRedis
+from copilot_common.platform.redis.owners import Owners
+from copilot_common.platform.redis.pools import OwnerPool, WatchedTlsConnection
+from copilot_common.platform.redis_url import Address
 from copilot_common.platform.tasks import end_tasks
 from copilot_common.queue.arq_adapter import ArqLine
 from copilot_common.queue.jobs import WORKFLOW_QUEUE
 from support.api import Site, StartApi, make_site, start_api
 from support.clients import Client, eventually
 from support.redis_servers import (
+    SERVICE,
     Certificates,
     RedisServer,
     RedisServers,
     make_certificates,
     make_cluster,
+    make_watched_master,
     redis_servers,
     wait_ready,
 )
@@ -32,6 +39,7 @@ from support.stack import StackUrls, clone_template, drop
 __all__ = ["start_api"]
 
 LOCAL = "Rate limits are local: Redis is away"
+_PASSWORD = "password-of-redis-and-its-sentinels"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +73,7 @@ async def connected(url: str) -> AsyncIterator[Redis]:
     try:
         yield client
     finally:
-        await client.aclose(close_connection_pool=True)
+        await client.aclose()
 
 
 async def patiently(call: Callable[[], Awaitable[object]]) -> object:
@@ -145,6 +153,88 @@ async def test_a_cluster_is_reached_over_tls(servers: RedisServers, certificates
             pipeline.set(f"copilot:{{{number}}}", number)
             pipeline.get(f"copilot:{{{number}}}")
         assert await pipeline.execute() == [answer for number in range(20) for answer in (True, b"%d" % number)]
+        assert isinstance(client, ClusterRedis)
+        with cluster.masters[0].frozen():
+            await client.aclose()
+        pools = [client.connection_pool, *(each.connection_pool for each in client._masters.values())]
+        assert len(pools) == 4
+        assert not any(connection.is_connected for pool in pools for connection in pool._available_connections)
     async with connected(f"rediss+cluster://{cluster.hosts}") as stranger:
         with pytest.raises(RedisConnectionError):
             await stranger.get("copilot:{1}")
+
+
+async def test_a_server_that_hangs_does_not_keep_a_client_from_closing_all_it_has(
+    servers: RedisServers, certificates: Certificates
+) -> None:
+    started = servers.start(tls=certificates)
+    wait_ready(started)
+    url = f"rediss://127.0.0.1:{started.port}?ssl_ca_certs={certificates.authority}"
+    client, line, pools = connect_redis(url), ArqLine(url), KeyPools(url, max_connections=2, socket_timeout=5)
+    await patiently(lambda: line.ring(WORKFLOW_QUEUE))
+    taken = [await patiently(pool.get_connection) for pool in (pools.of("a"), client.connection_pool)]
+    with started.frozen():
+        await line.aclose()
+        await pools.aclose()
+        await client.aclose()
+    assert not any(cast(Connection, connection).is_connected for connection in taken)
+
+
+async def test_connections_to_a_former_master_that_hangs_cost_no_caller_its_time(
+    servers: RedisServers, certificates: Certificates
+) -> None:
+    former, next_one = (servers.start(tls=certificates) for _ in range(2))
+    wait_ready(former, next_one)
+    owners = Chosen(former.address)
+    pool = OwnerPool(owners, 0, connection_class=WatchedTlsConnection, ssl_ca_certs=str(certificates.authority))
+    client = Redis.from_pool(pool)
+    idle = [cast(Connection, await patiently(pool.get_connection)) for _ in range(10)]
+    for connection in idle:
+        connection.socket_connect_timeout = REDIS_TIMEOUT_SECONDS
+        await pool.release(connection)
+    with former.frozen():
+        owners.master = next_one.address
+        async with asyncio.timeout(len(idle) * REDIS_TIMEOUT_SECONDS / 2):
+            assert all(await asyncio.gather(*(client.ping() for _ in idle)))
+        await client.aclose()
+
+
+class Chosen(Owners):
+    """By the test."""
+
+    def __init__(self, master: Address) -> None:
+        super().__init__()
+        self.master = master
+
+    @property
+    def masters(self) -> frozenset[Address]:
+        return frozenset([self.master])
+
+    def _find(self, slot: int) -> Address:
+        return self.master
+
+    async def _ask(self) -> None:
+        """It is known."""
+
+
+async def test_a_master_that_hangs_over_tls_is_left_for_the_one_that_sentinels_name(
+    servers: RedisServers, certificates: Certificates
+) -> None:
+    watched = make_watched_master(servers, password=_PASSWORD, tls=certificates)
+    options = f"ssl_ca_certs={certificates.authority}&sentinel_password={_PASSWORD}"
+    url = f"rediss+sentinel://:{_PASSWORD}@{watched.hosts}/{SERVICE}?{options}"
+    async with connected(url) as client:
+        await patiently(lambda: asyncio.gather(*(client.set("who", "was") for _ in range(5))))
+        with watched.master.frozen():
+
+            async def followed() -> bool:
+                try:
+                    async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+                        await client.set("who", "is")
+                except (RedisError, TimeoutError):
+                    return False
+                return True
+
+            await eventually(followed, seconds=20, what="a new master")
+            with watched.replica.client() as direct:
+                assert direct.get("who") == "is"

@@ -55,6 +55,15 @@ class RedisServer:
     def kill(self) -> None:
         self.process.stop(((signal.SIGKILL, 10.0),))
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Connections stay, and answer nothing."""
+        self.process.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send(signal.SIGCONT)
+
 
 @dataclass
 class RedisServers:
@@ -72,11 +81,13 @@ class RedisServers:
         if password:
             given |= {"requirepass": password, "masterauth": password}
         if tls is not None:
-            given |= {"port": 0, "tls_port": port, **tls.settings}
-            login |= {"ssl": True, "ssl_ca_certs": str(tls.authority)}
+            given |= {"port": 0, "tls_port": port, "tls_replication": "yes", **tls.settings}
+            login |= tls.login
         return self._launch(port, [], given | settings, login)
 
-    def start_sentinel(self, master: RedisServer, *, quorum: int, password: str = "") -> RedisServer:
+    def start_sentinel(
+        self, master: RedisServer, *, quorum: int, password: str = "", tls: "Certificates | None" = None
+    ) -> RedisServer:
         """It has the master's password for itself, too."""
         port = free_port()
         lines = [
@@ -88,7 +99,12 @@ class RedisServers:
         path = self._folder_of(port) / "sentinel.conf"
         path.write_text("\n".join(lines) + "\n")
         _hand_over(path)  # it rewrites it
-        return self._launch(port, [str(path), "--sentinel"], {"port": port}, {"password": password or None})
+        login: dict[str, object] = {"password": password or None}
+        given: dict[str, object] = {"port": port}
+        if tls is not None:
+            given |= {"port": 0, "tls_port": port, "tls_replication": "yes", **tls.settings}
+            login |= tls.login
+        return self._launch(port, [str(path), "--sentinel"], given, login)
 
     def _launch(
         self, port: int, arguments: list[str], settings: Mapping[str, object], login: Mapping[str, object]
@@ -220,7 +236,7 @@ def _id(client: "redis.Redis") -> str:
 def make_cluster(servers: RedisServers, *, tls: "Certificates | None" = None) -> RedisCluster:
     settings: dict[str, Any] = {"cluster_enabled": "yes", "cluster_node_timeout": _NODE_TIMEOUT_MS}
     if tls is not None:
-        settings |= {"tls_cluster": "yes", "tls_replication": "yes"}
+        settings |= {"tls_cluster": "yes"}
     nodes = [servers.start(tls=tls, cluster_port=free_port(), **settings) for _ in range(_NODES)]
     wait_ready(*nodes)
     cluster = RedisCluster(nodes)
@@ -256,11 +272,11 @@ class WatchedMaster:
         return self.master if port == self.master.port else self.replica
 
 
-def make_watched_master(servers: RedisServers, *, password: str) -> WatchedMaster:
-    master = servers.start(password=password)
-    replica = servers.start(password=password, replicaof=f"{LOOPBACK} {master.port}")
+def make_watched_master(servers: RedisServers, *, password: str, tls: "Certificates | None" = None) -> WatchedMaster:
+    master = servers.start(password=password, tls=tls)
+    replica = servers.start(password=password, tls=tls, replicaof=f"{LOOPBACK} {master.port}")
     wait_ready(master, replica)
-    sentinels = [servers.start_sentinel(master, quorum=2, password=password) for _ in range(3)]
+    sentinels = [servers.start_sentinel(master, quorum=2, password=password, tls=tls) for _ in range(3)]
     wait_ready(*sentinels)
 
     def all_know_all() -> bool:
@@ -298,6 +314,10 @@ class Certificates:
             "tls_ca_cert_file": self.authority,
             "tls_auth_clients": "no",
         }
+
+    @property
+    def login(self) -> dict[str, object]:
+        return {"ssl": True, "ssl_ca_certs": str(self.authority)}
 
 
 def make_certificates(servers: RedisServers, *, name: str = LOOPBACK) -> Certificates:

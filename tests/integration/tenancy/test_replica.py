@@ -21,6 +21,7 @@ from copilot_common.encryption import KeyRing
 from copilot_common.platform.db import Database as Pool
 from copilot_common.platform.db import Params
 from copilot_common.platform.redis import connect_redis
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.tenancy import Principal, Replica, TenantDatabase, Transaction, Watermarks
 from copilot_common.tenancy import replica as replica_module
 from copilot_devstack import TemporaryStores
@@ -241,6 +242,28 @@ async def test_an_error_of_the_read_itself_is_the_callers(pair: Pair, reader: Re
     with pytest.raises(NotFound):
         await reader.db.read(pair.acme, find_nothing)
     assert (await reader.outcome(pair.acme))[1] == "replica"
+
+
+async def test_a_read_that_fails_does_not_keep_the_next_one_from_making_the_watermark(
+    pair: Pair, reader: Reader, redis: Redis
+) -> None:
+    async def find_nothing(tx: Transaction) -> None:
+        raise NotFound("conversation")
+
+    async def hang(tx: Transaction) -> None:
+        is_hanging.set()
+        await asyncio.Event().wait()
+
+    key, is_hanging = f"copilot:{{{pair.acme.tenant_id}}}:lsn", asyncio.Event()
+    await redis.delete(key)
+    with pytest.raises(NotFound):
+        await reader.db.read(pair.acme, find_nothing)
+    assert not await redis.exists(key)
+    hanging = asyncio.create_task(reader.db.read(pair.acme, hang))
+    await is_hanging.wait()
+    assert await redis.exists(key)
+    await end_tasks([hanging])
+    assert not await redis.exists(key)
 
 
 async def test_a_query_cancelled_by_what_is_replayed_is_done_on_the_primary(pair: Pair, reader: Reader) -> None:

@@ -1,19 +1,33 @@
 """Tenants' watermarks, over a real Redis, with it, and without it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loguru import logger
 from redis.asyncio import Redis
 
 from copilot_common.base.ids import TenantId
 from copilot_common.platform.redis import connect_redis
-from copilot_common.tenancy.watermarks import LIFETIME_SECONDS, Lsn, NoWatermark, Watermarks, parse_lsn
+from copilot_common.tenancy.watermarks import (
+    _MAX_PAYING,
+    _MAX_PUBLISHING,
+    LIFETIME_SECONDS,
+    Lsn,
+    NoWatermark,
+    Watermarks,
+    parse_lsn,
+)
 from support.clients import eventually
+
+if TYPE_CHECKING:
+    from loguru import Record
 
 ACME, OTHER = TenantId(uuid4()), TenantId(uuid4())
 
@@ -204,6 +218,86 @@ async def test_redis_away_the_primary_is_read_and_nothing_raises(no_redis: Redis
     await marks.aclose()
 
 
+async def test_no_more_than_so_many_writes_wait_for_a_redis_that_hangs(silent_redis: Redis) -> None:
+    marks = Watermarks(silent_redis)
+    waiting = [asyncio.create_task(marks.publish(ACME, Lsn(number))) for number in range(_MAX_PUBLISHING)]
+    await asyncio.sleep(0)
+    await marks.publish(OTHER, Lsn(1))
+    assert not any(task.done() for task in waiting)
+    assert await marks.find(OTHER) == NoWatermark("unpublished")
+    await asyncio.gather(*waiting)
+    assert await marks.find(ACME) == NoWatermark("unpublished")
+    await marks.aclose()
+
+
+async def test_what_can_be_paid_does_not_wait_for_what_can_not(marks: Watermarks, redis: Redis) -> None:
+    stuck = [TenantId(uuid4()) for _ in range(_MAX_PAYING)]
+    delete = redis.delete
+
+    async def delete_some(key: str) -> int:
+        if any(str(tenant) in key for tenant in stuck):
+            raise ConnectionError
+        return int(await delete(key))
+
+    redis.delete = delete_some  # type: ignore[method-assign, assignment]
+    for tenant in [*stuck, ACME]:
+        marks.owe(tenant, "test")
+
+    async def is_paid() -> bool:
+        return await marks.find(ACME) == NoWatermark("unmarked")
+
+    await eventually(is_paid, seconds=LIFETIME_SECONDS / 2)
+    assert await marks.find(stuck[0]) == NoWatermark("unpublished")
+    await marks.aclose()
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, IndexError, ValueError])
+async def test_whatever_the_client_raises_a_write_that_is_done_is_no_error(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    marks = Watermarks(redis)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(redis, "execute_command", fail)
+    await marks.publish(ACME, Lsn(1))
+    assert await marks.find(ACME) == NoWatermark("unpublished")
+    assert await marks.find(OTHER) == NoWatermark("redis_away")
+    await marks.aclose()
+
+
+async def test_a_value_that_is_no_watermark_is_none(marks: Watermarks, redis: Redis) -> None:
+    await redis.set(f"copilot:{{{ACME}}}:lsn", "foreign", px=1_000)
+    assert isinstance(await marks.find(ACME), NoWatermark)
+
+
+async def test_a_read_that_fails_gives_back_its_token_and_no_other(marks: Watermarks) -> None:
+    held = await token(marks)
+    await marks.drop(ACME, "?another")
+    assert await marks.find(ACME) == NoWatermark("unmarked")
+    await marks.drop(ACME, held)
+    await mark(marks, 3)
+    await marks.drop(ACME, held)
+    assert await marks.find(ACME) == 3
+
+
+async def test_writes_that_are_owed_are_told_once_in_a_while(no_redis: Redis) -> None:
+    marks, told = Watermarks(no_redis), list[str]()
+    sink = logger.add(lambda message: told.append(message.record["extra"]["fault"]), filter=is_of_writes)
+    try:
+        for number in range(3):
+            await marks.publish(ACME, Lsn(number))
+    finally:
+        logger.remove(sink)
+        await marks.aclose()
+    assert told == ["ConnectionError"]
+
+
+def is_of_writes(record: "Record") -> bool:
+    return record["message"].startswith("Writes are not published")
+
+
 async def test_a_transaction_that_may_be_committed_is_owed_where_its_end_is_not_known(marks: Watermarks) -> None:
     await mark(marks, 1)
 
@@ -226,3 +320,12 @@ async def no_redis() -> AsyncIterator[Redis]:
     client = connect_redis("redis://127.0.0.1:1")
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+async def silent_redis() -> AsyncIterator[Redis]:
+    """Accepts connections, and answers nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = connect_redis(f"redis://127.0.0.1:{silent.getsockname()[1]}")
+        yield client
+        await client.aclose()

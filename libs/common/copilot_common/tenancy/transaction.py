@@ -19,6 +19,7 @@ from copilot_common.base.errors import Unavailable
 from copilot_common.base.ids import TenantId, UserId
 from copilot_common.encryption import KeyRing, TenantCipher
 from copilot_common.platform.db import Connection, Database, Params
+from copilot_common.platform.redis import name_fault
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy.principal import Principal
 from copilot_common.tenancy.replica import Replica, UsePrimary
@@ -196,14 +197,20 @@ class TenantDatabase:
                 )
             except UsePrimary as why:
                 token = why.token
+        if self._watermarks is None or token is None:
+            async with self.database.connection(begin) as connection:
+                return await look(Transaction(connection, principal, self.keyring))
         lsn = None
-        async with self.database.connection(begin) as connection:
-            found = await look(Transaction(connection, principal, self.keyring))
-            if token is not None:
+        try:
+            async with self.database.connection(begin) as connection:
+                found = await look(Transaction(connection, principal, self.keyring))
                 cursor = await connection.execute(f"COMMIT; {_TELL_LSN}")
                 cursor.nextset()
                 lsn = await _told(cursor)
-        if self._watermarks is not None and token is not None and lsn is not None:
+        finally:
+            if lsn is None:
+                await self._watermarks.drop(principal.tenant_id, token)
+        if lsn is not None:
             await self._watermarks.set(principal.tenant_id, token, lsn)
         return found
 
@@ -219,8 +226,8 @@ class TenantDatabase:
             row = await self.database.fetch_row(query, params)
             try:
                 publication.lsn = _lsn_of(await self.database.fetch_row(_TELL_LSN, ()))
-            except Unavailable:  # what was to be done is done
-                self._watermarks.owe(tenant_id)
+            except Unavailable as error:  # what was to be done is done
+                self._watermarks.owe(tenant_id, name_fault(error))
             return row
 
     async def cipher(self, principal: Principal) -> TenantCipher:

@@ -13,15 +13,14 @@ or it was none of a tenant (sweeps, operators). The proofs are in docs/adr/0036-
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import Literal, NewType, TypeVar
 
 from loguru import logger
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from copilot_common.base.ids import TenantId
 from copilot_common.platform.redis import Script, name_fault
@@ -36,7 +35,9 @@ LIFETIME_SECONDS = 10.0  # how old a read can be at worst; a tenant's read goes 
 _TIMEOUT_SECONDS = (
     0.25  # a command takes well under a millisecond; a request should not wait longer for the replica's sake
 )
-_PAUSE_SECONDS = 1.0  # after a failure: one request in so long tries Redis again, all others do without
+_PAUSE_SECONDS = 1.0  # after a failure: one read in so long tries Redis again, all others do without
+_MAX_PUBLISHING = 64  # writes that wait for Redis at once: a quarter of our connections to it
+_MAX_PAYING = 16  # at once, too
 _MAX_OWED = 10_000  # tenants whose writes could not be published; beyond it all tenants read from the primary
 _TOKEN = b"?"
 
@@ -64,7 +65,7 @@ class Publication:
 
 
 class _Away(Exception):
-    """Redis did not answer, or did not just now and is not asked again yet."""
+    """Redis did not answer, in the words of `name_fault`, or is not asked."""
 
 
 class Watermarks:
@@ -74,9 +75,11 @@ class Watermarks:
         self._redis = redis
         self._raise = Script(redis, __package__, "raise_watermark.lua")
         self._set = Script(redis, __package__, "set_watermark.lua")
+        self._drop = Script(redis, __package__, "drop_token.lua")
         self._paused_until = 0.0
-        self._hangs = False
+        self._publishing = asyncio.Semaphore(_MAX_PUBLISHING)
         self._owed: dict[TenantId, float] = {}  # until when
+        self._silent_until = 0.0
         self._all_owed_until = 0.0
         self._paying: asyncio.Task[None] | None = None
 
@@ -88,26 +91,36 @@ class Watermarks:
         if self._owes(tenant_id):
             return NoWatermark("unpublished")
         try:
-            return await self._ask(lambda: self._find(_key(tenant_id)))
+            return await self._ask_for_read(lambda: self._find(_key(tenant_id)))
         except _Away:
             return NoWatermark("redis_away")
 
     async def set(self, tenant_id: TenantId, token: str, lsn: Lsn) -> None:
         """`lsn` was told by the primary after `find` had given the token."""
-        try:
-            await self._ask(lambda: self._set([_key(tenant_id)], [token, _text(lsn)]))
-        except _Away:
-            return  # the token's time to live ends it
+        with suppress(_Away):  # the token's time to live ends it
+            await self._ask_for_read(lambda: self._set([_key(tenant_id)], [token, _text(lsn)]))
+
+    async def drop(self, tenant_id: TenantId, token: str) -> None:
+        """The read to which `find` gave the token has failed: another may make the watermark."""
+        with suppress(_Away):
+            await self._ask_for_read(lambda: self._drop([_key(tenant_id)], [token]))
 
     async def publish(self, tenant_id: TenantId, lsn: Lsn) -> None:
         """The tenant has written, and `lsn` was told after the COMMIT. To be done before anybody hears of the write.
-        Where Redis is away, the tenant's reads in this process go to the primary instead."""
+        Where it can't be, the tenant's reads in this process go to the primary instead.
+
+        It is always tried, also just after a failure: other processes may reach Redis, and what was away may be another
+        tenant's master, or this process itself, for a moment. So many at once wait for one that hangs, not more."""
+        if self._publishing.locked():
+            self.owe(tenant_id, "too many publications wait")
+            return
         try:
-            await self._ask(lambda: self._raise([_key(tenant_id)], [_text(lsn)]), is_write=True)
-        except _Away:
-            self.owe(tenant_id)
-        except BaseException:
-            self.owe(tenant_id)
+            async with self._publishing:
+                await _ask(lambda: self._raise([_key(tenant_id)], [_text(lsn)]))
+        except _Away as away:
+            self.owe(tenant_id, str(away))
+        except BaseException as error:
+            self.owe(tenant_id, name_fault(error))
             raise
 
     @asynccontextmanager
@@ -116,17 +129,20 @@ class Watermarks:
         publication = Publication()
         try:
             yield publication
-        except BaseException:
+        except BaseException as error:
             if publication.is_committing:
-                self.owe(tenant_id)
+                self.owe(tenant_id, name_fault(error))
             raise
         if publication.lsn is not None:
             await self.publish(tenant_id, publication.lsn)
 
-    def owe(self, tenant_id: TenantId) -> None:
+    def owe(self, tenant_id: TenantId, fault: str) -> None:
         """A write of the tenant may be there that is not published. It is paid as soon as Redis can be reached, by
-        taking the watermark away, and at the latest when any watermark of now has ended."""
+        taking the watermark away, and at the latest when any watermark of now has ended. `fault` is logged."""
         until = monotonic() + LIFETIME_SECONDS
+        if monotonic() >= self._silent_until:
+            self._silent_until = until
+            logger.bind(fault=fault).warning("Writes are not published: other processes may show what was before")
         if len(self._owed) >= _MAX_OWED:
             self._owed.clear()
             self._all_owed_until = until
@@ -140,17 +156,21 @@ class Watermarks:
         return monotonic() < max(self._owed.get(tenant_id, 0.0), self._all_owed_until)
 
     async def _pay_all(self) -> None:
+        """Some at once, and those that can't be paid last: they may be of one master that hangs."""
         while self._owed:
-            for tenant_id, until in list(self._owed.items()):
-                if await self._is_paid(tenant_id, until) and self._owed.get(tenant_id) == until:
-                    del self._owed[tenant_id]
-            await asyncio.sleep(_PAUSE_SECONDS)
+            share = list(islice(self._owed.items(), _MAX_PAYING))
+            paid = await asyncio.gather(*(self._is_paid(tenant_id, until) for tenant_id, until in share))
+            for (tenant_id, until), is_paid in zip(share, paid, strict=True):
+                if (owed := self._owed.pop(tenant_id, until)) != until or not is_paid:
+                    self._owed[tenant_id] = owed
+            if not any(paid):
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _is_paid(self, tenant_id: TenantId, until: float) -> bool:
         if monotonic() > until:
             return True
         try:
-            await self._ask(lambda: self._redis.delete(_key(tenant_id)))
+            await _ask(lambda: self._redis.delete(_key(tenant_id)))
         except _Away:
             return False
         return True
@@ -163,25 +183,29 @@ class Watermarks:
             return NoWatermark("unmarked", token if is_ours else None)
         return NoWatermark("unmarked") if held.startswith(_TOKEN) else Lsn(int(held, 16))
 
-    async def _ask(self, command: Callable[[], Awaitable[T]], *, is_write: bool = False) -> T:
-        """A write does not wait for the end of a pause: when Redis is back, another process may have set a watermark
-        before that. Only where Redis hangs does it, since each try costs a time-out."""
-        if monotonic() < self._paused_until and (self._hangs or not is_write):
-            raise _Away
+    async def _ask_for_read(self, command: Callable[[], Awaitable[T]]) -> T:
+        if monotonic() < self._paused_until:
+            raise _Away("paused")
         was_paused = self._paused_until > 0
         if was_paused:
             self._paused_until = monotonic() + _PAUSE_SECONDS  # only this one tries; the others need not wait
         try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                result = await command()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._hangs = isinstance(error, TimeoutError | RedisTimeoutError)
+            result = await _ask(command)
+        except _Away as away:
             self._paused_until = monotonic() + _PAUSE_SECONDS
             if not was_paused:
-                logger.bind(error_type=name_fault(error)).warning("Redis is away: the primary is read")
-            raise _Away from None
+                logger.bind(error_type=str(away)).warning("Redis is away: the primary is read")
+            raise
         self._paused_until = 0.0
         return result
+
+
+async def _ask(command: Callable[[], Awaitable[T]]) -> T:
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            return await command()
+    except Exception as error:  # whatever the client raises, or makes of a foreign value: what was committed is done
+        raise _Away(name_fault(error)) from None
 
 
 def _key(tenant_id: TenantId) -> str:

@@ -39,6 +39,7 @@ class ClusterRedis(Redis):
         self._owners = owners
         self._open_pool = open_pool
         self._masters: dict[Address, Redis] = {}
+        self._closing = set[asyncio.Task[None]]()
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         slot = _slot(args)
@@ -60,7 +61,11 @@ class ClusterRedis(Redis):
         """Every master's: one that is away is a part of the keys."""
         await self._owners.of(0)
         clients = [await self._client(address) for address in self._owners.masters]
-        await asyncio.gather(*(client.ping(**options) for client in clients))
+        pings = (client.ping(**options) for client in clients)
+        answers = await asyncio.gather(*pings, return_exceptions=True)  # none goes on after this
+        fault = next((answer for answer in answers if isinstance(answer, BaseException)), None)
+        if fault is not None:
+            raise fault
         return True
 
     async def execute_pipeline(self, commands: Sequence[Command]) -> list[Any]:
@@ -79,7 +84,10 @@ class ClusterRedis(Redis):
                 break
         for number, result in enumerate(results):
             if isinstance(result, AskError) and not isinstance(result, MovedError):
-                results[number] = await self._execute_asking(result, *commands[number])
+                try:
+                    results[number] = await self._execute_asking(result, *commands[number])
+                except (RedisError, OSError) as error:
+                    results[number] = error
         return results
 
     async def execute_transaction(self, commands: Sequence[Command], *, raise_on_error: bool) -> list[Any]:
@@ -93,8 +101,8 @@ class ClusterRedis(Redis):
         return await _execute(await self._master_of(slot), commands, transaction=True, raises=raise_on_error)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
-        for client in [self, *self._masters.values()]:
-            await client.connection_pool.disconnect()
+        pools = [client.connection_pool for client in (self, *self._masters.values())]
+        await asyncio.gather(*self._closing, *(pool.disconnect() for pool in pools))
 
     async def _execute_share(
         self, address: Address, commands: Sequence[Command], share: Sequence[int], results: list[Any]
@@ -120,9 +128,14 @@ class ClusterRedis(Redis):
         if client is None:
             client = self._masters[address] = Redis(connection_pool=self._open_pool(address))
             for gone in self._masters.keys() - self._owners.masters - {address}:
-                if (former := self._masters.pop(gone, None)) is not None:
-                    await former.connection_pool.disconnect(inuse_connections=False)
+                self._leave(self._masters.pop(gone))
         return client
+
+    def _leave(self, former: Redis) -> None:
+        """Whoever is here needs another master, and this one may hang."""
+        closing = asyncio.create_task(former.connection_pool.disconnect(inuse_connections=False), name="redis closing")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 class ClusterPipeline(Pipeline):

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 
 from copilot_common.platform.redis.cluster import ClusterRedis, slot_of
 from copilot_common.platform.redis.owners import ClusterOwners, Owners, SentinelOwners
-from copilot_common.platform.redis.pools import OwnerPool, WatchedConnection, WatchedTlsConnection
+from copilot_common.platform.redis.pools import CalmPool, OwnerPool, WatchedConnection, WatchedTlsConnection
 from copilot_common.platform.redis_url import Address, RedisUrl, parse_redis_url
 
 # A pool that waits for a free connection costs half as much again per command; beyond this many at once a command
@@ -31,7 +31,7 @@ def connect_redis(url: str) -> Redis:
     place = parse_redis_url(url)
     bounds = _bounds(max_connections=_CONNECTIONS, socket_timeout=None) | {"protocol": 3}
     if place.kind == "single":
-        return Redis(connection_pool=_single_pool(place, bounds))
+        return Redis.from_pool(_single_pool(place, bounds))
     if place.kind == "sentinel":
         return Redis.from_pool(OwnerPool(_sentinel_owners(place), 0, **_watched(place, bounds)))
     owners = _cluster_owners(place)
@@ -80,7 +80,7 @@ def _bounds(*, max_connections: int, socket_timeout: float | None) -> dict[str, 
 def _single_pool(place: RedisUrl, bounds: dict[str, Any]) -> ConnectionPool:
     ((host, port),) = place.hosts
     kind = SSLConnection if place.tls else Connection
-    return ConnectionPool(
+    return CalmPool(
         connection_class=kind, host=host, port=port, db=place.database, **place.login, **place.tls, **bounds
     )
 
@@ -96,7 +96,7 @@ def _watched(place: RedisUrl, bounds: dict[str, Any]) -> dict[str, Any]:
 
 def _open_node(owners: Owners, options: dict[str, Any], address: Address) -> ConnectionPool:
     host, port = address
-    return ConnectionPool(host=host, port=port, owners=owners, **options)
+    return CalmPool(host=host, port=port, owners=owners, **options)
 
 
 def _cluster_owners(place: RedisUrl) -> ClusterOwners:
@@ -104,11 +104,8 @@ def _cluster_owners(place: RedisUrl) -> ClusterOwners:
         host, port = address
         bounds = _bounds(max_connections=1, socket_timeout=REDIS_TIMEOUT_SECONDS)
         kind = SSLConnection if place.tls else Connection
-        return Redis(
-            connection_pool=ConnectionPool(
-                connection_class=kind, host=host, port=port, **place.login, **place.tls, **bounds
-            )
-        )
+        pool = CalmPool(connection_class=kind, host=host, port=port, **place.login, **place.tls, **bounds)
+        return Redis.from_pool(pool)
 
     return ClusterOwners(place.hosts, connect)
 

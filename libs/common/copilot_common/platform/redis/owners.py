@@ -10,6 +10,7 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -149,7 +150,7 @@ class ClusterOwners(Owners):
                 found: list[list[Any]] = await client.execute_command("CLUSTER SLOTS")
                 return found
         finally:
-            await client.aclose(close_connection_pool=True)
+            await client.aclose()
 
     def _learn(self, shards: Iterable[Sequence[Any]], *, asked: Address) -> None:
         """`CLUSTER SLOTS`: [first slot, last slot, master, replica, …], a node being [host, port, …]."""
@@ -183,7 +184,8 @@ class SentinelOwners(Owners):
             host, port = await self._sentinel.discover_master(self._service)
         finally:
             for client in self._sentinel.sentinels:
-                await client.aclose(close_connection_pool=True)
+                with suppress(RedisError, OSError):  # over TLS, one that hangs does not say that it closes, too
+                    await client.aclose(close_connection_pool=True)
         self._master = str(host), int(port)
 
 
