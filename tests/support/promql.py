@@ -14,7 +14,8 @@ _NO_NAMES = re.compile(
 )
 _NAME = re.compile(r"(?<![\w:])[a-zA-Z_:][\w:]*(?!\s*\(|[\w:])")  # what a parenthesis follows is a function
 _KEYWORDS = {"and", "or", "unless", "bool", "offset", "on", "group_left", "group_right"}
-_DECLARED = re.compile(r'(Counter|Gauge|Histogram)\(\s*"([a-z_]+)"')
+_DECLARED = re.compile(r'(Counter|Gauge|Histogram)\(\s*f?"([a-z_]+|\{name\}[a-z_]+)"')
+_POOLS = ("database", "replica")  # the names that `watch_pool` is given
 _FROM_ELSEWHERE = {  # Prometheus's own, those of its client's ProcessCollector, and kube-state-metrics'
     "up",
     "ALERTS",
@@ -51,8 +52,8 @@ def exported() -> frozenset[str]:
     """Names as Prometheus stores them, from the places that declare them, and those of the recording rules."""
     found = set(_FROM_ELSEWHERE) | {rule["record"] for rule in rules() if "record" in rule}
     for path in [*ROOT.glob("libs/*/copilot_*/**/*.py"), *ROOT.glob("services/*/copilot_*/**/*.py")]:
-        for kind, name in _DECLARED.findall(path.read_text()):
-            base = name.removesuffix("_total")
+        for kind, declared in _DECLARED.findall(path.read_text()):
             suffixes = {"Counter": ["_total"], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}[kind]
-            found |= {base + suffix for suffix in suffixes}
+            for name in {declared.replace("{name}", pool) for pool in _POOLS}:
+                found |= {name.removesuffix("_total") + suffix for suffix in suffixes}
     return frozenset(found)
