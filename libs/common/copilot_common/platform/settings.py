@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +24,7 @@ from copilot_common.platform.egress.exemptions import Exemptions, parse_exemptio
 from copilot_common.platform.redis_url import parse_redis_url
 from copilot_common.platform.secret_files import read_secret_files
 from copilot_common.platform.tracing.options import is_collector, parse_headers, parse_pairs, traces_url
+from copilot_common.platform.urls import split_http_url
 
 _GUIDE_JWT_SECRET = "your-secure-jwt-secret-minimum-32-chars"  # noqa: S105 — the guide's example, refused
 _GUIDE_ENCRYPTION_KEY = "your-32-byte-encryption-key-here"
@@ -306,13 +306,10 @@ def _is_database_url(url: str) -> bool:
 
 
 def _is_origin(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # ValueError where it is none
-    except ValueError:
+    parts = split_http_url(url)
+    if parts is None or not url.isascii():
         return False
-    is_bare = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and is_bare and url.isascii()
+    return not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
 
 
 def _parse_key(text: str) -> bytes | None:

@@ -1,7 +1,9 @@
 """The forms in which OpenTelemetry's environment variables come."""
 
 import re
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from copilot_common.platform.urls import split_http_url
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110's, of headers' names
 _NO_SPACE = re.compile(r"[\x21-\x7e]+")
@@ -30,13 +32,10 @@ def parse_headers(text: str) -> dict[str, str]:
 
 def is_collector(url: str) -> bool:
     """Whether it can be one's address. What it would need of secrets goes into headers."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # ValueError where it is none
-    except ValueError:
+    parts = split_http_url(url)
+    if parts is None or not _NO_SPACE.fullmatch(url):
         return False
-    has_more = parts.query or parts.fragment or parts.username or parts.password
-    return parts.scheme in {"http", "https"} and bool(parts.hostname and _NO_SPACE.fullmatch(url)) and not has_more
+    return not (parts.query or parts.fragment or parts.username or parts.password)
 
 
 def traces_url(base: str) -> str:
