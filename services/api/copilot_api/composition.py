@@ -77,13 +77,7 @@ def build_services(settings: Settings) -> Services:
     rules = EgressRules(settings.egress_exemptions)
     registry = new_registry()
     metrics = HttpMetrics(registry)
-    database = Database(
-        settings.database_url,
-        max_size=settings.database_pool_max,
-        application_name=SERVICE,
-        pool_mode=settings.database_pool_mode,
-    )
-    watch_pool(registry, database)
+    database = _database(settings, registry)
     redis = connect_redis(settings.redis_url)
     watermarks = Watermarks(redis) if settings.database_replica_url else None
     replica = _replica(settings, watermarks, registry)
@@ -158,6 +152,13 @@ def build_services(settings: Settings) -> Services:
         nudges=nudges,
         run_events=RunFollower(tenants_db, blobs, nudges),
     )
+
+
+def _database(settings: Settings, registry: CollectorRegistry) -> Database:
+    size, mode = settings.database_pool_max, settings.database_pool_mode
+    database = Database(settings.database_url, max_size=size, application_name=SERVICE, pool_mode=mode)
+    watch_pool(registry, database)
+    return database
 
 
 def _replica(settings: Settings, watermarks: Watermarks | None, registry: CollectorRegistry) -> Replica | None:
