@@ -18,7 +18,7 @@ _LATIN: Final = r"A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
 # two characters from U+2E80 on (CJK and what comes after), none a Latin letter beside what is none. So a text has the
 # tokens of its units. A longer word than 64 characters may have some tokens more than by the tokenizer; so may a longer
 # run of spaces than 16.
-UNIT: Final = re.compile(
+_UNIT: Final = re.compile(
     rf" {{0,16}}+(?:[{_LATIN}]{{1,64}}+|[^ \n{_LATIN}\u2e80-\U0010ffff]{{1,64}}+|[\n\u2e80-\U0010ffff])| {{1,16}}"
 )
 
@@ -36,10 +36,15 @@ def package_folder() -> Path:
     return Path(package.origin).parent
 
 
+def split(text: str) -> list[str]:
+    """Its units, which together are as long as it is. The tokenizer puts a space before every text: a caller's part."""
+    # In the vocabulary's eyes the sign is a space, so none ends where one follows it.
+    return _UNIT.findall(text.replace(_SPACE, " "))
+
+
 def tokenize(text: str) -> list[int]:
     """Unit by unit."""
-    # The tokenizer puts a space before every text.
-    return [token for unit in UNIT.findall(" " + text) for token in _known[unit]] if text else []
+    return [token for unit in split(" " + text) for token in _known[unit]] if text else []
 
 
 class _Known(dict[str, tuple[int, ...]]):

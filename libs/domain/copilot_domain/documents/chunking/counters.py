@@ -61,13 +61,13 @@ class WordLlamaCounter:
 
     def count(self, text: str) -> int:
         # The tokenizer puts a space before every text.
-        return sum(map(self._counts.__getitem__, wordllama.UNIT.findall(" " + text))) if text else 0
+        return sum(map(self._counts.__getitem__, wordllama.split(" " + text))) if text else 0
 
     def reach(self, text: str, start: int, end: int, max_tokens: int) -> int:
         position, left, lead, stride = start, max_tokens, " ", _STRIDE
         while position < end:
             stop = min(end, position + stride)
-            units = wordllama.UNIT.findall(lead + text[position:stop])
+            units = wordllama.split(lead + text[position:stop])
             if stop < end:
                 units.pop()  # may go on behind `stop`
             totals = list(accumulate(map(self._counts.__getitem__, units)))
