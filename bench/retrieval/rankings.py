@@ -12,7 +12,8 @@ from copilot_common.embedding import Embedder
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.context.columns import decode_vector
 from copilot_domain.context.reembedding.embedders import Embedders
-from copilot_domain.context.search.searching import ContextSearch, rank
+from copilot_domain.context.search.answering import rank
+from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments.types import Numbers, to_uuid
 from copilot_domain.context.types import SearchRequest
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,8 +17,8 @@ from copilot_domain.context import AclEntry, SearchRequest
 from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.search import canary as canary_module
 from copilot_domain.context.search.canary import RecallCanary, RecallMetrics
+from copilot_domain.context.search.likely import likely_places
 from copilot_domain.context.search.searching import ContextSearch
-from copilot_domain.context.segments.codes import Codes, nearest
 from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, open_context, person
@@ -82,12 +83,11 @@ async def watched(site: Site) -> AsyncIterator[Watched]:
 def lose(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """So many of the candidates are overlooked."""
 
-    def drop(
-        codes: Sequence[Codes], starts: Numbers, vector: Numbers, limit: int, allowed: Numbers | None = None
-    ) -> Numbers:
-        return nearest(codes, starts, vector, limit, allowed)[count:]
+    def drop(*args: Any) -> tuple[Numbers, bool]:
+        places, is_whole = likely_places(*args)
+        return places[count:], is_whole
 
-    monkeypatch.setattr("copilot_domain.context.search.index.nearest", drop)
+    monkeypatch.setattr("copilot_domain.context.search.answering.likely_places", drop)
 
 
 class Narrow(WordLlamaEmbedder):

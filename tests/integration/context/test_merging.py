@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from copilot_common.tenancy import Transaction
-from copilot_domain.context.search import index
+from copilot_domain.context.search import reads
 from copilot_domain.context.segments import merging, store
 from copilot_domain.context.segments.merging import MergeBusy, Merger
 from integration.context.ground import ContextGround
@@ -108,11 +108,11 @@ async def test_a_search_during_which_segments_are_merged_misses_nothing(
     find_postings = store.find_postings
 
     async def merged_before(*args: Any) -> Any:
-        monkeypatch.setattr(index, "find_postings", find_postings)
+        monkeypatch.setattr(reads, "find_postings", find_postings)
         assert await merge(context) > 0
         return await find_postings(*args)
 
-    monkeypatch.setattr(index, "find_postings", merged_before)
+    monkeypatch.setattr(reads, "find_postings", merged_before)
     assert len(await context.search("house", "text", limit=20)) == 8
     assert [level for level, _ in segments(context)] == [2]
     assert len(await context.search("house", "text", limit=20)) == 8

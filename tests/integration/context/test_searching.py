@@ -9,7 +9,7 @@ from copilot_common.base.errors import InvalidInput, ProviderError
 from copilot_common.embedding import Embedded
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_domain.context import AclEntry
-from copilot_domain.context.search import index, searching
+from copilot_domain.context.search import index, likely
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, open_context, person
 from support.api import Site
@@ -43,7 +43,7 @@ async def test_as_many_are_found_as_there_are_though_all_the_likeliest_say_the_s
     context: ContextGround, mode: SearchMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("_BY_WORDS", "_BY_MEANING", "_LIMIT_SHARE"):
-        monkeypatch.setattr(searching, name, 1)
+        monkeypatch.setattr(likely, name, 1)
     for _ in range(6):
         await context.add("Invoices are due within thirty days.")
     others = {(await context.add(f"{text} But see the invoices.")).id for text in TEXTS.values()}

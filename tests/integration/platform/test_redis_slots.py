@@ -111,7 +111,7 @@ async def _use_everything(url: str) -> None:
     await _use_log(StreamLog(client, ttl_seconds=60))
     line = RequestLine(client)
     await line.ask(CONTEXT_QUEUE, b"question")
-    await line.take_question(CONTEXT_QUEUE)
+    await line.take_questions(CONTEXT_QUEUE, 8)
     await client.aclose(close_connection_pool=True)
     await _use_queue(ArqLine(url))
 

@@ -27,6 +27,7 @@ from copilot_common.tenancy import Principal, Role, TenantDatabase
 
 _MAX_WAITING = 512
 _CONCURRENT = 64  # that are answered at once; each waits for the database most of its time
+_TAKEN = 8  # at once: more may be for another process of the queue
 _AGAIN_SECONDS = 1.0
 _LAST_SECONDS = 2.0  # twice what a look for a question takes, and many times what a search does
 _NOBODY = UserId(UUID(int=0))  # until the question is opened
@@ -137,7 +138,7 @@ class RequestClient:
     async def _read_forever(self) -> None:
         while True:
             try:
-                if (raw := await self._line.take_answer(self._reply_key)) is not None:
+                for raw in await self._line.take_answers(self._reply_key):
                     self._settle(raw)
             except RedisFault:
                 await asyncio.sleep(_AGAIN_SECONDS)
@@ -201,10 +202,11 @@ class RequestServer:
                 await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _serve(self) -> None:
-        """The next question, once it can be begun."""
+        """The next questions, once one can be begun."""
         async with self._slots:
-            raw = await self._line.take_question(self._queue)
-        if raw is not None:
+            most = max(1, min(_TAKEN, _CONCURRENT - len(self._answering)))
+            questions = await self._line.take_questions(self._queue, most)
+        for raw in questions:
             task = asyncio.create_task(self._take(raw), name="request")
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)

@@ -19,7 +19,8 @@ from copilot_common.platform.tasks import end_tasks
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.columns import GUIDE_DIMENSIONS, accept_arrays
 from copilot_domain.context.repository import seen_by
-from copilot_domain.context.search.searching import Asked, ContextSearch
+from copilot_domain.context.search.answering import Asked
+from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchRequest, SearchResult
 

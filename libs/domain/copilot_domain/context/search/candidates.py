@@ -1,6 +1,7 @@
 """What PostgreSQL says of candidates: which are live and may be seen, and their vectors."""
 
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
@@ -29,16 +30,31 @@ class Candidates:
         return len(self.chunk_ids)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The places, rising, of chunks that may be shown, and their vectors, a row each, zeros for none."""
+
+    places: Numbers
+    vectors: Numbers
+
+    def of(self, places: Numbers) -> "Checked":
+        """Of these places, which rise, those that are here."""
+        if not len(self.places):
+            return self
+        at = np.minimum(np.searchsorted(self.places, places), len(self.places) - 1)
+        at = at[self.places[at] == places]
+        return Checked(self.places[at], self.vectors[at])
+
+
 async def check_candidates(
-    tx: Transaction, index: OpenIndex, places: Numbers, text_scores: Numbers, model: str, query: Numbers | None
-) -> Candidates:
-    """Of these places those that are live and that the principal may see, with their vectors by that model."""
-    dimensions = GUIDE_DIMENSIONS if query is None else len(query)
-    chunk_ids, item_ids, attempts = index.chunks(places)
-    nothing = np.zeros((0, dimensions), np.float32)
+    tx: Transaction, index: OpenIndex, places: Numbers, model: str, dimensions: int = GUIDE_DIMENSIONS
+) -> Checked:
+    """Of these places, which rise, those that are live and that the principal may see, with their vectors by that
+    model."""
     if not len(places):
-        return Candidates(chunk_ids, np.zeros(0, np.float32), nothing)
+        return Checked(places, np.zeros((0, dimensions), np.float32))
     accept_arrays(tx)
+    chunk_ids, item_ids, attempts = index.chunks(places)
     params = {
         "chunk_ids": Uuids(chunk_ids),
         "item_ids": Uuids(item_ids),
@@ -49,8 +65,6 @@ async def check_candidates(
     statement = _sql["check_candidates" if dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"]
     async with tx.connection.cursor(binary=True) as cursor:
         await cursor.execute(statement, params)
-        rows = await cursor.fetchall()
+        rows = sorted(await cursor.fetchall(), key=itemgetter(0))
     found = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    return Candidates(
-        chunk_ids[found], text_scores[places[found]], decode_vectors([row[1] for row in rows], dimensions)
-    )
+    return Checked(places[found], decode_vectors([row[1] for row in rows], dimensions))

@@ -13,23 +13,24 @@ import numpy as np
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.segments.bm25 import bm25_scores
 from copilot_domain.context.segments.cache import SegmentCache
-from copilot_domain.context.segments.codes import Codes, nearest, similarities
-from copilot_domain.context.segments.store import find_postings, list_segments
-from copilot_domain.context.segments.types import Layout, Numbers, PostingLists
+from copilot_domain.context.segments.codes import Codes, similarities
+from copilot_domain.context.segments.store import list_segments
+from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings
 
 _THREADS: Final = 2  # for what is larger: each holds some 24 bytes a chunk, and more would only share the cores
-_INLINE_CHUNKS: Final = 65_536  # below this, computing takes some 2 ms, and a thread's hand-over half of one
+_INLINE_CHUNKS: Final = 65_536  # below this, computing takes less than 1 ms, and a thread's hand-over half of one
 
 
 @dataclass(frozen=True, slots=True)
 class OpenIndex:
-    """`model`: of the vectors, None without segments. `starts`: the place of each segment's first chunk, and their
-    number at the end."""
+    """`model`: of the vectors, None without segments. `codes`: by it, None for a segment that has none, or if they were
+    not asked for. `starts`: the place of each segment's first chunk, and their number at the end."""
 
     model: str | None
     ids: Sequence[UUID]
     layouts: Sequence[Layout]
     fresh: Sequence[PostingLists | None]
+    codes: Sequence[Codes | None]
     languages: Sequence[str]
     term_total: int
     starts: Numbers
@@ -38,38 +39,22 @@ class OpenIndex:
     def size(self) -> int:
         return int(self.starts[-1])
 
-    async def text_scores(self, tx: Transaction, terms: Sequence[int]) -> Numbers:
-        """BM25 by place."""
-        stored = [one for one, fresh in zip(self.ids, self.fresh, strict=True) if fresh is None]
-        found = await find_postings(tx, stored, terms) if stored and terms else {}
+    @property
+    def stored(self) -> list[UUID]:
+        """The segments whose posting lists are not in memory."""
+        return [one for one, fresh in zip(self.ids, self.fresh, strict=True) if fresh is None]
+
+    async def text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
+        """BM25 by place. `found`: of the stored segments the posting lists of these terms, and perhaps of others."""
         lists = [
-            found.get(one, {}) if fresh is None else fresh.find(terms)
+            _chosen(found.get(one, {}), terms) if fresh is None else fresh.find(terms)
             for one, fresh in zip(self.ids, self.fresh, strict=True)
         ]
         return await self._compute(bm25_scores, self.layouts, lists, self.term_total)
 
-    async def near(
-        self, tx: Transaction, cache: SegmentCache, vector: Numbers, limit: int, allowed: Numbers | None
-    ) -> Numbers:
-        """The places of some chunks that are most likely nearest, `limit` or all."""
-        codes, starts = await self._codes(tx, cache)
-        if not codes:
-            return np.empty(0, np.int64)
-        return await self._compute(nearest, codes, starts, vector, limit, allowed)
-
-    async def similarities(
-        self, tx: Transaction, cache: SegmentCache, vector: Numbers, places: Numbers
-    ) -> Numbers | None:
-        """How near the chunks at these places are, about. None where some segment does not tell."""
-        codes, starts = await self._codes(tx, cache)
-        return similarities(codes, starts, places, vector) if codes and len(codes) == len(self.ids) else None
-
-    async def _codes(self, tx: Transaction, cache: SegmentCache) -> tuple[list[Codes], Numbers]:
-        """Of the segments that have some, with the place of the first chunk of each."""
-        sizes = {one: layout.size for one, layout in zip(self.ids, self.layouts, strict=True)}
-        codes = await cache.codes(tx, sizes, self.model) if self.model else {}
-        known = [number for number, one in enumerate(self.ids) if one in codes]
-        return [codes[self.ids[number]] for number in known], self.starts[known]
+    async def vector_scores(self, vector: Numbers) -> Numbers:
+        """About the products of this vector with the chunks', by place; -inf where there are no codes."""
+        return await self._compute(_vector_scores, self.codes, [layout.size for layout in self.layouts], vector)
 
     def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and attempts."""
@@ -108,19 +93,35 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="search")
 
 
-async def open_index(tx: Transaction, cache: SegmentCache) -> OpenIndex:
+async def open_index(tx: Transaction, cache: SegmentCache, *, with_codes: bool) -> OpenIndex:
     rows = await list_segments(tx)
     known = await cache.segments(tx, [row.id for row in rows])
     rows = [row for row in rows if row.id in known]
+    model = rows[0].model if rows else None
+    sizes = {row.id: row.chunk_count for row in rows}
+    codes = await cache.codes(tx, sizes, model) if model and with_codes else {}
     return OpenIndex(
-        rows[0].model if rows else None,
+        model,
         [row.id for row in rows],
         [known[row.id][0] for row in rows],
         [known[row.id][1] for row in rows],
+        [codes.get(row.id) for row in rows],
         sorted({language for row in rows for language in row.languages}),
         sum(row.term_total for row in rows),
-        np.cumsum([0, *(row.chunk_count for row in rows)]),
+        np.cumsum([0, *sizes.values()]),
     )
+
+
+def _chosen(lists: Mapping[int, Postings], terms: Sequence[int]) -> dict[int, Postings]:
+    return {term: lists[term] for term in terms if term in lists}
+
+
+def _vector_scores(codes: Sequence[Codes | None], sizes: Sequence[int], vector: Numbers) -> Numbers:
+    parts = [
+        np.full(size, -np.inf, np.float32) if one is None else similarities(one, vector)
+        for one, size in zip(codes, sizes, strict=True)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
 def _chunks(layout: Layout, ordinals: Numbers) -> tuple[Numbers, Numbers, Numbers]:

@@ -1,0 +1,159 @@
+"""One question's way from its candidates to its passages, within a transaction that others may share."""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+
+from copilot_common.base.errors import ProviderError
+from copilot_common.platform.sql import Queries
+from copilot_domain.context.labels import label_hashes
+from copilot_domain.context.repository import seen_by, wanted_metadata
+from copilot_domain.context.search.candidates import Candidates
+from copilot_domain.context.search.fusion import fuse, rank_hybrid
+from copilot_domain.context.search.likely import Scores, likely_places, promising_places
+from copilot_domain.context.search.passages import Assembler
+from copilot_domain.context.search.reads import Reads
+from copilot_domain.context.search.reranking import Ranked, reranked_count
+from copilot_domain.context.segments.types import Numbers
+from copilot_domain.context.terms import TermHasher, query_terms
+from copilot_domain.context.types import SearchFilter, SearchHit, SearchMode, SearchRequest
+
+_sql = Queries(__package__)
+
+_BREADTHS: Final = (1, 16)  # so many times as many are looked at first, and where too few passages come of them
+_MAX_TERMS: Final = 64  # of a query: those it has most often
+_SHOWN_SHARE: Final = 2  # so many times the limit are opened at first: some are near-duplicates or neighbours
+
+
+@dataclass(frozen=True, slots=True)
+class _Allowed:
+    id: UUID
+    live_attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request with the vector of its query by `model`; `failure`: of that model's embedder."""
+
+    request: SearchRequest
+    model: str
+    vector: Numbers | None = None
+    failure: ProviderError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`ranked`: what is to be reranked first, where that was asked for; then there are no hits yet."""
+
+    asked: Asked
+    hits: list[SearchHit]
+    ranked: Ranked | None = None
+
+
+async def answer(reads: Reads, asked: Asked) -> Answer:
+    if asked.failure is not None and asked.request.mode == "vector":
+        raise asked.failure
+    if not asked.request.rerank:
+        return Answer(asked, await _passages(reads, asked))
+    ids, scores = rank(asked.request.mode, asked.vector, await find_candidates(reads, asked))
+    count = reranked_count(asked.request.limit)
+    rows, row_scores = await reads.rows(ids[:count], scores[:count])
+    return Answer(asked, [], Ranked(rows, row_scores, await reads.tx.cipher()))
+
+
+async def _passages(reads: Reads, asked: Asked) -> list[SearchHit]:
+    """As many as asked for where there are as many, also where most of what is likely says the same."""
+    hits: list[SearchHit] = []
+    for breadth in _BREADTHS:
+        found = await find_candidates(reads, asked, breadth)
+        assembler = await _show(reads, *rank(asked.request.mode, asked.vector, found), asked.request)
+        hits = assembler.hits()
+        if assembler.is_full or len(hits) == asked.request.limit or found.is_whole:
+            break
+    return hits
+
+
+async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1) -> Candidates:
+    request = asked.request
+    scores = Scores(
+        await reads.text_scores(await _terms(reads, request)),
+        None if asked.vector is None else await reads.index.vector_scores(asked.vector),
+    )
+    allowed = await _allowed(reads, request.filter) if _narrows(request.filter) else None
+    found, looked_at = await _look(reads, request, scores, allowed, breadth)
+    is_crowded = found.size < min(request.limit, looked_at) or 2 * found.size < looked_at
+    if is_crowded and allowed is None:
+        # What may not be seen is in the way: look again, among what may.
+        allowed = await _allowed(reads, request.filter)
+        found, _ = await _look(reads, request, scores, allowed, breadth)
+    return found
+
+
+async def _look(
+    reads: Reads, request: SearchRequest, scores: Scores, allowed: Numbers | None, breadth: int
+) -> tuple[Candidates, int]:
+    """Those of the promising ones that may be shown, and how many were looked at."""
+    likely, is_whole = likely_places(scores, request.limit, breadth, allowed)
+    places = promising_places(scores, likely, request.limit, breadth) if request.mode == "hybrid" else likely
+    checked = await reads.check(places)
+    chunk_ids, _, _ = reads.index.chunks(checked.places)
+    is_whole = is_whole and len(places) == len(likely)
+    return Candidates(chunk_ids, scores.by_words[checked.places], checked.vectors, is_whole), len(places)
+
+
+async def _terms(reads: Reads, request: SearchRequest) -> list[int]:
+    if request.mode == "vector":
+        return []
+    hash_term = TermHasher(await reads.tx.cipher())
+    return [hash_term(term) for term, _ in query_terms(request.query, reads.index.languages).most_common(_MAX_TERMS)]
+
+
+async def _allowed(reads: Reads, chosen: SearchFilter) -> Numbers:
+    """The places of all chunks that may be found."""
+    labels = label_hashes(chosen.metadata, await reads.tx.cipher())
+    params: dict[str, object] = {
+        "item_ids": None if chosen.item_ids is None else list(chosen.item_ids),
+        "collection_ids": None if chosen.collection_ids is None else list(chosen.collection_ids),
+        "type": chosen.type,
+        "metadata": wanted_metadata(chosen.metadata),
+        "labels": labels,
+        **seen_by(reads.tx.principal),
+    }
+    query = _sql["find_labelled" if labels else "find_allowed"]
+    rows = await reads.tx.fetch_all(_Allowed, query, params, prepare=False)
+    return await reads.index.places_of({row.id.bytes: row.live_attempt for row in rows})
+
+
+def _narrows(chosen: SearchFilter) -> bool:
+    given = (chosen.item_ids, chosen.collection_ids, chosen.type)
+    return any(one is not None for one in given) or bool(chosen.metadata)
+
+
+def rank(mode: SearchMode, query: Numbers | None, candidates: Candidates) -> tuple[Numbers, Numbers]:
+    """Ids of chunks (16 bytes each) and their scores, the best first; by id among equals, so that a repeat gives the
+    same. `query` None: by words alone."""
+    by_text, vectors = candidates.text_scores, candidates.vectors
+    if not candidates.size:
+        return candidates.chunk_ids, by_text
+    is_found = by_text > 0
+    if query is None:
+        scores = by_text if mode == "text" else fuse(np.zeros_like(by_text), by_text)
+    elif mode == "vector":
+        scores, is_found = vectors @ query, np.any(vectors, axis=1)
+    else:
+        scores, is_found = rank_hybrid(query, vectors, by_text), is_found | np.any(vectors, axis=1)
+    order = np.lexsort((candidates.chunk_ids, -scores))
+    order = order[is_found[order]]
+    return candidates.chunk_ids[order], scores[order]
+
+
+async def _show(reads: Reads, ids: Numbers, scores: Numbers, request: SearchRequest) -> Assembler:
+    assembler = Assembler(await reads.tx.cipher(), limit=request.limit, max_tokens=request.max_tokens)
+    step = _SHOWN_SHARE * request.limit
+    for first in range(0, len(ids), step):
+        assembler.add_all(*await reads.rows(ids[first : first + step], scores[first : first + step]))
+        if assembler.is_full:
+            break
+    return assembler

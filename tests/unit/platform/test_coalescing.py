@@ -1,0 +1,175 @@
+"""What several ask for at the same time is done for all of them at once, and one's fault is not another's."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from copilot_common.platform.coalescing import Coalesced, Grouped
+from support.clients import eventually
+
+LONG = 600.0  # seconds
+
+
+async def test_calls_of_the_same_turn_are_one_and_a_later_one_is_another() -> None:
+    calls: list[list[int]] = []
+
+    async def call(parts: Sequence[int]) -> int:
+        calls.append(list(parts))
+        return sum(parts)
+
+    coalesced = Coalesced(call)
+    assert await asyncio.gather(*(coalesced(number) for number in (1, 2, 3))) == [6, 6, 6]
+    assert await coalesced(4) == 4
+    assert calls == [[1, 2, 3], [4]]
+
+
+async def test_what_comes_while_a_call_runs_is_the_next_call() -> None:
+    gate, calls = asyncio.Event(), list[list[int]]()
+
+    async def call(parts: Sequence[int]) -> int:
+        calls.append(list(parts))
+        await gate.wait()
+        return sum(parts)
+
+    coalesced = Coalesced(call)
+    first = asyncio.create_task(coalesced(1))
+    await _until(lambda: calls == [[1]])
+    second = asyncio.create_task(coalesced(2))
+    await _until(lambda: calls == [[1], [2]])
+    gate.set()
+    assert (await first, await second) == (1, 2)
+
+
+async def test_a_fault_is_everybodys_and_not_the_next_calls() -> None:
+    async def call(parts: Sequence[int]) -> int:
+        return 1 // min(parts)
+
+    coalesced = Coalesced(call)
+    outcomes = await asyncio.gather(coalesced(0), coalesced(1), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ZeroDivisionError] * 2
+    assert await coalesced(1) == 1
+
+
+async def test_one_who_no_longer_waits_does_not_end_it_for_the_others() -> None:
+    gate = asyncio.Event()
+
+    async def call(parts: Sequence[int]) -> int:
+        await gate.wait()
+        return sum(parts)
+
+    coalesced = Coalesced(call)
+    leaving, staying = asyncio.create_task(coalesced(1)), asyncio.create_task(coalesced(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    gate.set()
+    assert await staying == 3
+
+
+class Groups:
+    """Grouped questions whose answers are themselves with their key; `hold` keeps those of a question until `free`."""
+
+    def __init__(self, *, most: int = 8, patience_seconds: float = LONG, at_once: int = 4) -> None:
+        self.groups: list[list[str]] = []
+        self.held: dict[str, asyncio.Event] = {}
+        self.grouped = Grouped(self._answer, most=most, patience_seconds=patience_seconds, at_once=at_once)
+
+    def ask(self, question: str, key: str = "a") -> "asyncio.Task[str]":
+        return asyncio.create_task(self.grouped.ask(key, question))
+
+    def hold(self, question: str) -> None:
+        self.held[question] = asyncio.Event()
+
+    def free(self, question: str) -> None:
+        self.held.pop(question).set()
+
+    async def _answer(self, key: str, questions: Sequence[str]) -> Sequence[str | BaseException]:
+        self.groups.append(list(questions))
+        for question in questions:
+            if question in self.held:
+                await self.held[question].wait()
+        if "all" in questions:
+            raise ValueError(key)
+        return [KeyError(question) if question == "bad" else f"{key} {question}" for question in questions]
+
+
+async def _until(is_so: Callable[[], bool]) -> None:
+    async def look() -> bool:
+        return is_so()
+
+    await eventually(look)
+
+
+async def test_those_that_come_meanwhile_are_answered_together() -> None:
+    one = Groups(most=3)
+    one.hold("1")
+    asked = [one.ask("1")]
+    await _until(lambda: one.groups == [["1"]])
+    asked += [one.ask(question) for question in "23456"]
+    await asyncio.sleep(0)
+    one.free("1")
+    assert await asyncio.gather(*asked) == [f"a {question}" for question in "123456"]
+    assert one.groups == [["1"], ["2", "3", "4"], ["5", "6"]]
+
+
+async def test_other_keys_do_not_wait() -> None:
+    one = Groups()
+    one.hold("1")
+    held = one.ask("1")
+    assert await one.ask("2", key="b") == "b 2"
+    one.free("1")
+    assert await held == "a 1"
+
+
+async def test_a_slow_group_does_not_hold_up_the_next_but_for_the_last_that_may_run() -> None:
+    one = Groups(patience_seconds=0.001, at_once=2)
+    for question in "12":
+        one.hold(question)
+    first = one.ask("1")
+    await _until(lambda: one.groups == [["1"]])
+    second = one.ask("2")
+    await _until(lambda: one.groups == [["1"], ["2"]])
+    third = one.ask("3")
+    await asyncio.sleep(0.01)  # many times its patience
+    assert one.groups == [["1"], ["2"]]
+    one.free("1")
+    assert (await first, await third) == ("a 1", "a 3")
+    one.free("2")
+    assert await second == "a 2"
+
+
+async def test_each_gets_its_own_fault_and_all_what_ends_their_group() -> None:
+    one = Groups()
+    outcomes = await asyncio.gather(one.ask("1"), one.ask("bad"), return_exceptions=True)
+    assert outcomes[0] == "a 1"
+    assert isinstance(outcomes[1], KeyError)
+    outcomes = await asyncio.gather(one.ask("all"), one.ask("2"), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [ValueError] * 2
+
+
+async def test_who_no_longer_waits_is_not_answered_and_nothing_is_left() -> None:
+    one = Groups()
+    one.hold("1")
+    first = one.ask("1")
+    await _until(lambda: one.groups == [["1"]])
+    leaving, staying = one.ask("2"), one.ask("3")
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    one.free("1")
+    assert (await first, await staying) == ("a 1", "a 3")
+    assert one.groups == [["1"], ["3"]]
+    await _until(lambda: not one.grouped._lines and not one.grouped._servers)
+
+
+@pytest.mark.parametrize("leaves", ["1", "2"])
+async def test_a_group_is_answered_although_one_of_it_leaves(leaves: str) -> None:
+    one = Groups()
+    one.hold("2")
+    asked = {question: one.ask(question) for question in "12"}
+    await _until(lambda: one.groups == [["1", "2"]])
+    asked.pop(leaves).cancel()
+    one.free("2")
+    ((question, task),) = asked.items()
+    assert await task == f"a {question}"
