@@ -1,14 +1,18 @@
 """From headers to a principal."""
 
+import asyncio
+from typing import LiteralString
 from uuid import uuid4
 
 import pytest
+from psycopg.rows import TupleRow
 
 from copilot_common.auth.api_keys import new_key
 from copilot_common.auth.authority import ROLE_SCOPES, ROUTES, Access, require
 from copilot_common.base.errors import Forbidden, Unauthenticated
 from copilot_common.base.ids import UserId
-from copilot_common.tenancy import Role
+from copilot_common.platform.db import Params
+from copilot_common.tenancy import Principal, Role
 from integration.tenants.world import World
 
 
@@ -80,6 +84,30 @@ async def test_an_inactive_user_is_refused_with_every_credential(world: World) -
 async def test_the_use_of_a_key_is_noted(world: World) -> None:
     await world.by_key(world.acme.api_key or "")
     assert await world.as_owner("SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL") == [(1,)]
+
+
+async def test_in_a_burst_each_credential_is_looked_up_once_and_each_request_gets_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_row, looked_up = world.database.fetch_row, []
+
+    async def counted(query: LiteralString, params: Params) -> TupleRow | None:
+        looked_up.append(query)
+        return await fetch_row(query, params)
+
+    token, key, wrong = (await world.log_in("ann")).access_token, world.acme.api_key, new_key("live").secret
+    monkeypatch.setattr(world.database, "fetch_row", counted)
+    looked_up.clear()
+    asked = [f"Bearer {token}", f"Bearer {key}", f"Bearer {wrong}"] * 3
+    found = await asyncio.gather(
+        *(world.authenticator.authenticate(authorization=one, api_key=None) for one in asked), return_exceptions=True
+    )
+    assert len(looked_up) == 3
+    for user, by_key, refusal in (found[first : first + 3] for first in range(0, 9, 3)):
+        assert isinstance(user, Principal)
+        assert isinstance(by_key, Principal)
+        assert (user.kind, by_key.kind) == ("user", "api_key")
+        assert isinstance(refusal, Unauthenticated)
 
 
 @pytest.mark.parametrize("role", ["admin", "member", "viewer"])

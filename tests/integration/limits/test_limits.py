@@ -92,6 +92,15 @@ async def test_limits_hold_after_redis_lost_its_scripts_and_data(redis: Redis) -
     assert not (await limiter.consume(bucket)).allowed
 
 
+async def test_a_burst_holds_its_limits_after_redis_lost_its_scripts(redis: Redis) -> None:
+    registry = CollectorRegistry()
+    limiter, buckets = Limiter(redis, registry), [Bucket(f"{{t}}:{name}", Limit(3, 3_600_000)) for name in "ab"]
+    await redis.script_flush()
+    answers = await asyncio.gather(*(limiter.consume(bucket) for bucket in buckets * 5))
+    assert [sum(one.allowed for one in answers[number::2]) for number in range(2)] == [3, 3]
+    assert local_decisions(registry) == 0
+
+
 async def test_with_redis_away_the_same_limit_holds_locally_and_is_counted(no_redis: Redis) -> None:
     registry = CollectorRegistry()
     limiter, bucket = Limiter(no_redis, registry), Bucket("{t}:p", Limit(2, 3_600_000))

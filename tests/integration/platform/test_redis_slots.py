@@ -102,7 +102,10 @@ def _calls(commands: Iterable[tuple[str, list[str]]]) -> Iterator[list[list[str]
 def _keys(client: "redis.Redis", words: list[str]) -> list[str]:
     if words[0] in _WITHOUT_KEYS:
         return []
-    return list(client.execute_command("COMMAND GETKEYS", *words))
+    try:
+        return list(client.execute_command("COMMAND GETKEYS", *words))
+    except redis.ResponseError:  # sealed bytes, as MONITOR writes them, may look like no word at all
+        return list(client.execute_command("COMMAND GETKEYS", *words, "value"))
 
 
 async def _use_everything(url: str) -> None:

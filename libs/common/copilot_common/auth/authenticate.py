@@ -5,7 +5,10 @@ revoked key, a removed member, a demoted role or a suspended tenant counts from 
 has more than its creator has now. Every refusal reads the same, and costs no look-up where the form alone is wrong.
 """
 
-from typing import LiteralString
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import LiteralString, TypeAlias
+from uuid import UUID
 
 from psycopg.rows import TupleRow
 
@@ -13,17 +16,22 @@ from copilot_common.auth.api_keys import hash_key, key_kind
 from copilot_common.auth.authority import ROLE_SCOPES
 from copilot_common.auth.tokens import REFUSAL, AccessTokens
 from copilot_common.base.errors import Unauthenticated
-from copilot_common.platform.db import Database, Params
+from copilot_common.platform.coalescing import Coalesced
+from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal
 
 _sql = Queries(__package__)
+
+_LookedUp: TypeAlias = tuple[LiteralString, tuple[tuple[str, bytes | UUID], ...]]
 
 
 class Authenticator:
     def __init__(self, database: Database, access_tokens: AccessTokens) -> None:
         self._database = database
         self._access_tokens = access_tokens
+        # What a client asks in a burst comes with the same credential, which is looked up once for all of it.
+        self._rows = Coalesced(self._find_rows)
 
     async def authenticate(
         self, *, authorization: str | None, api_key: str | None, address: str | None = None
@@ -43,8 +51,7 @@ class Authenticator:
 
     async def _by_access_token(self, token: str, address: str | None) -> Principal:
         claims = self._access_tokens.read(token)
-        params = {"tenant_id": claims.tenant_id, "user_id": claims.user_id}
-        (role,) = await self._find(_sql["find_member"], params)
+        (role,) = await self._find(_sql["find_member"], tenant_id=claims.tenant_id, user_id=claims.user_id)
         return Principal(
             kind="user",
             tenant_id=claims.tenant_id,
@@ -56,8 +63,8 @@ class Authenticator:
         )
 
     async def _by_api_key(self, secret: str, address: str | None) -> Principal:
-        params = {"key_hash": hash_key(secret)}
-        tenant_id, key_id, user_id, role, scopes = await self._find(_sql["find_api_key"], params)
+        found = await self._find(_sql["find_api_key"], key_hash=hash_key(secret))
+        tenant_id, key_id, user_id, role, scopes = found
         return Principal(
             kind="api_key",
             tenant_id=tenant_id,
@@ -69,14 +76,22 @@ class Authenticator:
         )
 
     async def _by_platform_key(self, secret: str, address: str | None) -> Principal:
-        (key_id,) = await self._find(_sql["find_platform_key"], {"key_hash": hash_key(secret)})
+        (key_id,) = await self._find(_sql["find_platform_key"], key_hash=hash_key(secret))
         return Principal.platform(key_id, address=address)
 
-    async def _find(self, query: LiteralString, params: Params) -> TupleRow:
-        row = await self._database.fetch_row(query, params)
+    async def _find(self, query: LiteralString, **params: bytes | UUID) -> TupleRow:
+        looked_up = query, tuple(params.items())
+        row = (await self._rows(looked_up))[looked_up]
+        if isinstance(row, BaseException):
+            raise row
         if row is None:
             raise Unauthenticated(REFUSAL)
         return row
+
+    async def _find_rows(self, several: Sequence[_LookedUp]) -> Mapping[_LookedUp, TupleRow | BaseException | None]:
+        different = set(several)
+        rows = (self._database.fetch_row(query, dict(params)) for query, params in different)
+        return dict(zip(different, await asyncio.gather(*rows, return_exceptions=True), strict=True))
 
 
 def _one_credential(authorization: str | None, api_key: str | None) -> str:

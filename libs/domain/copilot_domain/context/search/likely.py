@@ -74,5 +74,5 @@ def _bound(scores: Numbers, count: int) -> float:
     blocks = len(scores) // _BLOCK
     if blocks <= count:
         return -np.inf
-    maxima = scores[: blocks * _BLOCK].reshape(blocks, _BLOCK).max(axis=1)
+    maxima = scores[: blocks * _BLOCK].reshape(_BLOCK, blocks).max(axis=0)
     return float(np.partition(maxima, blocks - count)[blocks - count])

@@ -11,7 +11,7 @@ from copilot_domain.context.segments.types import Numbers
 # Components of a vector of length 1 lie about 1/√d around 0: sixteen levels from -3/√d to 3/√d lose little.
 _CLIP: Final = 3.0
 _LEVELS: Final = 16
-_MAX_DIGITS: Final = 119  # of a component that is written with two digits from -8 to 7
+_MAX_COMPONENT: Final = 7  # of a question, in four bits with a sign
 _UPPER_BITS: Final = 0x88
 
 
@@ -41,15 +41,14 @@ def encode_vectors(vectors: Numbers) -> Numbers:
 
 
 def similarities(codes: Codes, vector: Numbers) -> Numbers:
-    """About the products of a vector with all vectors of a segment, by ordinal: some 0.02 off at most."""
-    unit = max(float(np.abs(vector).max()), 1e-9) / _MAX_DIGITS
-    # The library multiplies four bits with four bits. A question in eight loses nothing: two digits, to the base 16.
+    """About the products of a vector with all vectors of a segment, by ordinal: some 0.03 off at most."""
+    # Four bits are multiplied with four bits: what the question loses by it is less than what the codes have lost.
+    unit = max(float(np.abs(vector).max()), 1e-9) / _MAX_COMPONENT
     components = np.rint(vector / unit).astype(np.int8)
-    upper = (components.astype(np.int16) + 8) >> 4
-    digits = np.stack((upper, components - 16 * upper)).astype(np.int8).view(np.uint8) & 15
-    by_upper, by_lower = np.asarray(numkong.dots_packed(_in_pairs(digits), codes.packed))
-    products = (by_upper * 16 + by_lower).astype(np.float32) * np.float32(unit)
-    scores: Numbers = (products + vector.sum() / 2) * np.float32(2 * _CLIP / (_LEVELS * np.sqrt(len(vector))))
+    (products,) = np.asarray(numkong.dots_packed(_in_pairs(components.view(np.uint8)[None, :] & 15), codes.packed))
+    scores: Numbers = products.astype(np.float32)
+    scores += components.sum(dtype=np.float32) / 2  # levels stand for their middles, half a one further
+    scores *= 2 * _CLIP / (_LEVELS * np.sqrt(len(vector))) * unit
     return scores
 
 
