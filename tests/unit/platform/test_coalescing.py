@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from copilot_common.platform.coalescing import Coalesced, Grouped
+from copilot_common.platform.coalescing import Coalesced, CoalescedEach, Grouped, Waiting
 from support.clients import eventually
 
 LONG = 600.0  # seconds
@@ -67,6 +67,23 @@ async def test_one_who_no_longer_waits_does_not_end_it_for_the_others() -> None:
     assert await staying == 3
 
 
+async def test_each_part_has_its_own_result_or_fault() -> None:
+    calls: list[list[int]] = []
+
+    async def call(parts: Sequence[int]) -> Sequence[float | BaseException]:
+        calls.append(list(parts))
+        return [1 / part if part else ZeroDivisionError() for part in parts]
+
+    each = CoalescedEach(call)
+    outcomes = await asyncio.gather(each(1), each(0), each(4), each(1), return_exceptions=True)
+    assert isinstance(outcomes[1], ZeroDivisionError)
+    assert [outcomes[place] for place in (0, 2, 3)] == [1, 0.25, 1]
+    begun = each(2)  # awaited later, begun now
+    await asyncio.sleep(0)
+    assert calls == [[1, 0, 4, 1], [2]]
+    assert await begun == 0.5
+
+
 class Groups:
     """Grouped questions whose answers are themselves with their key; `hold` keeps those of a question until `free`."""
 
@@ -84,14 +101,17 @@ class Groups:
     def free(self, question: str) -> None:
         self.held.pop(question).set()
 
-    async def _answer(self, key: str, questions: Sequence[str]) -> Sequence[str | BaseException]:
-        self.groups.append(list(questions))
-        for question in questions:
-            if question in self.held:
-                await self.held[question].wait()
-        if "all" in questions:
-            raise ValueError(key)
-        return [KeyError(question) if question == "bad" else f"{key} {question}" for question in questions]
+    async def _answer(self, key: str, group: Sequence[Waiting[str, str]]) -> None:
+        self.groups.append([one.question for one in group])
+        for one in group:
+            if one.question in self.held:
+                await self.held[one.question].wait()
+            if one.question == "bad":
+                one.refuse(KeyError(one.question))
+            elif one.question == "fatal":
+                raise ValueError(key)
+            else:
+                one.reply(f"{key} {one.question}")
 
 
 async def _until(is_so: Callable[[], bool]) -> None:
@@ -139,13 +159,24 @@ async def test_a_slow_group_does_not_hold_up_the_next_but_for_the_last_that_may_
     assert await second == "a 2"
 
 
-async def test_each_gets_its_own_fault_and_all_what_ends_their_group() -> None:
+async def test_the_next_group_begins_when_the_first_of_one_is_answered() -> None:
     one = Groups()
-    outcomes = await asyncio.gather(one.ask("1"), one.ask("bad"), return_exceptions=True)
+    for question in "12":
+        one.hold(question)
+    asked = [one.ask(question) for question in "12"]
+    await _until(lambda: one.groups == [["1", "2"]])
+    third = one.ask("3")
+    one.free("1")
+    assert (await asked[0], await third) == ("a 1", "a 3")
+    one.free("2")
+    assert await asked[1] == "a 2"
+
+
+async def test_each_gets_its_own_fault_and_all_what_ends_their_group_before_they_are_answered() -> None:
+    one = Groups()
+    outcomes = await asyncio.gather(*(one.ask(word) for word in ("1", "bad", "fatal", "2")), return_exceptions=True)
     assert outcomes[0] == "a 1"
-    assert isinstance(outcomes[1], KeyError)
-    outcomes = await asyncio.gather(one.ask("all"), one.ask("2"), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [ValueError] * 2
+    assert [type(outcome) for outcome in outcomes[1:]] == [KeyError, ValueError, ValueError]
 
 
 async def test_who_no_longer_waits_is_not_answered_and_nothing_is_left() -> None:

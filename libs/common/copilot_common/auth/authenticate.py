@@ -6,7 +6,7 @@ has more than its creator has now. Every refusal reads the same, and costs no lo
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import LiteralString, TypeAlias
 from uuid import UUID
 
@@ -16,14 +16,14 @@ from copilot_common.auth.api_keys import hash_key, key_kind
 from copilot_common.auth.authority import ROLE_SCOPES
 from copilot_common.auth.tokens import REFUSAL, AccessTokens
 from copilot_common.base.errors import Unauthenticated
-from copilot_common.platform.coalescing import Coalesced
+from copilot_common.platform.coalescing import CoalescedEach
 from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal
 
 _sql = Queries(__package__)
 
-_LookedUp: TypeAlias = tuple[LiteralString, tuple[tuple[str, bytes | UUID], ...]]
+_LookUp: TypeAlias = tuple[LiteralString, tuple[tuple[str, bytes | UUID], ...]]
 
 
 class Authenticator:
@@ -31,7 +31,7 @@ class Authenticator:
         self._database = database
         self._access_tokens = access_tokens
         # What a client asks in a burst comes with the same credential, which is looked up once for all of it.
-        self._rows = Coalesced(self._find_rows)
+        self._rows = CoalescedEach(self._find_rows)
 
     async def authenticate(
         self, *, authorization: str | None, api_key: str | None, address: str | None = None
@@ -80,18 +80,16 @@ class Authenticator:
         return Principal.platform(key_id, address=address)
 
     async def _find(self, query: LiteralString, **params: bytes | UUID) -> TupleRow:
-        looked_up = query, tuple(params.items())
-        row = (await self._rows(looked_up))[looked_up]
-        if isinstance(row, BaseException):
-            raise row
+        row = await self._rows((query, tuple(params.items())))
         if row is None:
             raise Unauthenticated(REFUSAL)
         return row
 
-    async def _find_rows(self, several: Sequence[_LookedUp]) -> Mapping[_LookedUp, TupleRow | BaseException | None]:
+    async def _find_rows(self, several: Sequence[_LookUp]) -> Sequence[TupleRow | None | BaseException]:
         different = set(several)
-        rows = (self._database.fetch_row(query, dict(params)) for query, params in different)
-        return dict(zip(different, await asyncio.gather(*rows, return_exceptions=True), strict=True))
+        asked = (self._database.fetch_row(query, dict(params)) for query, params in different)
+        rows = dict(zip(different, await asyncio.gather(*asked, return_exceptions=True), strict=True))
+        return [rows[one] for one in several]
 
 
 def _one_credential(authorization: str | None, api_key: str | None) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from copilot_common.limits.gcra import Bucket, Decision
-from copilot_common.platform.coalescing import Coalesced
-from copilot_common.platform.redis import Script, ScriptCall
+from copilot_common.platform.coalescing import CoalescedEach
+from copilot_common.platform.redis import Script
 
 
 class RedisBuckets:
@@ -16,17 +16,13 @@ class RedisBuckets:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._consume = Script(redis, __package__, "gcra.lua")
-        self._consume_all = Coalesced(self._consume.call_all)
+        self._consume_all = CoalescedEach(self._consume.call_all)
         self._give_back = Script(redis, __package__, "give_back.lua")
 
     async def consume(self, buckets: Sequence[Bucket]) -> Decision:
         keys = [bucket.key for bucket in buckets]
         args = [number for bucket in buckets for number in (bucket.limit.interval_us, bucket.limit.capacity_us)]
-        call = ScriptCall(keys, args)
-        result = (await self._consume_all(call))[call]
-        if isinstance(result, BaseException):
-            raise result
-        allowed, now_us, *full_at_us = result
+        allowed, now_us, *full_at_us = await self._consume_all((keys, args))
         return Decision(bool(allowed), now_us, tuple(full_at_us))
 
     async def give_back(self, bucket: Bucket) -> None:

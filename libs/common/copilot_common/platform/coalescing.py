@@ -2,12 +2,13 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
+One = TypeVar("One")
 Key = TypeVar("Key")
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -23,34 +24,88 @@ class Coalesced(Generic[Part, Whole]):
         self._next: asyncio.Task[Whole] | None = None
 
     async def __call__(self, part: Part) -> Whole:
+        whole, _ = self.begin(part)
+        return await whole
+
+    def begin(self, part: Part) -> tuple[asyncio.Future[Whole], int]:
+        """The whole to come, and the part's place among its parts."""
         self._parts.append(part)
         if self._next is None:
             # Its first step comes after those of all tasks that are ready now: they may add parts of theirs.
             self._next = asyncio.create_task(self._run())
-        return await asyncio.shield(self._next)  # who no longer waits must not end it for the others
+        # Who no longer waits must not end it for the others.
+        return asyncio.shield(self._next), len(self._parts) - 1
 
     async def _run(self) -> Whole:
         parts, self._parts, self._next = self._parts, [], None
         return await self._call(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class _Share(Awaitable[One]):
+    results: asyncio.Future[Sequence[One | BaseException]]
+    place: int
+
+    def __await__(self) -> Generator[Any, None, One]:
+        result = (yield from self.results)[self.place]
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+
+class CoalescedEach(Generic[Part, One]):
+    """The same for a function that gives a result for each part, in their order, or the exception of that part."""
+
+    def __init__(self, call: Callable[[Sequence[Part]], Awaitable[Sequence[One | BaseException]]]) -> None:
+        self._all = Coalesced(call)
+
+    def __call__(self, part: Part) -> Awaitable[One]:
+        """Begins whether or not it is awaited."""
+        return _Share(*self._all.begin(part))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waiting(Generic[Question, Answer]):
+    """A question, and where its answer goes."""
+
+    question: Question
+    future: asyncio.Future[Answer]
+
+    @property
+    def is_over(self) -> bool:
+        """Answered, or given up by its asker."""
+        return self.future.done()
+
+    def reply(self, answer: Answer) -> None:
+        if not self.is_over:
+            self.future.set_result(answer)
+
+    def refuse(self, error: BaseException) -> None:
+        if not self.is_over:
+            self.future.set_exception(error)
+
+
 @dataclass(slots=True)
 class _Line(Generic[Question, Answer]):
-    waiting: deque[tuple[Question, asyncio.Future[Answer]]] = field(default_factory=deque)
+    waiting: deque[Waiting[Question, Answer]] = field(default_factory=deque)
     running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def take(self, most: int) -> list[Waiting[Question, Answer]]:
+        group = [self.waiting.popleft() for _ in range(min(len(self.waiting), most))]
+        return [asked for asked in group if not asked.is_over]
 
 
 class Grouped(Generic[Key, Question, Answer]):
     """Questions with the same key that come while others are being answered wait, and are answered together.
 
-    `answer_all` gives an answer, or a refusal, for each question, in their order; what it raises, all get. It has at
-    most `most` questions and runs in the context of one of their askers. One that takes longer than `patience_seconds`
-    does not hold up the next; at most `at_once` run for a key.
+    `answer_all` replies to each of at most `most` questions, in the context of one of their askers; what it raises, all
+    get that it has not replied to. The next group begins when the first of one is answered, or after
+    `patience_seconds`; at most `at_once` run for a key.
     """
 
     def __init__(
         self,
-        answer_all: Callable[[Key, Sequence[Question]], Awaitable[Sequence[Answer | BaseException]]],
+        answer_all: Callable[[Key, Sequence[Waiting[Question, Answer]]], Awaitable[None]],
         *,
         most: int,
         patience_seconds: float,
@@ -64,39 +119,34 @@ class Grouped(Generic[Key, Question, Answer]):
         self._servers: set[asyncio.Task[None]] = set()
 
     async def ask(self, key: Key, question: Question) -> Answer:
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        asked: Waiting[Question, Answer] = Waiting(question, asyncio.get_running_loop().create_future())
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = _Line()
             server = asyncio.create_task(self._serve(key, line))
             self._servers.add(server)
             server.add_done_callback(self._servers.discard)
-        line.waiting.append((question, answer))
-        return await answer
+        line.waiting.append(asked)
+        return await asked.future
 
     async def _serve(self, key: Key, line: _Line[Question, Answer]) -> None:
         """Until nobody waits and nothing runs."""
         try:
             while line.waiting or line.running:
+                awaited: set[asyncio.Future[Any]] = set(line.running)
                 if line.waiting and len(line.running) < self._at_once:
-                    group = [line.waiting.popleft() for _ in range(min(len(line.waiting), self._most))]
-                    task = asyncio.create_task(self._answer(key, [one for one in group if not one[1].done()]))
+                    group = line.take(self._most)
+                    task = asyncio.create_task(self._answer(key, group))
                     line.running.add(task)
                     task.add_done_callback(line.running.discard)
-                await asyncio.wait(line.running, timeout=self._patience_seconds, return_when=asyncio.FIRST_COMPLETED)
+                    awaited = {task, *(asked.future for asked in group)}
+                await asyncio.wait(awaited, timeout=self._patience_seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._lines[key]
 
-    async def _answer(self, key: Key, group: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
-        answers: Sequence[Answer | BaseException]
+    async def _answer(self, key: Key, group: Sequence[Waiting[Question, Answer]]) -> None:
         try:
-            answers = await self._answer_all(key, [question for question, _ in group])
+            await self._answer_all(key, group)
         except Exception as error:
-            answers = [error] * len(group)
-        for (_, asked), answer in zip(group, answers, strict=True):
-            if asked.done():  # nobody waits for it any more
-                continue
-            if isinstance(answer, BaseException):
-                asked.set_exception(answer)
-            else:
-                asked.set_result(answer)
+            for asked in group:
+                asked.refuse(error)

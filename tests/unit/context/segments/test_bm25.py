@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot_domain.context.segments.bm25 import bm25_scores
+from copilot_domain.context.segments.bm25 import add_up, length_norms, score_term
 from copilot_domain.context.segments.types import ChunkTerms, lay_out
 
 Counts = Mapping[int, int]
@@ -35,10 +35,14 @@ def test_the_scores_are_those_of_the_formula(segments: list[list[dict[int, int]]
     laid = [lay_out([ChunkTerms(uuid4(), uuid4(), 1, text) for text in texts]) for texts in segments]
     found = [lists.find(sorted(query)) for _, lists in laid]
     total = sum(sum(text.values()) for texts in segments for text in texts)
-    scores = bm25_scores([layout for layout, _ in laid], found, total)
+    norms = length_norms([layout for layout, _ in laid], total)
+    starts = [sum(len(texts) for texts in segments[:number]) for number in range(len(segments))]
+    parts = {term: [(s, one[term]) for s, one in zip(starts, found, strict=True) if term in one] for term in query}
+    scores = add_up(len(norms), [score_term(parts[term], norms) for term in query])
     every = [text for texts in segments for text in texts]
     assert scores.tolist() == pytest.approx(textbook(every, sorted(query)), rel=1e-4, abs=1e-5)
 
 
 def test_without_any_segment_there_are_no_scores() -> None:
-    assert len(bm25_scores([], [], 0)) == 0
+    norms = length_norms([], 0)
+    assert len(add_up(len(norms), [score_term([], norms)])) == 0

@@ -42,7 +42,7 @@ def test_the_true_best_are_among_the_nearest_by_codes(dimensions: int) -> None:
     codes, found = encoded(vectors), []
     for query in queries:
         best = set(np.argsort(-(vectors @ query))[:10].tolist())
-        found.append(len(best & set(np.argsort(-similarities(codes, query))[:12].tolist())) / 10)
+        found.append(len(best & set(np.argsort(-similarities(codes, query[None])[0])[:12].tolist())) / 10)
     assert np.mean(found) > 0.99
 
 
@@ -50,15 +50,15 @@ def test_the_true_best_are_among_the_nearest_by_codes(dimensions: int) -> None:
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 200])
 def test_products_are_nearly_known_from_codes(dimensions: int, count: int) -> None:
     vectors, query = unit(count, dimensions), unit(1, dimensions)[0]
-    found = similarities(encoded(vectors), query)
-    assert found.shape == (count,)
+    found = similarities(encoded(vectors), np.stack((query, -query)))
+    assert found.shape == (2, count)
     assert found.dtype == np.float32
     if dimensions > 2:  # fewer do not lie about 1/√d
-        assert np.abs(found - vectors @ query).max(initial=0) < 0.08
+        assert np.abs(found - [vectors @ query, -vectors @ query]).max() < 0.08
 
 
 def test_a_question_without_direction_is_near_to_nothing() -> None:
-    assert similarities(encoded(unit(40)), np.zeros(256, np.float32)).tolist() == [0] * 40
+    assert similarities(encoded(unit(40)), np.zeros((1, 256), np.float32)).tolist() == [[0] * 40]
 
 
 def test_memory_is_told_in_bytes() -> None:

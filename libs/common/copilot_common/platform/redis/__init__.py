@@ -2,6 +2,6 @@
 
 from copilot_common.platform.redis.connecting import REDIS_TIMEOUT_SECONDS, KeyPools, connect_redis
 from copilot_common.platform.redis.faults import name_fault
-from copilot_common.platform.redis.scripts import Script, ScriptCall
+from copilot_common.platform.redis.scripts import Script
 
-__all__ = ["REDIS_TIMEOUT_SECONDS", "KeyPools", "Script", "ScriptCall", "connect_redis", "name_fault"]
+__all__ = ["REDIS_TIMEOUT_SECONDS", "KeyPools", "Script", "connect_redis", "name_fault"]

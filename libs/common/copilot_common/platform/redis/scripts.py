@@ -2,19 +2,12 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScriptCall:
-    keys: Sequence[str]
-    args: Sequence[str | int]
 
 
 class Script:
@@ -33,14 +26,16 @@ class Script:
         except NoScriptError:
             return await self._redis.execute_command("EVAL", self._text, len(keys), *keys, *args)
 
-    async def call_all(self, calls: Sequence[ScriptCall]) -> Mapping[ScriptCall, Any]:
-        """In one round trip. What each gives, or what redis would have raised for it."""
+    async def call_all(self, calls: Sequence[tuple[Sequence[str], Sequence[str | int]]]) -> list[Any]:
+        """Of keys and arguments, in one round trip. What each gives, or what redis would have raised for it."""
         if len(calls) == 1:
-            return {calls[0]: await self(calls[0].keys, calls[0].args)}
+            return [await self(*calls[0])]
         pipeline = self._redis.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command("EVALSHA", self._hash, len(call.keys), *call.keys, *call.args)
-        results = dict(zip(calls, await pipeline.execute(raise_on_error=False), strict=True))
-        unknown = [call for call, result in results.items() if isinstance(result, NoScriptError)]
-        again = await asyncio.gather(*(self(call.keys, call.args) for call in unknown), return_exceptions=True)
-        return results | dict(zip(unknown, again, strict=True))
+        for keys, args in calls:
+            pipeline.execute_command("EVALSHA", self._hash, len(keys), *keys, *args)
+        results = await pipeline.execute(raise_on_error=False)
+        again = [number for number, result in enumerate(results) if isinstance(result, NoScriptError)]
+        found = await asyncio.gather(*(self(*calls[number]) for number in again), return_exceptions=True)
+        for number, result in zip(again, found, strict=True):
+            results[number] = result
+        return results

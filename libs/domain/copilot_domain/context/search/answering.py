@@ -77,10 +77,9 @@ async def _passages(reads: Reads, asked: Asked) -> list[SearchHit]:
 
 async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1) -> Candidates:
     request = asked.request
-    scores = Scores(
-        await reads.text_scores(await _terms(reads, request)),
-        None if asked.vector is None else await reads.index.vector_scores(asked.vector),
-    )
+    nearness = None if asked.vector is None else reads.vector_scores(asked.vector)  # while PostgreSQL looks for words
+    by_words = await reads.text_scores(await _terms(reads, request))
+    scores = Scores(by_words, None if nearness is None else await nearness)
     allowed = await _allowed(reads, request.filter) if _narrows(request.filter) else None
     found, looked_at = await _look(reads, request, scores, allowed, breadth)
     is_crowded = found.size < min(request.limit, looked_at) or 2 * found.size < looked_at

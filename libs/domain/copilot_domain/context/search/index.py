@@ -1,17 +1,17 @@
 """A tenant's segments as one search sees them: all chunks in one row, each at its place."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Final
 from uuid import UUID
 
 import numpy as np
 
 from copilot_common.tenancy import Transaction
-from copilot_domain.context.segments.bm25 import bm25_scores
+from copilot_domain.context.segments.bm25 import TermScores, add_up, length_norms, score_term
 from copilot_domain.context.segments.cache import SegmentCache
 from copilot_domain.context.segments.codes import Codes, similarities
 from copilot_domain.context.segments.store import list_segments
@@ -21,7 +21,7 @@ _THREADS: Final = 2  # for what is larger: each holds some 24 bytes a chunk, and
 _INLINE_CHUNKS: Final = 65_536  # below this, computing takes less than 1 ms, and a thread's hand-over half of one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OpenIndex:
     """`model`: of the vectors, None without segments. `codes`: by it, None for a segment that has none, or if they were
     not asked for. `starts`: the place of each segment's first chunk, and their number at the end."""
@@ -34,6 +34,7 @@ class OpenIndex:
     languages: Sequence[str]
     term_total: int
     starts: Numbers
+    _terms: dict[int, TermScores] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -44,17 +45,40 @@ class OpenIndex:
         """The segments whose posting lists are not in memory."""
         return [one for one, fresh in zip(self.ids, self.fresh, strict=True) if fresh is None]
 
-    async def text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
-        """BM25 by place. `found`: of the stored segments the posting lists of these terms, and perhaps of others."""
-        lists = [
-            _chosen(found.get(one, {}), terms) if fresh is None else fresh.find(terms)
-            for one, fresh in zip(self.ids, self.fresh, strict=True)
-        ]
-        return await self._compute(bm25_scores, self.layouts, lists, self.term_total)
+    @property
+    def scored_terms(self) -> Container[int]:
+        """Those whose postings need not be found again."""
+        return self._terms
 
-    async def vector_scores(self, vector: Numbers) -> Numbers:
-        """About the products of this vector with the chunks', by place; -inf where there are no codes."""
-        return await self._compute(_vector_scores, self.codes, [layout.size for layout in self.layouts], vector)
+    async def text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
+        """BM25 by place. `found`: of the stored segments the posting lists of those terms that are not scored yet, and
+        perhaps of others."""
+        return await self._compute(1, self._text_scores, terms, found)
+
+    def _text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
+        new = [term for term in terms if term not in self._terms]
+        lists = [
+            (start, found.get(one, {}) if fresh is None else fresh.find(new))
+            for start, one, fresh in zip(self.starts.tolist(), self.ids, self.fresh, strict=False)
+        ]
+        for term in new:
+            self._terms[term] = score_term([(start, one[term]) for start, one in lists if term in one], self._norms)
+        return add_up(self.size, [self._terms[term] for term in terms])
+
+    @cached_property
+    def _norms(self) -> Numbers:
+        return length_norms(self.layouts, self.term_total)
+
+    async def vector_scores(self, vectors: Sequence[Numbers]) -> Sequence[Numbers]:
+        """For each of these vectors about its products with the chunks', by place; -inf where there are no codes."""
+        return list(await self._compute(len(vectors), self._vector_scores, np.stack(vectors)))
+
+    def _vector_scores(self, vectors: Numbers) -> Numbers:
+        parts = [
+            np.full((len(vectors), layout.size), -np.inf, np.float32) if codes is None else similarities(codes, vectors)
+            for codes, layout in zip(self.codes, self.layouts, strict=True)
+        ]
+        return np.concatenate(parts, axis=1) if parts else np.empty((len(vectors), 0), np.float32)
 
     def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and attempts."""
@@ -69,15 +93,15 @@ class OpenIndex:
         chunk_ids, item_ids, attempts = zip(*found, strict=True)
         return np.concatenate(chunk_ids), np.concatenate(item_ids), np.concatenate(attempts)
 
-    async def _compute(self, function: Callable[..., Numbers], *args: object) -> Numbers:
-        """In a thread where it would hold up the event loop."""
-        if self.size <= _INLINE_CHUNKS:
+    async def _compute(self, passes: int, function: Callable[..., Numbers], *args: object) -> Numbers:
+        """In a thread where it would hold up the event loop. `passes`: how often it goes over all chunks."""
+        if self.size * passes <= _INLINE_CHUNKS:
             return function(*args)
         return await asyncio.get_running_loop().run_in_executor(_threads(), function, *args)
 
     async def places_of(self, items: Mapping[bytes, int]) -> Numbers:
         """Where chunks of these items (by the bytes of their ids) in these attempts are."""
-        return await self._compute(self._places_of, items)
+        return await self._compute(1, self._places_of, items)
 
     def _places_of(self, items: Mapping[bytes, int]) -> Numbers:
         masks = []
@@ -110,18 +134,6 @@ async def open_index(tx: Transaction, cache: SegmentCache, *, with_codes: bool) 
         sum(row.term_total for row in rows),
         np.cumsum([0, *sizes.values()]),
     )
-
-
-def _chosen(lists: Mapping[int, Postings], terms: Sequence[int]) -> dict[int, Postings]:
-    return {term: lists[term] for term in terms if term in lists}
-
-
-def _vector_scores(codes: Sequence[Codes | None], sizes: Sequence[int], vector: Numbers) -> Numbers:
-    parts = [
-        np.full(size, -np.inf, np.float32) if one is None else similarities(one, vector)
-        for one, size in zip(codes, sizes, strict=True)
-    ]
-    return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
 def _chunks(layout: Layout, ordinals: Numbers) -> tuple[Numbers, Numbers, Numbers]:

@@ -1,13 +1,13 @@
 """What the questions of one transaction read. They are answered side by side, and what they ask for in the same turn of
 the event loop is one statement: the round trips of a group are those of a single question."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from itertools import chain
 from uuid import UUID
 
 import numpy as np
 
-from copilot_common.platform.coalescing import Coalesced
+from copilot_common.platform.coalescing import Coalesced, CoalescedEach
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.columns import GUIDE_DIMENSIONS, Uuids, accept_arrays
@@ -29,13 +29,19 @@ class Reads:
         self._model = model
         self._dimensions = GUIDE_DIMENSIONS if vector is None else len(vector)
         self._postings = Coalesced(self._find_postings)
+        self._near = CoalescedEach(index.vector_scores)
         self._checked = Coalesced(self._check)
         self._shown = Coalesced(self._show)
 
     async def text_scores(self, terms: Sequence[int]) -> Numbers:
         """BM25 by place."""
-        found = await self._postings(terms) if self.index.stored and terms else {}
+        new = [term for term in terms if term not in self.index.scored_terms]
+        found = await self._postings(new) if self.index.stored and new else {}
         return await self.index.text_scores(terms, found)
+
+    def vector_scores(self, vector: Numbers) -> Awaitable[Numbers]:
+        """About how near each chunk's vector is, by place; -inf where it is not known. Begins at once."""
+        return self._near(vector)
 
     async def check(self, places: Numbers) -> Checked:
         """Of these places, which rise, those that may be shown."""

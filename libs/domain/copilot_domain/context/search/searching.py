@@ -10,11 +10,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from copilot_common.base.errors import CopilotError, InvalidInput, ProviderError, Unavailable
 from copilot_common.base.ids import TenantId
-from copilot_common.platform.coalescing import Grouped
+from copilot_common.platform.coalescing import Grouped, Waiting
 from copilot_common.reranking import Reranker
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.reembedding.embedders import Embedders
@@ -40,6 +40,7 @@ _GROUPS: Final = 4  # of a principal at once, where they are slow
 _PATIENCE_SECONDS: Final = 0.05
 
 T = TypeVar("T")
+_Waiting: TypeAlias = Waiting[Asked, Answer]
 
 
 class _OtherModel(Exception):
@@ -115,30 +116,28 @@ class ContextSearch:
                 self._note_model(principal.tenant_id, other.model)
         raise Unavailable("The index is changing its model; try again.")
 
-    async def _answer_all(
-        self, key: tuple[Principal, str], several: Sequence[Asked]
-    ) -> Sequence[Answer | BaseException]:
+    async def _answer_all(self, key: tuple[Principal, str], several: Sequence[_Waiting]) -> None:
         principal, _ = key
         try:
-            return await self._answer_together(principal, several)
-        except Exception as error:
-            if len(several) == 1 or isinstance(error, (CopilotError, _OtherModel)):
+            await self._answer_together(principal, several)
+        except (CopilotError, _OtherModel):
+            raise
+        except Exception:
+            if len(several) == 1:
                 raise
-        # One of them has broken the transaction of all.
-        tries = (self._answer_together(principal, [asked]) for asked in several)
-        alone = await asyncio.gather(*tries, return_exceptions=True)
-        return [one if isinstance(one, BaseException) else one[0] for one in alone]
+            # One of them has broken the transaction of all.
+            for one in (one for one in several if not one.is_over):
+                try:
+                    await self._answer_together(principal, [one])
+                except Exception as own:
+                    one.refuse(own)
 
-    async def _answer_together(
-        self, principal: Principal, several: Sequence[Asked]
-    ) -> Sequence[Answer | BaseException]:
-        """Each one's answer or refusal; any other exception is raised."""
-        async with self._opened(principal, several) as reads:
-            answers = await asyncio.gather(*(answer(reads, asked) for asked in several), return_exceptions=True)
-            for one in answers:
-                if isinstance(one, BaseException) and not isinstance(one, CopilotError):
-                    raise one
-            return answers
+    async def _answer_together(self, principal: Principal, several: Sequence[_Waiting]) -> None:
+        async with self._opened(principal, [one.question for one in several]) as reads:
+            faults = await asyncio.gather(*(_reply(reads, one) for one in several), return_exceptions=True)
+            for fault in faults:
+                if fault is not None:
+                    raise fault
 
     @asynccontextmanager
     async def _opened(self, principal: Principal, several: Sequence[Asked]) -> AsyncIterator[Reads]:
@@ -166,6 +165,14 @@ class ContextSearch:
         except ProviderError as error:
             return Asked(request, model, failure=error)
         return Asked(request, model, vector if vector.any() else None)
+
+
+async def _reply(reads: Reads, waiting: _Waiting) -> None:
+    """Raises what is no refusal."""
+    try:
+        waiting.reply(await answer(reads, waiting.question))
+    except CopilotError as refusal:
+        waiting.refuse(refusal)
 
 
 def _check(request: SearchRequest) -> None:

@@ -1,7 +1,11 @@
-"""BM25 (Robertson and Zaragoza 2009, with Lucene's idf) over the posting lists of all of a tenant's segments."""
+"""BM25 (Robertson and Zaragoza 2009, with Lucene's idf) over the posting lists of all of a tenant's segments.
+
+How rare a term is and how long chunks are is that of all segments together, what is dead in them included.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -12,31 +16,36 @@ K1: Final = 1.2
 B: Final = 0.75
 
 
-def bm25_scores(layouts: Sequence[Layout], found: Sequence[Mapping[int, Postings]], total_terms: int) -> Numbers:
-    """Of all chunks, one segment's after the other's. `found`: of each segment, the query's terms that it has.
+@dataclass(frozen=True, slots=True)
+class TermScores:
+    """What a term adds to the scores of the chunks that have it, by their places among all."""
 
-    How rare a term is and how long chunks are is that of all segments together, what is dead in them included.
-    """
-    size = sum(layout.size for layout in layouts)
-    scores = np.zeros(size, np.float32)
-    if not size:
-        return scores
+    places: Numbers
+    scores: Numbers
+
+
+def length_norms(layouts: Sequence[Layout], total_terms: int) -> Numbers:
+    """What chunks' lengths do to their scores, by place."""
+    if not layouts:
+        return np.empty(0, np.float32)
     lengths = np.concatenate([layout.lengths for layout in layouts])
-    norms = K1 * (1 - B + B / (total_terms / size or 1.0) * lengths.astype(np.float32))
-    for postings in _joined(layouts, found):
-        count = len(postings.ordinals)
-        idf = math.log(1 + (size - count + 0.5) / (count + 0.5))
-        # A chunk stands once in a list, so this adds to each but once.
-        scores[postings.ordinals] += idf * (K1 + 1) * postings.counts / (postings.counts + norms[postings.ordinals])
+    norms: Numbers = K1 * (1 - B + B / (total_terms / max(len(lengths), 1) or 1.0) * lengths.astype(np.float32))
+    return norms
+
+
+def score_term(parts: Sequence[tuple[int, Postings]], norms: Numbers) -> TermScores:
+    """`parts`: its postings in each segment that has it, and the place of that segment's first chunk."""
+    if not parts:
+        return TermScores(np.empty(0, np.int64), np.empty(0, np.float32))
+    places = np.concatenate([postings.ordinals.astype(np.int64) + start for start, postings in parts])
+    counts = np.concatenate([postings.counts for _, postings in parts]).astype(np.float32)
+    idf = math.log(1 + (len(norms) - len(places) + 0.5) / (len(places) + 0.5))
+    return TermScores(places, idf * (K1 + 1) * counts / (counts + norms[places]))
+
+
+def add_up(size: int, terms: Iterable[TermScores]) -> Numbers:
+    """The scores of all chunks for a query of these terms."""
+    scores = np.zeros(size, np.float32)
+    for term in terms:
+        scores[term.places] += term.scores  # a chunk stands once in a term's list, so this adds to each but once
     return scores
-
-
-def _joined(layouts: Sequence[Layout], found: Sequence[Mapping[int, Postings]]) -> list[Postings]:
-    """Each term's postings in all segments, by the chunk's place among all."""
-    start = 0
-    parts: dict[int, list[tuple[Numbers, Numbers]]] = {}
-    for layout, lists in zip(layouts, found, strict=True):
-        for term, postings in lists.items():
-            parts.setdefault(term, []).append((postings.ordinals.astype(np.int64) + start, postings.counts))
-        start += layout.size
-    return [Postings(*(np.concatenate(columns) for columns in zip(*pairs, strict=True))) for pairs in parts.values()]
