@@ -12,7 +12,7 @@ from copilot_domain.documents.reply import Fault, Form, Part, ReadRequest, decod
 from copilot_domain.documents.types import Document, DocumentError, Section, SectionKind, Source
 
 _TEXT_CHARS: Final = 60_000  # of a part: at most 240 KB
-_PIECES: Final = 200  # of a part: some 100 KB where their headings are long
+_PIECES: Final = 90  # of a part: at most 1 MB, since a path of headings has 2 600 characters
 
 _KINDS: Final[dict[Form, SectionKind]] = {"text": "text", "code": "code", "document": "markdown"}
 
