@@ -1,16 +1,19 @@
 """Which terms a text is found by, and what is kept of them."""
 
+from itertools import product
 from uuid import uuid4
 
 import pytest
 
 from copilot_common.base.ids import TenantId
 from copilot_common.encryption import HashPurpose, TenantCipher
+from copilot_domain.context import terms
+from copilot_domain.context.languages import LANGUAGES
 from copilot_domain.context.terms import TermHasher, count_terms, detect, query_terms
 
 
 @pytest.mark.parametrize(
-    ("text", "terms"),
+    ("text", "expected"),
     [
         ("The ships are sailing", {"ship": 1, "sail": 1}),
         ("Ship SHIP ships", {"ship": 3}),
@@ -29,8 +32,8 @@ from copilot_domain.context.terms import TermHasher, count_terms, detect, query_
         ("x-1" * 40, {"x": 1, "1x": 39, "1": 1}),
     ],
 )
-def test_the_terms_of_a_text(text: str, terms: dict[str, int]) -> None:
-    assert dict(count_terms(text)) == terms
+def test_the_terms_of_a_text(text: str, expected: dict[str, int]) -> None:
+    assert dict(count_terms(text)) == expected
 
 
 def cipher(*keys: int) -> TenantCipher:
@@ -52,6 +55,21 @@ def test_another_key_or_purpose_makes_other_hashes() -> None:
 
 def test_a_rotated_key_still_finds_what_was_hashed_before() -> None:
     assert TermHasher(cipher(1))("ship") == TermHasher(cipher(1, 2))("ship")
+
+
+@pytest.mark.parametrize("language", ["english", "german"])
+def test_texts_are_counted_together_as_each_alone_but_by_hash(language: str) -> None:
+    texts = ["Ships and SHIPS, getUserName", "", "Häuser, ships: ERR-4021 ships", "漢字文"]
+    hasher = TermHasher(cipher(1))
+    expected = [{hasher(term): times for term, times in count_terms(text, language).items()} for text in texts]
+    assert TermHasher(cipher(1)).count(texts, language) == expected
+
+
+def test_a_bounded_number_of_words_is_remembered_in_all_languages_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms, "_REMEMBERED", 100)
+    for language in LANGUAGES:
+        count_terms(" ".join("".join(pair) for pair in product("abcdefgh", "ijkl")), language)
+        assert 0 < sum(map(len, terms._known.values())) <= 100
 
 
 PROSE = {

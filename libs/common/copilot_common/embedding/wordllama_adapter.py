@@ -62,7 +62,8 @@ def _embed(embedding: Any, texts: list[str]) -> Vectors:
 
     sums = numpy.zeros((len(texts), _DIMENSIONS), numpy.float32)
     for number, text in enumerate(texts):
-        if ids := tokenize(text[:_MAX_CHARACTERS]):
+        ids = numpy.frombuffer(tokenize(text[:_MAX_CHARACTERS]), numpy.uint16)
+        if len(ids):
             # A product with ones: numpy's mean over rows takes twice as long, and the length is put right anyhow.
             sums[number] = numpy.ones(len(ids), numpy.float32) @ embedding.take(ids, axis=0)
     return unit_length(sums)

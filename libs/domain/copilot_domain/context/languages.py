@@ -32,6 +32,8 @@ _FUNCTION_WORDS: Final = {
     "russian": "и в не на что с по это как из у за от но для бы или о же к так также его были",
     "greek": "και το η να του της με για που τα από την είναι στο δεν στην ή των ένα θα τον οι",
 }
+LANGUAGES: Final = tuple(_FUNCTION_WORDS)
+
 _WORDS: Final = {language: frozenset(words.split()) for language, words in _FUNCTION_WORDS.items()}
 
 _LEAST_SHARE: Final = 0.08  # of all words: what has less is a list, a table or code

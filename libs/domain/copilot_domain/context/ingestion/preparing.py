@@ -12,7 +12,7 @@ from copilot_common.base.ids import new_id
 from copilot_common.encryption import HashPurpose, Purpose, TenantCipher
 from copilot_domain.context.languages import DEFAULT
 from copilot_domain.context.segments.types import ChunkTerms
-from copilot_domain.context.terms import TermHasher, count_terms, detect
+from copilot_domain.context.terms import TermHasher, detect
 from copilot_domain.documents.types import Piece
 
 _TEXT_HASH_BYTES: Final = 16
@@ -51,19 +51,28 @@ class Batch:
 
 def prepare(version: ItemVersion, pieces: Sequence[Piece], texts: Sequence[str], cipher: TenantCipher) -> Batch:
     """`texts` may go on behind their pieces, as `cut_texts` makes them: that part is stored, and nothing else."""
-    hash_term = TermHasher(cipher)
     text_key = cipher.hash_key(HashPurpose.CONTEXT_CONTENT)
     language = detect(texts[:: len(texts) // _SAMPLES + 1])
-    batch = Batch(pieces=list(pieces), language=language)
-    for piece, text in zip(pieces, texts, strict=True):
-        chunk_id = new_id()
-        shown = "\n".join([*piece.heading, text[: piece.end - piece.start]])
-        counted = {hash_term(term): times for term, times in count_terms(shown, language).items()}
-        heading = msgspec.json.encode(piece.heading) if piece.heading else None
-        batch.shown.append(shown)
-        batch.ids.append(chunk_id)
-        batch.hashes.append(hmac.digest(text_key, shown.encode(), "sha256")[:_TEXT_HASH_BYTES])
-        batch.headings.append(heading and cipher.seal(Purpose.CONTEXT_HEADING, chunk_id, heading))
-        batch.texts.append(cipher.seal_text(Purpose.CONTEXT_TEXT, chunk_id, text))
-        batch.terms.append(ChunkTerms(chunk_id, version.item_id, version.attempt, counted))
-    return batch
+    ids = [new_id() for _ in pieces]
+    shown = [_shown(piece, text) for piece, text in zip(pieces, texts, strict=True)]
+    counted = TermHasher(cipher).count(shown, language)
+    return Batch(
+        pieces=list(pieces),
+        shown=shown,
+        ids=ids,
+        hashes=[hmac.digest(text_key, text.encode(), "sha256")[:_TEXT_HASH_BYTES] for text in shown],
+        headings=[_seal_heading(cipher, chunk_id, piece) for chunk_id, piece in zip(ids, pieces, strict=True)],
+        texts=[cipher.seal_text(Purpose.CONTEXT_TEXT, *pair) for pair in zip(ids, texts, strict=True)],
+        terms=[ChunkTerms(one, version.item_id, version.attempt, of) for one, of in zip(ids, counted, strict=True)],
+        language=language,
+    )
+
+
+def _shown(piece: Piece, text: str) -> str:
+    return "\n".join([*piece.heading, text[: piece.end - piece.start]])
+
+
+def _seal_heading(cipher: TenantCipher, chunk_id: UUID, piece: Piece) -> bytes | None:
+    if not piece.heading:
+        return None
+    return cipher.seal(Purpose.CONTEXT_HEADING, chunk_id, msgspec.json.encode(piece.heading))

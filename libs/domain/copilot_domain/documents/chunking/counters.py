@@ -46,7 +46,7 @@ class _UnitCounts(dict[str, int]):
 
     def __missing__(self, unit: str) -> int:
         known = wordllama.own_units().get(unit)
-        tokens = len(wordllama.tokenize_unit(unit) if known is None else known)
+        tokens = len(wordllama.tokenize_unit(unit) if known is None else known) // wordllama.TOKEN_BYTES
         if len(self) >= _REMEMBERED_UNITS:
             self.clear()
         self[unit] = tokens
