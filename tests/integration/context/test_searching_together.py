@@ -1,6 +1,8 @@
 """What one principal asks at the same time is answered in one transaction, each as it would be alone."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,11 +13,13 @@ from psycopg import sql
 from copilot_common.base.errors import Unavailable
 from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context import AclEntry, SearchFilter, SearchRequest, SearchResult
-from copilot_domain.context.search import answering
+from copilot_domain.context.search import answering, searching
 from copilot_domain.context.search.answering import Asked
 from copilot_domain.context.search.candidates import Candidates
+from copilot_domain.context.search.index import OpenIndex, open_index
 from copilot_domain.context.search.reads import Reads
 from integration.context.ground import ContextGround, person
+from support.clients import eventually
 
 TEXTS = [
     f"The {animal} of {place} {does} in the {time}."
@@ -123,3 +127,22 @@ async def test_a_connection_that_dies_is_told_to_all_as_what_may_be_tried_again(
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 2
     monkeypatch.setattr(answering, "find_candidates", find)
     assert (await animals.searcher.search(animals.acme, SearchRequest(query="owl"))).results
+
+
+async def test_what_a_group_has_read_goes_with_it(animals: ContextGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, by counting references: the garbage collector looks rarely, and scores of all chunks are large."""
+    indexes: list[weakref.ref[OpenIndex]] = []
+
+    async def watched(*args: Any, **options: Any) -> OpenIndex:
+        opened = await open_index(*args, **options)
+        indexes.append(weakref.ref(opened))
+        return opened
+
+    monkeypatch.setattr(searching, "open_index", watched)
+    gc.disable()
+    try:
+        await asyncio.gather(*(animals.searcher.search(animals.acme, request) for request in REQUESTS))
+        await eventually(lambda: asyncio.sleep(0, all(index() is None for index in indexes)))
+    finally:
+        gc.enable()
+    assert indexes

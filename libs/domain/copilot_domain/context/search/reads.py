@@ -2,6 +2,7 @@
 the event loop is one statement: the round trips of a group are those of a single question."""
 
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from uuid import UUID
 
@@ -26,12 +27,12 @@ class Reads:
     def __init__(self, tx: Transaction, index: OpenIndex, model: str, vector: Numbers | None) -> None:
         self.tx = tx
         self.index = index
-        self._model = model
-        self._dimensions = GUIDE_DIMENSIONS if vector is None else len(vector)
-        self._postings = Coalesced(self._find_postings)
+        dimensions = GUIDE_DIMENSIONS if vector is None else len(vector)
+        # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
+        self._postings = Coalesced(partial(_find_postings, tx, index.stored))
         self._near = CoalescedEach(index.vector_scores)
-        self._checked = Coalesced(self._check)
-        self._shown = Coalesced(self._show)
+        self._checked = Coalesced(partial(_check, tx, index, model, dimensions))
+        self._shown = Coalesced(partial(_show, tx))
 
     async def text_scores(self, terms: Sequence[int]) -> Numbers:
         """BM25 by place."""
@@ -53,17 +54,20 @@ class Reads:
         found = [(known[one], score) for one, score in zip(ids.tolist(), scores.tolist(), strict=True) if one in known]
         return [row for row, _ in found], [score for _, score in found]
 
-    async def _find_postings(self, parts: Sequence[Sequence[int]]) -> Mapping[UUID, Mapping[int, Postings]]:
-        return await find_postings(self.tx, self.index.stored, list(set(chain.from_iterable(parts))))
 
-    async def _check(self, parts: Sequence[Numbers]) -> Checked:
-        places = np.unique(np.concatenate(parts))
-        return await check_candidates(self.tx, self.index, places, self._model, self._dimensions)
+async def _find_postings(
+    tx: Transaction, segments: Sequence[UUID], parts: Sequence[Sequence[int]]
+) -> Mapping[UUID, Mapping[int, Postings]]:
+    return await find_postings(tx, segments, list(set(chain.from_iterable(parts))))
 
-    async def _show(self, parts: Sequence[Numbers]) -> Mapping[bytes, Found]:
-        """By the chunk's id."""
-        accept_arrays(self.tx)
-        ids = np.array(sorted(set(chain.from_iterable(part.tolist() for part in parts))), "V16")
-        params = {"tenant_id": self.tx.principal.tenant_id, "ids": Uuids(ids)}
-        rows = await self.tx.fetch_all(Found, _sql["show_chunks"], params)
-        return {row.id.bytes: row for row in rows}
+
+async def _check(tx: Transaction, index: OpenIndex, model: str, dimensions: int, parts: Sequence[Numbers]) -> Checked:
+    return await check_candidates(tx, index, np.unique(np.concatenate(parts)), model, dimensions)
+
+
+async def _show(tx: Transaction, parts: Sequence[Numbers]) -> Mapping[bytes, Found]:
+    """By the chunk's id."""
+    accept_arrays(tx)
+    ids = np.array(sorted(set(chain.from_iterable(part.tolist() for part in parts))), "V16")
+    rows = await tx.fetch_all(Found, _sql["show_chunks"], {"tenant_id": tx.principal.tenant_id, "ids": Uuids(ids)})
+    return {row.id.bytes: row for row in rows}
