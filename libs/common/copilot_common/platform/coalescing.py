@@ -16,7 +16,10 @@ Answer = TypeVar("Answer")
 
 class Coalesced(Generic[Part, Whole]):
     """A function of many parts: what tasks ask of it in the same turn of the event loop is one call (the pattern of
-    Facebook's DataLoader). Each gets the whole result, or the exception, and takes its part."""
+    Facebook's DataLoader). Each gets the whole result, or the exception, and takes its part.
+
+    The call goes on when nobody waits for it any more: it must bound its own time.
+    """
 
     def __init__(self, call: Callable[[Sequence[Part]], Awaitable[Whole]]) -> None:
         self._call = call
