@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -69,10 +70,11 @@ class CoalescedEach(Generic[Part, One]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting(Generic[Question, Answer]):
-    """A question, and where its answer goes."""
+    """A question, where its answer goes, and the context in which it was asked."""
 
     question: Question
     future: asyncio.Future[Answer]
+    context: Context = field(default_factory=copy_context)
 
     @property
     def is_over(self) -> bool:
@@ -94,8 +96,13 @@ class _Line(Generic[Question, Answer]):
     running: set[asyncio.Task[None]] = field(default_factory=set)
 
     def take(self, most: int) -> list[Waiting[Question, Answer]]:
-        group = [self.waiting.popleft() for _ in range(min(len(self.waiting), most))]
-        return [asked for asked in group if not asked.is_over]
+        """Of those that still wait."""
+        group: list[Waiting[Question, Answer]] = []
+        while self.waiting and len(group) < most:
+            asked = self.waiting.popleft()
+            if not asked.is_over:
+                group.append(asked)
+        return group
 
 
 class Grouped(Generic[Key, Question, Answer]):
@@ -137,13 +144,15 @@ class Grouped(Generic[Key, Question, Answer]):
         try:
             while line.waiting or line.running:
                 awaited: set[asyncio.Future[Any]] = set(line.running)
-                if line.waiting and len(line.running) < self._at_once:
-                    group = line.take(self._most)
-                    task = asyncio.create_task(self._answer(key, group))
+                group = line.take(self._most) if len(line.running) < self._at_once else []
+                if group:
+                    # Not in this task's context, which is that of whoever began the line, perhaps long ago.
+                    task = asyncio.create_task(self._answer(key, group), context=group[0].context)
                     line.running.add(task)
                     task.add_done_callback(line.running.discard)
                     awaited = {task, *(asked.future for asked in group)}
-                await asyncio.wait(awaited, timeout=self._patience_seconds, return_when=asyncio.FIRST_COMPLETED)
+                if awaited:
+                    await asyncio.wait(awaited, timeout=self._patience_seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._lines[key]
 
@@ -153,3 +162,6 @@ class Grouped(Generic[Key, Question, Answer]):
         except Exception as error:
             for asked in group:
                 asked.refuse(error)
+        finally:
+            for asked in group:
+                asked.future.cancel()  # broken off: who still waits would do so for ever
