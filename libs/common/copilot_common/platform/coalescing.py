@@ -110,7 +110,8 @@ class Grouped(Generic[Key, Question, Answer]):
 
     `answer_all` replies to each of at most `most` questions, in the context of one of their askers; what it raises, all
     get that it has not replied to. The next group begins when the first of one is answered, or after
-    `patience_seconds`; at most `at_once` run for a key.
+    `patience_seconds`; who comes after that answer waits until the group ends, or so long. At most `at_once` run for a
+    key.
     """
 
     def __init__(
