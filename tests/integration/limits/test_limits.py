@@ -17,6 +17,7 @@ from copilot_common.limits.local import LocalBuckets
 from copilot_common.limits.shared import RedisBuckets
 from copilot_common.platform.redis import connect_redis
 from copilot_common.tenancy import Principal
+from support.clients import eventually
 
 
 @pytest.fixture
@@ -99,6 +100,25 @@ async def test_a_burst_holds_its_limits_after_redis_lost_its_scripts(redis: Redi
     answers = await asyncio.gather(*(limiter.consume(bucket) for bucket in buckets * 5))
     assert [sum(one.allowed for one in answers[number::2]) for number in range(2)] == [3, 3]
     assert local_decisions(registry) == 0
+
+
+async def test_a_redis_that_no_longer_answers_keeps_no_connections() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while words := await reader.read(4_096):
+            writer.write(b"%1\r\n$5\r\nproto\r\n:3\r\n" if b"HELLO" in words else b"+OK\r\n" * words.count(b"SETINFO"))
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+        client = connect_redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        registry, pool = CollectorRegistry(), client.connection_pool
+        await Limiter(client, registry).consume(Bucket("{t}:p", Limit(2, 3_600_000)))
+        assert local_decisions(registry) == 1
+
+        async def is_none_in_use() -> bool:
+            return not pool._in_use_connections and bool(pool._available_connections)
+
+        await eventually(is_none_in_use)
+        await client.aclose()
 
 
 async def test_with_redis_away_the_same_limit_holds_locally_and_is_counted(no_redis: Redis) -> None:

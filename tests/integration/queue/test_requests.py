@@ -182,6 +182,15 @@ async def test_a_question_that_was_not_sealed_by_us_is_not_asked(ground: Ground,
     assert asked == [b"ours"]
 
 
+async def test_several_are_taken_at_once_the_oldest_first_and_the_others_stay(redis_url: str) -> None:
+    redis_client = connect_redis(redis_url)
+    line = RequestLine(redis_client)
+    await asyncio.gather(*(line.ask(CONTEXT_QUEUE, b"%d" % number) for number in range(5)))
+    assert await line.take_questions(CONTEXT_QUEUE, 3) == [b"0", b"1", b"2"]
+    assert await line.take_questions(CONTEXT_QUEUE, 8) == [b"3", b"4"]
+    await redis_client.aclose()
+
+
 async def test_questions_that_nobody_takes_are_bounded(redis_url: str) -> None:
     redis_client = connect_redis(redis_url)
     line = RequestLine(redis_client)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -9,6 +10,8 @@ from copilot_common.platform.coalescing import Coalesced, CoalescedEach, Grouped
 from support.clients import eventually
 
 LONG = 600.0  # seconds
+
+trace: ContextVar[str] = ContextVar("trace")
 
 
 async def test_calls_of_the_same_turn_are_one_and_a_later_one_is_another() -> None:
@@ -204,3 +207,56 @@ async def test_a_group_is_answered_although_one_of_it_leaves(leaves: str) -> Non
     one.free("2")
     ((question, task),) = asked.items()
     assert await task == f"a {question}"
+
+
+async def test_a_later_group_is_answered_in_the_context_of_one_of_its_own_askers() -> None:
+    gate, seen = asyncio.Event(), list[tuple[list[str], str]]()
+
+    async def answer(key: str, group: Sequence[Waiting[str, str]]) -> None:
+        seen.append(([one.question for one in group], trace.get()))
+        await gate.wait()
+        for one in group:
+            one.reply(one.question)
+
+    grouped = Grouped(answer, most=2, patience_seconds=LONG, at_once=1)
+
+    async def ask(question: str) -> str:
+        trace.set(f"of {question}")
+        return await grouped.ask("a", question)
+
+    asked = [asyncio.create_task(ask("1"))]
+    await _until(lambda: len(seen) == 1)
+    asked += [asyncio.create_task(ask(question)) for question in "23"]
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*asked)
+    assert seen == [(["1"], "of 1"), (["2", "3"], "of 2")]
+
+
+async def test_where_all_that_waited_have_left_nothing_is_answered() -> None:
+    one = Groups()
+    one.hold("1")
+    first = one.ask("1")
+    await _until(lambda: one.groups == [["1"]])
+    leaving = [one.ask(question) for question in "23"]
+    await asyncio.sleep(0)
+    for task in leaving:
+        task.cancel()
+    await asyncio.wait(leaving)
+    one.free("1")
+    assert await first == "a 1"
+    await _until(lambda: not one.grouped._lines and not one.grouped._servers)
+    assert one.groups == [["1"]]
+
+
+async def test_nobody_waits_for_a_group_that_was_broken_off() -> None:
+    async def answer(key: str, group: Sequence[Waiting[str, str]]) -> None:
+        group[0].reply(key)
+        raise asyncio.CancelledError
+
+    grouped = Grouped(answer, most=8, patience_seconds=LONG, at_once=4)
+    asked = [asyncio.create_task(grouped.ask("a", question)) for question in "123"]
+    _, waiting = await asyncio.wait(asked, timeout=10)
+    assert not waiting
+    assert asked[0].result() == "a"
+    assert [task.cancelled() for task in asked[1:]] == [True, True]

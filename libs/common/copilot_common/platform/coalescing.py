@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +17,10 @@ Answer = TypeVar("Answer")
 
 class Coalesced(Generic[Part, Whole]):
     """A function of many parts: what tasks ask of it in the same turn of the event loop is one call (the pattern of
-    Facebook's DataLoader). Each gets the whole result, or the exception, and takes its part."""
+    Facebook's DataLoader). Each gets the whole result, or the exception, and takes its part.
+
+    The call goes on when nobody waits for it any more: it must bound its own time.
+    """
 
     def __init__(self, call: Callable[[Sequence[Part]], Awaitable[Whole]]) -> None:
         self._call = call
@@ -66,10 +70,11 @@ class CoalescedEach(Generic[Part, One]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Waiting(Generic[Question, Answer]):
-    """A question, and where its answer goes."""
+    """A question, where its answer goes, and the context in which it was asked."""
 
     question: Question
     future: asyncio.Future[Answer]
+    context: Context = field(default_factory=copy_context)
 
     @property
     def is_over(self) -> bool:
@@ -91,8 +96,13 @@ class _Line(Generic[Question, Answer]):
     running: set[asyncio.Task[None]] = field(default_factory=set)
 
     def take(self, most: int) -> list[Waiting[Question, Answer]]:
-        group = [self.waiting.popleft() for _ in range(min(len(self.waiting), most))]
-        return [asked for asked in group if not asked.is_over]
+        """Of those that still wait."""
+        group: list[Waiting[Question, Answer]] = []
+        while self.waiting and len(group) < most:
+            asked = self.waiting.popleft()
+            if not asked.is_over:
+                group.append(asked)
+        return group
 
 
 class Grouped(Generic[Key, Question, Answer]):
@@ -100,7 +110,8 @@ class Grouped(Generic[Key, Question, Answer]):
 
     `answer_all` replies to each of at most `most` questions, in the context of one of their askers; what it raises, all
     get that it has not replied to. The next group begins when the first of one is answered, or after
-    `patience_seconds`; at most `at_once` run for a key.
+    `patience_seconds`; who comes after that answer waits until the group ends, or so long. At most `at_once` run for a
+    key.
     """
 
     def __init__(
@@ -134,13 +145,15 @@ class Grouped(Generic[Key, Question, Answer]):
         try:
             while line.waiting or line.running:
                 awaited: set[asyncio.Future[Any]] = set(line.running)
-                if line.waiting and len(line.running) < self._at_once:
-                    group = line.take(self._most)
-                    task = asyncio.create_task(self._answer(key, group))
+                group = line.take(self._most) if len(line.running) < self._at_once else []
+                if group:
+                    # Not in this task's context, which is that of whoever began the line, perhaps long ago.
+                    task = asyncio.create_task(self._answer(key, group), context=group[0].context)
                     line.running.add(task)
                     task.add_done_callback(line.running.discard)
                     awaited = {task, *(asked.future for asked in group)}
-                await asyncio.wait(awaited, timeout=self._patience_seconds, return_when=asyncio.FIRST_COMPLETED)
+                if awaited:
+                    await asyncio.wait(awaited, timeout=self._patience_seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._lines[key]
 
@@ -150,3 +163,6 @@ class Grouped(Generic[Key, Question, Answer]):
         except Exception as error:
             for asked in group:
                 asked.refuse(error)
+        finally:
+            for asked in group:
+                asked.future.cancel()  # broken off: who still waits would do so for ever

@@ -17,7 +17,7 @@ from copilot_domain.context.segments.codes import Codes, similarities
 from copilot_domain.context.segments.store import list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings
 
-_THREADS: Final = 2  # for what is larger: each holds some 24 bytes a chunk, and more would only share the cores
+_THREADS: Final = 2  # for what is larger: each holds some 8 bytes a chunk and question; more would only share cores
 _INLINE_CHUNKS: Final = 65_536  # below this, computing takes less than 1 ms, and a thread's hand-over half of one
 
 

@@ -61,8 +61,8 @@ def highest(scores: Numbers, count: int, *, above: float, allowed: Numbers | Non
     if allowed is not None:
         found: Numbers = allowed[highest(scores[allowed], count, above=above)]
         return found
-    places = np.flatnonzero(scores >= _bound(scores, count))
-    places = places[scores[places] > above]
+    bound = _bound(scores, count)
+    places = np.flatnonzero(scores >= bound if bound > above else scores > above)
     if len(places) <= count:
         return places
     return places[np.argpartition(-scores[places], count)[:count]]

@@ -15,7 +15,7 @@ from copilot_domain.context.segments.store import load_codes, load_segments
 from copilot_domain.context.segments.types import Layout, PostingLists
 
 CACHE_BYTES: Final = 128 * 1024 * 1024
-"""Some 600 000 chunks with vectors of 256 components: what is left of 400 MB beside the model and the libraries."""
+"""Some 500 000 chunks with vectors of 256 components: what is left of 400 MB beside the model and the libraries."""
 
 _ENTRY_BYTES: Final = 1_000  # of Python's objects around the arrays
 
