@@ -25,19 +25,14 @@ from copilot_domain.context.search.reads import Reads
 from copilot_domain.context.search.reranking import assemble, rerank
 from copilot_domain.context.segments.cache import SegmentCache
 from copilot_domain.context.segments.types import Numbers
-from copilot_domain.context.types import (
-    MAX_RESULTS,
-    NO_RERANKER,
-    SearchRequest,
-    SearchResult,
-)
+from copilot_domain.context.types import MAX_RESULTS, NO_RERANKER, SearchRequest, SearchResult
 from copilot_domain.metadata import check_metadata
 
 _TRIES: Final = 3  # the first may learn of another model than the last search, the second of a switch just made
 _MODELS_KNOWN: Final = 10_000  # tenants with another model than the default: some 2 MB
-_GROUP: Final = 8  # questions: the first of them waits for the last
+_GROUP: Final = 8  # questions: who comes next waits for as many
 _GROUPS: Final = 4  # of a principal at once, where they are slow
-_PATIENCE_SECONDS: Final = 0.05
+_PATIENCE_SECONDS: Final = 0.05  # five times what a group takes on an idle machine
 
 T = TypeVar("T")
 _Waiting: TypeAlias = Waiting[Asked, Answer]
