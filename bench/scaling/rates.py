@@ -20,13 +20,13 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     highest seen of its process alone, and with the children that read documents.
     """
 
-    request_cpu_ms: float = 2.75
-    api_mib: float = 159.0
-    chunks_per_second: float = 689.0
-    chunk_cpu_ms: float = 1.75
+    request_cpu_ms: float = 2.17
+    api_mib: float = 130.0
+    chunks_per_second: float = 1_025.0
+    chunk_cpu_ms: float = 1.08
     context_idle_mib: float = 155.0
-    context_alone_mib: float = 386.0
-    context_busy_mib: float = 552.0
+    context_alone_mib: float = 322.0
+    context_busy_mib: float = 483.0
 
 
 def read_rates(folder: Path) -> Rates:
