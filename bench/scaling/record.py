@@ -74,7 +74,7 @@ _EPISODES: dict[str, tuple[str, Play]] = {
 
 
 def record() -> Recording:
-    """About seven minutes. Raises StackError or RuntimeError where something does not work."""
+    """About nine minutes. Raises StackError or RuntimeError where something does not work."""
     machine = look_around()
     with SimulatedProvider() as simulator, running_product(simulator, pool=_POOL) as product:
         tenants = make_tenants(product, {f"customer-{number}": 0 for number in range(_TENANTS)})

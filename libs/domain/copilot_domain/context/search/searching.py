@@ -31,7 +31,7 @@ from copilot_domain.metadata import check_metadata
 _TRIES: Final = 3  # the first may learn of another model than the last search, the second of a switch just made
 _MODELS_KNOWN: Final = 10_000  # tenants with another model than the default: some 2 MB
 _GROUP: Final = 8  # questions: who comes next waits for as many
-_GROUPS: Final = 4  # of a principal at once, where they are slow
+_GROUPS: Final = 2  # of a principal at once, where they are slow: of half a million chunks one holds some 70 MB
 _PATIENCE_SECONDS: Final = 0.05  # five times what a group takes on an idle machine
 
 T = TypeVar("T")
