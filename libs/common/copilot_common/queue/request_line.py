@@ -6,13 +6,13 @@ the asker its patience and nothing else.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from copilot_common.platform.coalescing import Coalesced
+from copilot_common.platform.coalescing import CoalescedEach
 from copilot_common.platform.redis import REDIS_TIMEOUT_SECONDS
 from copilot_common.queue.jobs import Queue
 
@@ -31,7 +31,7 @@ class RequestLine:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._pushes = Coalesced(self._push_all)
+        self._pushes = CoalescedEach(self._push_all)
 
     async def ask(self, queue: Queue, question: bytes) -> None:
         if await self._push(_questions_key(queue), question) > _MAX_QUESTIONS:
@@ -51,18 +51,16 @@ class RequestLine:
 
     async def _push(self, key: str, value: bytes) -> int:
         """How many there are now."""
-        size = (await self._pushes((key, value)))[key]
-        if isinstance(size, BaseException):
-            raise size
-        return size
+        return await self._pushes((key, value))
 
-    async def _push_all(self, pairs: Sequence[tuple[str, bytes]]) -> Mapping[str, int | BaseException]:
-        """By key: another one's may be on a server that is away."""
+    async def _push_all(self, pairs: Sequence[tuple[str, bytes]]) -> Sequence[int | BaseException]:
+        """Of each key apart: another one's may be on a server that is away."""
         values: dict[str, list[bytes]] = {}
         for key, value in pairs:
             values.setdefault(key, []).append(value)
         sizes = await asyncio.gather(*map(self._push_several, values, values.values()), return_exceptions=True)
-        return dict(zip(values, sizes, strict=True))
+        by_key = dict(zip(values, sizes, strict=True))
+        return [by_key[key] for key, _ in pairs]
 
     async def _push_several(self, key: str, values: Sequence[bytes]) -> int:
         async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
