@@ -46,9 +46,7 @@ class Checked:
         return Checked(self.places[at], self.vectors[at])
 
 
-async def check_candidates(
-    tx: Transaction, index: OpenIndex, places: Numbers, model: str, dimensions: int = GUIDE_DIMENSIONS
-) -> Checked:
+async def check_candidates(tx: Transaction, index: OpenIndex, places: Numbers, model: str, dimensions: int) -> Checked:
     """Of these places, which rise, those that are live and that the principal may see, with their vectors by that
     model."""
     if not len(places):

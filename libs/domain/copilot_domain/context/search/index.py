@@ -34,7 +34,7 @@ class OpenIndex:
     languages: Sequence[str]
     term_total: int
     starts: Numbers
-    _terms: dict[int, TermScores] = field(default_factory=dict)
+    _terms: dict[int, TermScores] = field(default_factory=dict, init=False)
 
     @property
     def size(self) -> int:
