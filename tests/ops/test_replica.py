@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import httpx
 import psycopg
@@ -116,7 +117,7 @@ class Traffic:
             return made in {item["id"] for item in items}
 
         for reader in (there, here) * 5:
-            await self._is_shown(lambda reader=reader: is_listed(reader))  # type: ignore[misc]
+            await self._is_shown(partial(is_listed, reader))
             await asyncio.sleep(0.05)  # a person's pace: the replica may catch up between two reads
         gone = await here.call("DELETE", f"/conversations/{made}")
         assert gone.status_code in {200, 204}

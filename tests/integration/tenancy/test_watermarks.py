@@ -230,7 +230,9 @@ async def test_no_more_than_so_many_writes_wait_for_a_redis_that_hangs(silent_re
     await marks.aclose()
 
 
-async def test_what_can_be_paid_does_not_wait_for_what_can_not(marks: Watermarks, redis: Redis) -> None:
+async def test_what_can_be_paid_does_not_wait_for_what_can_not(
+    marks: Watermarks, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stuck = [TenantId(uuid4()) for _ in range(_MAX_PAYING)]
     delete = redis.delete
 
@@ -239,7 +241,7 @@ async def test_what_can_be_paid_does_not_wait_for_what_can_not(marks: Watermarks
             raise ConnectionError
         return int(await delete(key))
 
-    redis.delete = delete_some  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(redis, "delete", delete_some)
     for tenant in [*stuck, ACME]:
         marks.owe(tenant, "test")
 
