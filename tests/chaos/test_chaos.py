@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -15,6 +15,7 @@ import redis
 
 from chaos.hooks import Hooks, listening
 from chaos.load import TEXT, Load
+from chaos.losses import LONGEST_TAKEOVER, Losses
 from copilot_devstack import TemporaryStores
 from support.api import Site, StartApi, make_site
 from support.background import check_restarted
@@ -28,44 +29,21 @@ _SETTLE_SECONDS = 100.0  # a job that lost three workers waits
 _KILL_EVERY = 2.0
 _FROZEN_SECONDS = 9.0
 _REDIS_AWAY_SECONDS = 10.0
-_TAKEOVER = timedelta(seconds=12)  # the promise is 10
 
-# What a job went through, written by the database itself: claims cannot be missed between two looks.
-_WATCH = """
-CREATE TABLE chaos_claims (
-    job_id uuid, kind text, fence integer, process_id uuid, lapses integer, started_at timestamptz
-);
-CREATE FUNCTION chaos_note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN
-    INSERT INTO public.chaos_claims VALUES (NEW.id, NEW.kind, NEW.fence, NEW.process_id, NEW.lapses, NEW.started_at);
-    RETURN NEW;
-END $$;
-CREATE TRIGGER chaos_note AFTER UPDATE ON jobs FOR EACH ROW WHEN (NEW.fence > OLD.fence) EXECUTE FUNCTION chaos_note();
-"""
 # Work that came back and had been asked for again meanwhile is done by whoever was asked.
 ENDS = {("completed", None), ("cancelled", "SUPERSEDED")}
 _JOB_OF = "SELECT j.* FROM jobs j JOIN messages m ON m.job_id = j.id WHERE m.id = %s"
-_RUNNING = "SELECT id::text, fence FROM jobs WHERE process_id = %s AND status = 'running'"
-
-
-@dataclass
-class Loss:
-    """A worker that was lost, and the claims it had then."""
-
-    at: datetime
-    claims: list[tuple[str, int]]
 
 
 @dataclass
 class Chaos:
-    """Everything that goes wrong. `at` are moments of the database's clock."""
+    """Everything that goes wrong."""
 
     site: Site
     stores: TemporaryStores
     workers: Workers
     alive: list[WorkerProcess]
-    losses: list[Loss] = field(default_factory=list)
-    away: list[tuple[datetime, datetime]] = field(default_factory=list)
+    losses: Losses
     frozen: WorkerProcess | None = None
     frozen_claims: list[tuple[str, int]] = field(default_factory=list)
     taken_over_when_thawed: dict[str, Any] = field(default_factory=dict)
@@ -92,9 +70,7 @@ class Chaos:
             victim = self._victim()
             if victim is None:
                 continue
-            claims = await self._claims(victim)
-            victim.kill()
-            self.losses.append(Loss(await self._now(), claims))
+            await self.losses.kill(victim)
             self.kills[victim.command[-1]] += 1
             self.alive.remove(victim)
             self.alive.append(self.workers.again(victim))
@@ -116,10 +92,10 @@ class Chaos:
         await self._started(self.stores.redis)
 
     async def _restart_postgres(self) -> None:
-        before = await self._now()
+        before = await self.losses.now()
         await asyncio.to_thread(self.stores.postgres.stop)
         await self._started(self.stores.postgres)
-        self.away.append((before, await self._now()))
+        self.losses.note_away(before, await self.losses.now())
 
     async def _started(self, server: Any) -> None:
         """Launched here, since servers end with the thread that starts them."""
@@ -131,15 +107,15 @@ class Chaos:
 
         async def busy() -> WorkerProcess | None:
             for worker in self.alive:
-                if worker.command == ENGINE and worker.is_ready() and len(await self._claims(worker)) >= 2:
+                if worker.command == ENGINE and worker.is_ready() and len(self.losses.claims(worker)) >= 2:
                     return worker
             return None
 
         victim: WorkerProcess = await eventually(busy, what="a busy engine")
         self.frozen = victim
         victim.freeze()
-        self.frozen_claims = await self._claims(victim)
-        self.losses.append(Loss(await self._now(), self.frozen_claims))
+        self.frozen_claims = self.losses.claims(victim)
+        await self.losses.note(self.frozen_claims)
         await asyncio.sleep(_FROZEN_SECONDS)
         await eventually(self._others_have_ended, seconds=20, what="an answer taken over from the frozen engine")
         victim.thaw()
@@ -167,39 +143,6 @@ class Chaos:
         for job, ended in self.taken_over_when_thawed.items():
             assert self._ended(job) == ended
 
-    def takeovers(self) -> list[timedelta]:
-        """From each loss to the next claim of what was lost; but those in which PostgreSQL was away, and jobs that must
-        run alone."""
-        found = []
-        for loss in self.losses:
-            if any(start - _TAKEOVER < loss.at < end + timedelta(seconds=8) for start, end in self.away):
-                continue
-            for job, fence in loss.claims:
-                query = """
-                    SELECT started_at FROM chaos_claims
-                    WHERE job_id = %s AND fence = %s AND lapses <= 1 AND started_at > %s
-                """
-                found += [row[0] - loss.at for row in self.site.rows(query, job, fence + 1, loss.at)]
-        return found
-
-    async def _claims(self, worker: WorkerProcess) -> list[tuple[str, int]]:
-        try:
-            return [(row[0], row[1]) for row in self.site.rows(_RUNNING, worker.process_id)]
-        except Exception:
-            return []
-
-    async def _now(self) -> datetime:
-        async def asked() -> list[Any]:
-            try:
-                return self.site.rows("SELECT clock_timestamp()")
-            except Exception:
-                return []
-
-        rows: Any = await eventually(asked, seconds=30, what="PostgreSQL")
-        (now,) = rows[0]
-        assert isinstance(now, datetime)
-        return now
-
 
 @pytest.fixture
 def stores() -> Iterator[TemporaryStores]:
@@ -212,12 +155,13 @@ async def test_whatever_was_accepted_ends_once(
     stores: TemporaryStores, simulator: SimulatorHandle, start_api: StartApi, workers: Workers
 ) -> None:
     site = make_site(clone_template(stores.postgres.admin_url), stores.redis.url, simulator)
-    site.rows(_WATCH)
+    losses = Losses(site)
+    losses.watch()
     environ = site.environ(egress_allow="127.0.0.1")
     api = start_api(environ)
     alive = [workers(environ, command, ready=False) for command in (ENGINE, CONTEXT, ENGINE, CONTEXT)]
     wait_ready(*alive)
-    chaos = Chaos(site, stores, workers, alive)
+    chaos = Chaos(site, stores, workers, alive, losses)
     async with api.client(site.acme) as client, listening(client) as hooks:
         load = Load(client)
         async with asyncio.TaskGroup() as group:  # what fails in one of the two ends both
@@ -227,7 +171,7 @@ async def test_whatever_was_accepted_ends_once(
         began = monotonic()
         await settled(site)
         settling = monotonic() - began
-        takeovers = chaos.takeovers()
+        takeovers = losses.takeovers()
         restarts = await check_messages(site, client, load)
         await check_items(client, load)
         check_news(load, hooks)
@@ -244,7 +188,7 @@ async def test_whatever_was_accepted_ends_once(
     assert ends.keys() <= ENDS
     chaos.check_frozen_changed_nothing()
     assert takeovers, "nothing was taken over: nothing was proved"
-    assert max(takeovers) <= _TAKEOVER
+    assert max(takeovers) <= LONGEST_TAKEOVER
     assert min(len(load.messages), len(load.items), load.searches[200]) >= 20, "hardly anything was asked"
     assert sum(chaos.kills.values()) >= 15
 
