@@ -5,9 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot_domain.context.search.likely import Scores, highest, likely_places, promising_places
+from copilot_domain.context.segments.codes import UNKNOWN
 from copilot_domain.context.segments.types import Numbers
 
 RNG = np.random.default_rng(11)
+
+
+def some_nearness(count: int) -> Numbers:
+    return RNG.integers(-9_000, 9_000, count).astype(np.int32)
 
 
 def real(*values: float) -> Numbers:
@@ -30,12 +35,12 @@ def test_the_highest_are_found_among_any_ties(values: list[int], count: int, cho
 
 
 def test_what_has_no_score_is_not_among_the_highest() -> None:
-    assert highest(np.full(1_000, -np.inf, np.float32), 5, above=-np.inf).tolist() == []
+    assert highest(np.full(1_000, UNKNOWN, np.int32), 5, above=UNKNOWN).tolist() == []
     assert highest(real(), 5, above=0).tolist() == []
 
 
 def test_the_best_by_words_and_by_meaning_are_likely_each_once_and_rise() -> None:
-    words, meaning = np.zeros(5_000, np.float32), RNG.normal(size=5_000).astype(np.float32)
+    words, meaning = np.zeros(5_000, np.float32), some_nearness(5_000)
     words[[7, 4_000]] = 3, 2
     places, is_whole = likely_places(Scores(words, meaning), limit=10)
     assert places.tolist() == sorted({7, 4_000, *np.argsort(-meaning)[:64].tolist()})
@@ -43,7 +48,7 @@ def test_the_best_by_words_and_by_meaning_are_likely_each_once_and_rise() -> Non
 
 
 def test_where_all_that_can_be_found_is_likely_it_says_so() -> None:
-    words, meaning = np.zeros(5_000, np.float32), RNG.normal(size=5_000).astype(np.float32)
+    words, meaning = np.zeros(5_000, np.float32), some_nearness(5_000)
     words[:30] = 1
     few = np.arange(40)
     for found, expected in (
@@ -57,15 +62,15 @@ def test_where_all_that_can_be_found_is_likely_it_says_so() -> None:
 
 
 def test_more_are_likely_for_a_larger_limit_or_breadth() -> None:
-    meaning = RNG.normal(size=5_000).astype(np.float32)
+    meaning = some_nearness(5_000)
     scores = Scores(np.zeros(5_000, np.float32), meaning)
     sizes = [len(likely_places(scores, limit, breadth)[0]) for limit, breadth in ((1, 1), (50, 1), (10, 16), (50, 16))]
     assert sizes == [64, 300, 960, 2_000]
 
 
 def test_of_many_likely_ones_those_are_promising_that_both_put_high() -> None:
-    words, meaning = RNG.random(500).astype(np.float32), RNG.random(500).astype(np.float32)
-    words[[3, 90]], meaning[[3, 90]] = 2, 2
+    words, meaning = RNG.random(500).astype(np.float32), some_nearness(500)
+    words[[3, 90]], meaning[[3, 90]] = 2, 10_000
     likely = np.arange(200)
     places = promising_places(Scores(words, meaning), likely, limit=10)
     assert len(places) == 64
@@ -74,8 +79,8 @@ def test_of_many_likely_ones_those_are_promising_that_both_put_high() -> None:
 
 
 def test_all_likely_ones_are_promising_where_nearness_is_not_known_of_all() -> None:
-    meaning = RNG.random(500).astype(np.float32)
-    meaning[17] = -np.inf
+    meaning = some_nearness(500)
+    meaning[17] = UNKNOWN
     likely = np.arange(200)
     assert promising_places(Scores(np.ones(500, np.float32), meaning), likely, limit=10) is likely
     assert promising_places(Scores(np.ones(500, np.float32)), likely, limit=10) is likely

@@ -13,7 +13,7 @@ import numpy as np
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.segments.bm25 import TermScores, add_up, length_norms, score_term
 from copilot_domain.context.segments.cache import SegmentCache
-from copilot_domain.context.segments.codes import Codes, similarities
+from copilot_domain.context.segments.codes import UNKNOWN, Codes, nearness
 from copilot_domain.context.segments.store import list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings
 
@@ -70,15 +70,16 @@ class OpenIndex:
         return length_norms(self.layouts, self.term_total)
 
     async def vector_scores(self, vectors: Sequence[Numbers]) -> Sequence[Numbers]:
-        """For each of these vectors about its products with the chunks', by place; -inf where there are no codes."""
+        """For each of these vectors how near the chunks' are (`nearness`), by place; UNKNOWN where there are no
+        codes."""
         return list(await self._compute(len(vectors), self._vector_scores, np.stack(vectors)))
 
     def _vector_scores(self, vectors: Numbers) -> Numbers:
         parts = [
-            np.full((len(vectors), layout.size), -np.inf, np.float32) if codes is None else similarities(codes, vectors)
+            np.full((len(vectors), layout.size), UNKNOWN, np.int32) if codes is None else nearness(codes, vectors)
             for codes, layout in zip(self.codes, self.layouts, strict=True)
         ]
-        return np.concatenate(parts, axis=1) if parts else np.empty((len(vectors), 0), np.float32)
+        return np.concatenate(parts, axis=1) if parts else np.empty((len(vectors), 0), np.int32)
 
     def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and attempts."""

@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from copilot_domain.context.search.fusion import fuse
+from copilot_domain.context.segments.codes import UNKNOWN
 from copilot_domain.context.segments.types import Numbers
 
 # A vector that is read costs some 10 µs, and those further down change nothing. By meaning a few are enough: one in
@@ -22,8 +23,8 @@ _BLOCK: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of all chunks, by place. `by_words`: BM25, 0 without any of the words. `by_meaning`: nearness, about, -inf where
-    it is not known; None where the question has no vector."""
+    """Of all chunks, by place. `by_words`: BM25, 0 without any of the words. `by_meaning`: nearness, UNKNOWN where
+    that is not known; None where the question has no vector."""
 
     by_words: Numbers
     by_meaning: Numbers | None = None
@@ -39,7 +40,7 @@ def likely_places(scores: Scores, limit: int, breadth: int = 1, allowed: Numbers
     is_whole = len(by_words) < max(_BY_WORDS, least)
     if scores.by_meaning is None:
         return np.sort(by_words), is_whole
-    by_meaning = highest(scores.by_meaning, max(_BY_MEANING, least), above=-np.inf, allowed=allowed)
+    by_meaning = highest(scores.by_meaning, max(_BY_MEANING, least), above=UNKNOWN, allowed=allowed)
     is_whole = is_whole and len(by_meaning) < max(_BY_MEANING, least)
     return np.unique(np.concatenate((by_words, by_meaning))), is_whole
 
@@ -50,7 +51,7 @@ def promising_places(scores: Scores, likely: Numbers, limit: int, breadth: int =
     if scores.by_meaning is None or len(likely) <= count:
         return likely
     near = scores.by_meaning[likely]
-    if np.isneginf(near).any():
+    if (near == UNKNOWN).any():
         return likely
     both = fuse(near, scores.by_words[likely], vector_weight=_VECTOR_WEIGHT)
     return np.sort(likely[np.argpartition(-both, count)[:count]])

@@ -41,7 +41,7 @@ class Reads:
         return await self.index.text_scores(terms, found)
 
     def vector_scores(self, vector: Numbers) -> Awaitable[Numbers]:
-        """About how near each chunk's vector is, by place; -inf where it is not known. Begins at once."""
+        """How near each chunk's vector is, by place; UNKNOWN where that is not known. Begins at once."""
         return self._near(vector)
 
     async def check(self, places: Numbers) -> Checked:

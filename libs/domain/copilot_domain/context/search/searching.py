@@ -129,10 +129,17 @@ class ContextSearch:
 
     async def _answer_together(self, principal: Principal, several: Sequence[_Waiting]) -> None:
         async with self._opened(principal, [one.question for one in several]) as reads:
-            faults = await asyncio.gather(*(_reply(reads, one) for one in several), return_exceptions=True)
-            for fault in faults:
-                if fault is not None:
+            asked = [one.question for one in several]
+            answers = await asyncio.gather(*(answer(reads, one) for one in asked), return_exceptions=True)
+            for fault in answers:
+                if isinstance(fault, BaseException) and not isinstance(fault, CopilotError):
                     raise fault
+            # All at once: who asks again as soon as he is answered is again asked with the others.
+            for waiting, one in zip(several, answers, strict=True):
+                if isinstance(one, BaseException):
+                    waiting.refuse(one)
+                else:
+                    waiting.reply(one)
 
     @asynccontextmanager
     async def _opened(self, principal: Principal, several: Sequence[Asked]) -> AsyncIterator[Reads]:
@@ -160,14 +167,6 @@ class ContextSearch:
         except ProviderError as error:
             return Asked(request, model, failure=error)
         return Asked(request, model, vector if vector.any() else None)
-
-
-async def _reply(reads: Reads, waiting: _Waiting) -> None:
-    """Raises what is no refusal."""
-    try:
-        waiting.reply(await answer(reads, waiting.question))
-    except CopilotError as refusal:
-        waiting.refuse(refusal)
 
 
 def _check(request: SearchRequest) -> None:

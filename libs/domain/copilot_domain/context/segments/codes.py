@@ -14,6 +14,9 @@ _LEVELS: Final = 16
 _MAX_COMPONENT: Final = 7  # of a question, in four bits with a sign
 _UPPER_BITS: Final = 0x88
 
+UNKNOWN: Final = np.iinfo(np.int32).min
+"""Below any nearness."""
+
 
 @dataclass(frozen=True, slots=True)
 class Codes:
@@ -40,17 +43,13 @@ def encode_vectors(vectors: Numbers) -> Numbers:
     return _in_pairs(levels.astype(np.uint8))
 
 
-def similarities(codes: Codes, vectors: Numbers) -> Numbers:
-    """About the products of vectors, one a row, with all vectors of a segment, by ordinal: some 0.03 off at most."""
+def nearness(codes: Codes, vectors: Numbers) -> Numbers:
+    """For vectors, one a row, how near each vector of a segment is, by ordinal: whole numbers, of which a higher one
+    means nearer to that vector, in any segment. They are its products, times a factor, plus a number, some 0.03 off."""
     # Four bits are multiplied with four bits: what a question loses by it is less than what the codes have lost.
     units = np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9) / _MAX_COMPONENT
     components = np.rint(vectors / units).astype(np.int8)
-    products = numkong.dots_packed(_in_pairs(components.view(np.uint8) & 15), codes.packed)
-    scores: Numbers = np.asarray(products).astype(np.float32)
-    # Levels stand for their middles, half a one further.
-    scores += components.sum(axis=1, keepdims=True, dtype=np.float32) / 2
-    scores *= (2 * _CLIP / (_LEVELS * np.sqrt(vectors.shape[1])) * units).astype(np.float32)
-    return scores
+    return np.asarray(numkong.dots_packed(_in_pairs(components.view(np.uint8) & 15), codes.packed))
 
 
 def _in_pairs(rows: Numbers) -> Numbers:
