@@ -43,9 +43,24 @@ def tenant_tables(admin: psycopg.Connection) -> list[Table]:
 
 def test_every_table_is_a_tenants_or_known_not_to_be(admin: psycopg.Connection) -> None:
     """A new table without tenant_id must be thought about, here."""
-    with_tenant = "SELECT table_name FROM information_schema.columns WHERE column_name = 'tenant_id'"
+    with_tenant = """
+        SELECT table_name FROM information_schema.columns
+        JOIN information_schema.tables USING (table_schema, table_name)
+        WHERE column_name = 'tenant_id' AND table_type = 'BASE TABLE'
+    """
     have = {row[0] for row in admin.execute(with_tenant).fetchall()}
     assert {name for _, name in tables(admin)} == have | NOT_OF_A_TENANT.keys() | {"tenants", "users"}
+
+
+def test_every_view_shows_what_its_reader_may_see(admin: psycopg.Connection) -> None:
+    """Not what its owner may, who bypasses row-level security."""
+    query = """
+        SELECT c.relname, c.reloptions @> '{security_invoker=true}' FROM pg_class c
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('v', 'm') AND n.nspname IN ('public', 'copilot_keys', 'dispatch')
+            AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = c.oid AND deptype = 'e')
+    """
+    assert all(is_invokers for _, is_invokers in admin.execute(query).fetchall())
 
 
 def test_every_tenant_table_has_forced_row_level_security_and_policies_for_known_roles(
@@ -142,7 +157,8 @@ FILL = """
     INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, languages, layout)
         VALUES (%(tenant)s, %(id)s, 1, 1, 1, '{}', '');
     INSERT INTO context_segment_codes (tenant_id, segment_id, model, codes) VALUES (%(tenant)s, %(id)s, 'm', '');
-    INSERT INTO context_postings (tenant_id, segment_id, term, postings) VALUES (%(tenant)s, %(id)s, 1, '');
+    INSERT INTO context_posting_blocks (tenant_id, segment_id, first_term, terms, postings)
+        VALUES (%(tenant)s, %(id)s, 1, '{1}', '{""}');
     INSERT INTO context_embeddings_wide (tenant_id, chunk_id, model, embedding) VALUES (%(tenant)s, %(id)s, 'm', '[1]');
     INSERT INTO jobs (tenant_id, id, queue, kind, class, payload, user_id, max_failures)
         VALUES (%(tenant)s, %(id)s, 'workflow', 'nothing.do/1', 1, '', %(user)s, 1);

@@ -48,7 +48,13 @@ _MAX_FETCHED_BYTES = 50_000_000  # as an upload may have
 
 async def run(settings: Settings) -> None:
     """The whole life of the process. Raises SettingsError where it must not work."""
-    backbone = build_backbone(SERVICE, settings, version=version("copilot-context-service"))
+    backbone = build_backbone(
+        SERVICE,
+        settings,
+        version=version("copilot-context-service"),
+        # Some hundred a second of small documents: each would keep commits of chats waiting behind it.
+        jobs_wait_for_disk=False,
+    )
     sys.setswitchinterval(_SWITCH_SECONDS)
     db = backbone.tenants_db
     background = db.in_background(connections=_BACKGROUND_CONNECTIONS)

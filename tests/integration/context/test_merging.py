@@ -124,7 +124,7 @@ async def test_an_index_of_which_all_is_dead_is_empty(context: ContextGround) ->
         await context.delete(item.id)
     assert await merge(context) == 1
     assert segments(context) == []
-    assert context.count("context_postings") == context.count("context_segment_codes") == 0
+    assert context.count("context_posting_blocks") == context.count("context_segment_codes") == 0
 
 
 def before_transaction(patch: pytest.MonkeyPatch, number: int, happens: Callable[[], Awaitable[object]]) -> None:

@@ -29,7 +29,7 @@ ingestion_sql = Queries("copilot_domain.context.ingestion")
 SMALL, LARGE = 60, 3_000
 # Item n has one chunk, the label of its remainder by 50, and a vector that turns with n; every other one is in a
 # collection, that of its remainder. Each of eight segments has a
-# posting list of each term from 1.
+# posting list of each term from 1, thirty in a block.
 FILL = """
     INSERT INTO context_collections (tenant_id, id, user_id, name_sealed)
         SELECT %(tenant)s, md5('g' || %(tenant)s || n)::uuid, %(user)s, '' FROM generate_series(0, 49) n;
@@ -52,9 +52,10 @@ FILL = """
         FROM generate_series(1, %(rows)s) n;
     INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, languages, layout)
         SELECT %(tenant)s, md5('s' || %(tenant)s || s)::uuid, 1, %(rows)s, 1, '{}', '' FROM generate_series(1, 8) s;
-    INSERT INTO context_postings (tenant_id, segment_id, term, postings)
-        SELECT %(tenant)s, md5('s' || %(tenant)s || s)::uuid, t, repeat('abc', 10)::bytea
-        FROM generate_series(1, 8) s, generate_series(1, %(rows)s) t;
+    INSERT INTO context_posting_blocks (tenant_id, segment_id, first_term, terms, postings)
+        SELECT %(tenant)s, md5('s' || %(tenant)s || s)::uuid, min(t), array_agg(t), array_agg(repeat('abc', 10)::bytea)
+        FROM generate_series(1, 8) s, generate_series(1, %(rows)s) t
+        GROUP BY s, t / 30;
 """
 
 
@@ -184,8 +185,8 @@ def test_a_text_search_touches_only_the_postings_of_its_terms(
     site: Site, app: psycopg.Connection, wanted: list[int]
 ) -> None:
     plan = Plan(app, segments_sql["find_postings"], asked(site, ids=uuids(app, "s", range(1, 9), site), terms=wanted))
-    assert "context_postings" not in plan.scanned_tables
-    assert rows_of_table(plan, "context_postings") == 8 * sum(number <= LARGE for number in wanted)
+    assert "context_posting_blocks" not in plan.scanned_tables
+    assert rows_of_table(plan, "context_posting_blocks") == 8 * len(wanted)  # a block for each, also where it lacks it
 
 
 def test_equal_chunks_are_found_by_their_hash(site: Site, app: psycopg.Connection) -> None:

@@ -35,7 +35,7 @@ async def test_no_column_shows_a_word_of_what_was_written(context: ContextGround
     await context.add(TEXT, name=f"{CANARY} name", type="document")
     assert (await context.search(CANARY))[0].heading == [f"{CANARY} heading"]
     dumped = dump(context)
-    assert {"context_items", "context_chunks", "context_postings", "blob_pieces"} <= dumped.keys()
+    assert {"context_items", "context_chunks", "context_posting_blocks", "blob_pieces"} <= dumped.keys()
     for table, rows in dumped.items():
         for word in (CANARY, "zebra", "heading", "enough", "Below"):
             assert not readable(rows, word), f"{word} in {table}"
@@ -52,7 +52,7 @@ async def test_the_same_word_is_another_term_to_another_tenant(context: ContextG
         for _ in range(MERGE_FRESH):
             await context.add(CANARY, by=principal)
         await Merger(context.db).merge_all(principal)
-    found = context.site.rows("SELECT tenant_id, term FROM context_postings")
+    found = context.site.rows("SELECT tenant_id, unnest(terms) FROM context_posting_blocks")
     assert len({term for _, term in found}) == 2
     keyring = KeyRing(bytes.fromhex(ENCRYPTION_KEY))
     for principal in (context.acme, context.other):

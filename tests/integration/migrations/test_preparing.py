@@ -28,5 +28,5 @@ async def test_sizes_that_are_written_before_leave_nothing_to_write_and_the_same
             params = {"tenant": tenant.tenant_id, "user": tenant.user_id, "id": uuid4()}
             psycopg.ClientCursor(connection).execute(_TEXTS, params)
         assert [connection.execute(statement).rowcount for _ in range(2)] == [3, 0]
-        assert await migrate.up(urls) == [15, 16]
+        assert await migrate.up(urls) == [15, 16, 17]
         assert connection.execute("SELECT items, bytes FROM context_usage").fetchall() == [(3, 3 * 41)]

@@ -5,10 +5,10 @@ from typing import Literal
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-SCHEMA_VERSION = 16
+SCHEMA_VERSION = 17
 """The newest migration this build was made for; also its build number in `schema_migrations.oldest_build`."""
 
-OLDEST_SCHEMA = 16
+OLDEST_SCHEMA = 17
 """The oldest schema this build still works on."""
 
 SchemaVerdict = Literal["ok", "missing", "too_old", "too_new"]

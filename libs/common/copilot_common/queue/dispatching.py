@@ -50,9 +50,13 @@ class QueueDepth:
 class Dispatcher:
     """Each method is one statement and a transaction of its own; each raises Unavailable while the database is away."""
 
-    def __init__(self, database: Database, process_id: ProcessId) -> None:
+    def __init__(self, database: Database, process_id: ProcessId, *, waits_for_disk: bool = True) -> None:
+        """`waits_for_disk`: False where jobs may be done again, and two doing one do no harm: a crash of PostgreSQL may
+        take the last claims and completions back. Then what they do is not taken back without their completion, since
+        that comes after it in the log."""
         self._database = database
         self._process_id = process_id
+        self._synchronous_commit = None if waits_for_disk else "off"
 
     async def claim(
         self, queue: str, *, known: Sequence[str], limit: int, running: int, tenant_limit: int
@@ -65,12 +69,14 @@ class Dispatcher:
             "limit": limit,
             "running": running,
             "tenant_limit": tenant_limit,
+            "synchronous_commit": self._synchronous_commit,
         }
         return [ClaimedJob(*row) for row in await self._database.fetch_rows(sql["claim_jobs"], params)]
 
     async def complete(self, claims: Sequence[Claim]) -> set[UUID]:
         """Ids of those that were still this process's."""
-        return {row[0] for row in await self._database.fetch_rows(sql["complete_jobs"], self._params(claims))}
+        params = self._params(claims) | {"synchronous_commit": self._synchronous_commit}
+        return {row[0] for row in await self._database.fetch_rows(sql["complete_jobs"], params)}
 
     async def fail(self, claim: Claim, *, is_final: bool, pause: timedelta, code: str, text: str) -> str | None:
         """The job's new status; None where it was no longer this process's."""

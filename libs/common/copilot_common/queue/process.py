@@ -61,7 +61,10 @@ class Backbone:
     health: Health
 
 
-def build_backbone(service: str, settings: Settings, *, version: str, has_llm: bool | None = None) -> Backbone:
+def build_backbone(
+    service: str, settings: Settings, *, version: str, has_llm: bool | None = None, jobs_wait_for_disk: bool = True
+) -> Backbone:
+    """`jobs_wait_for_disk`: see Dispatcher."""
     process_id = ProcessId(new_id())
     database = Database(
         settings.database_url,
@@ -88,7 +91,7 @@ def build_backbone(service: str, settings: Settings, *, version: str, has_llm: b
         line=line,
         ringer=ringer,
         ledger=Ledger(ringer.ring),
-        dispatcher=Dispatcher(database, process_id),
+        dispatcher=Dispatcher(database, process_id, waits_for_disk=jobs_wait_for_disk),
         health=Health(database, redis, lease, version=version, has_llm=has_llm),
     )
 

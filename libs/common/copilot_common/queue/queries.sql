@@ -108,17 +108,28 @@ SELECT count(*)::integer FROM (
 ) AS counted
 
 -- name: claim_jobs
--- Due jobs for this process, fairly.
+-- Due jobs for this process, fairly. `synchronous_commit`: of this statement; null: the session's.
 SELECT tenant_id, id, kind, payload, fence, failures, lapses, user_id, api_key_id, role, traceparent, run_after
-FROM dispatch.claim_jobs(
+FROM (
+    SELECT set_config(
+        'synchronous_commit', coalesce(%(synchronous_commit)s, current_setting('synchronous_commit')), true
+    )
+) AS durability,
+dispatch.claim_jobs(
     %(process_id)s, %(queue)s, %(known)s::text[], %(limit)s, %(running)s, %(tenant_limit)s
 )
 
 -- name: complete_jobs
--- The end of many jobs; returns those that were still this process's.
-SELECT dispatch.complete_jobs(
+-- The end of many jobs; returns those that were still this process's. `synchronous_commit`: as above.
+SELECT completed
+FROM (
+    SELECT set_config(
+        'synchronous_commit', coalesce(%(synchronous_commit)s, current_setting('synchronous_commit')), true
+    )
+) AS durability,
+dispatch.complete_jobs(
     %(process_id)s, %(tenant_ids)s::uuid[], %(ids)s::uuid[], %(fences)s::integer[]
-)
+) AS completed
 
 -- name: fail_job
 -- A failure; returns the job's new status, null where it is no longer this process's.

@@ -14,10 +14,11 @@ VALUES (%(tenant_id)s, %(id)s, %(model)s, %(codes)s)
 ON CONFLICT (tenant_id, segment_id, model) DO UPDATE SET codes = excluded.codes
 
 -- name: insert_postings
--- Many terms' posting lists of one segment.
-INSERT INTO context_postings (tenant_id, segment_id, term, postings)
-SELECT %(tenant_id)s, %(id)s, p.term, p.postings
-FROM unnest(%(terms)b::bigint[], %(postings)b::bytea[]) AS p (term, postings)
+-- Many terms' posting lists of one segment, in blocks of neighbours.
+INSERT INTO context_posting_blocks (tenant_id, segment_id, first_term, terms, postings)
+SELECT %(tenant_id)s, %(id)s, min(p.term), array_agg(p.term ORDER BY p.term), array_agg(p.postings ORDER BY p.term)
+FROM unnest(%(terms)b::bigint[], %(postings)b::bytea[], %(blocks)b::integer[]) AS p (term, postings, block)
+GROUP BY p.block
 
 -- name: list_segments
 -- What a search reads, the oldest first, the model whose codes each has, and how many chunks of all are no more.
@@ -48,17 +49,29 @@ SELECT segment_id AS id, codes FROM context_segment_codes
 WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)b::uuid[]) AND model = %(model)s
 
 -- name: find_postings
--- The posting lists of a query's terms.
-SELECT segment_id, term, postings FROM context_postings
-WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)b::uuid[]) AND term = ANY (%(terms)b::bigint[])
+-- The posting lists of a query's terms: in the last block that begins with the term or before it, or nowhere.
+SELECT s.id AS segment_id, t.term, b.postings[width_bucket(t.term, b.terms)] AS postings
+FROM unnest(%(ids)b::uuid[]) AS s (id)
+CROSS JOIN unnest(%(terms)b::bigint[]) AS t (term)
+JOIN LATERAL (
+    SELECT terms, postings FROM context_posting_blocks
+    WHERE tenant_id = %(tenant_id)s AND segment_id = s.id AND first_term <= t.term
+    ORDER BY first_term DESC
+    LIMIT 1
+) AS b ON b.terms[width_bucket(t.term, b.terms)] = t.term
 
 -- name: scan_postings
 -- All posting lists of a segment within a range of terms, one after the other: their terms, their sizes in bytes, and
 -- they, in the same order. A row for each would cost a merge more than all the rest.
-SELECT string_agg(int8send(term), '') AS terms, string_agg(int4send(length(postings)), '') AS sizes,
-    string_agg(postings, '') AS postings
-FROM context_postings
-WHERE tenant_id = %(tenant_id)s AND segment_id = %(id)s AND term BETWEEN %(low)s AND %(high)s
+SELECT string_agg(int8send(p.term), '') AS terms, string_agg(int4send(length(p.postings)), '') AS sizes,
+    string_agg(p.postings, '') AS postings
+FROM context_posting_blocks b
+CROSS JOIN LATERAL unnest(b.terms, b.postings) AS p (term, postings)
+WHERE b.tenant_id = %(tenant_id)s AND b.segment_id = %(id)s AND p.term BETWEEN %(low)s AND %(high)s
+    AND b.first_term <= %(high)s AND b.first_term >= coalesce((
+        SELECT max(first_term) FROM context_posting_blocks
+        WHERE tenant_id = %(tenant_id)s AND segment_id = %(id)s AND first_term <= %(low)s
+    ), %(low)s)
 
 -- name: find_attempts
 -- Which attempts of items are live, and which are on their way in.

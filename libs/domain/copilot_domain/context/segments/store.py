@@ -24,6 +24,10 @@ from copilot_domain.context.segments.types import (
 sql = Queries(__package__)
 
 _LISTS_AT_ONCE: Final = 5_000  # some 50 ms a statement
+# What PostgreSQL still keeps within the row, in a page.
+_BLOCK_BYTES: Final = 1_800
+_ENTRY_BYTES: Final = 16  # of a list beside its postings: its term, its length, and what aligns it
+_LONG_LIST_BYTES: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +123,14 @@ async def add_codes(tx: Transaction, segment_id: UUID, model: str, codes: Number
 
 
 async def add_postings(tx: Transaction, segment_id: UUID, lists: PostingLists) -> None:
-    encoded = lists.each_encoded()
+    encoded, blocks = lists.each_encoded(), _blocks(lists)
     for first, last in _ranges(len(lists.terms)):
         params = {
             "tenant_id": tx.principal.tenant_id,
             "id": segment_id,
             "terms": lists.terms[first:last].tolist(),
             "postings": encoded[first:last],
+            "blocks": blocks[first:last].tolist(),
         }
         await tx.execute(sql["insert_postings"], params)
 
@@ -171,6 +176,18 @@ async def scan_postings(tx: Transaction, segment_id: UUID, low: int, high: int) 
         return np.empty(0, "<i8"), Postings.decode(b"")
     sizes = np.frombuffer(row.sizes, ">i4") // RECORD_BYTES
     return np.repeat(np.frombuffer(row.terms, ">i8").astype("<i8"), sizes), Postings.decode(row.postings)
+
+
+def _blocks(lists: PostingLists) -> Numbers:
+    """Which lists are in one row, as a number for each, which rises: most have a handful of bytes, and a row of its own
+    takes a hundred. A long one is alone: it is read by who asks for its own term only."""
+    sizes = np.diff(lists.starts.astype(np.int64)) * RECORD_BYTES
+    is_long = sizes > _LONG_LIST_BYTES
+    shares = np.cumsum(np.where(is_long, 0, sizes + _ENTRY_BYTES)) // _BLOCK_BYTES
+    is_first = is_long.copy()
+    is_first[1:] |= is_long[:-1] | (shares[1:] != shares[:-1])
+    numbers: Numbers = np.cumsum(is_first)
+    return numbers
 
 
 def _ranges(size: int) -> Iterator[tuple[int, int]]:
