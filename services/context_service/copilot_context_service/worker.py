@@ -40,7 +40,7 @@ from copilot_domain.context.segments.merging import Merger
 SERVICE = "context-service"
 PROBE_PORT = 8082
 _DOCUMENT_PROCESSES = 2
-_BACKGROUND_CONNECTIONS = 2  # of the pool: they keep a core busy with ingesting, the others are there for searches
+_BACKGROUND_CONNECTIONS = 1  # of the pool: ingesting takes turns in PostgreSQL, where a chat has half a core then
 _SWITCH_SECONDS = 0.001  # the event loop has the interpreter back from the background thread; by default 5 ms
 _LOOK_SECONDS = 10.0
 _MAX_FETCHED_BYTES = 50_000_000  # as an upload may have

@@ -39,7 +39,7 @@ async def stored(context: ContextGround, lists: PostingLists) -> UUID:
 
 
 def same(one: Postings, other: Postings) -> bool:
-    return one.ordinals.tolist() == other.ordinals.tolist() and one.counts.tolist() == other.counts.tolist()
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("ordinals", "counts"))
 
 
 async def test_each_is_found_by_its_term_and_nothing_by_others(context: ContextGround, lists: PostingLists) -> None:
