@@ -10,10 +10,10 @@ from bench.percentiles import Summary, summarise
 from bench.product import Product
 from bench.words import QUESTION, TURNS, json_text
 
-PER_SECOND = 20
+PER_SECOND = 40
 """A tenth of what saturates two cores."""
 
-_AT_ONCE = 20  # conversations in turn: each is asked once a second, long after its last answer
+_AT_ONCE = 40  # conversations in turn: each is asked once a second, long after its last answer
 _CONNECTIONS = 8
 
 

@@ -6,13 +6,14 @@ them whenever it has something to do; with one it waits for a switch at most (`s
 
 import asyncio
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
+
+from copilot_common.platform.scheduling import stand_back
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,9 +37,4 @@ def stand_back_together() -> None:
 
 @cache
 def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="background", initializer=_stand_back)
-
-
-def _stand_back() -> None:
-    """Linux has a niceness for each thread."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    return ThreadPoolExecutor(1, thread_name_prefix="background", initializer=stand_back, initargs=(_NICENESS,))

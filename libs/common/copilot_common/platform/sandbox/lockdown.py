@@ -12,6 +12,7 @@ from typing import Final
 
 from copilot_common.platform.sandbox import landlock, seccomp
 from copilot_common.platform.sandbox.limits import Limits, Lockdown
+from copilot_common.platform.scheduling import stand_back
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -28,7 +29,8 @@ def die_with_parent(parent_pid: int) -> None:
 
 def give_up_rights(limits: Limits) -> Lockdown:
     """After all imports: from here on no file can be opened if `open_files` is 0."""
-    os.nice(limits.niceness)
+    if limits.niceness:
+        stand_back(limits.niceness)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     landlock_abi = landlock.restrict(_imported_from() if limits.open_files else ())
     # The lowest free descriptor is the first that would be given out.

@@ -1,0 +1,35 @@
+"""Who has the processor first. Niceness says how much of it a thread gets, not how soon: Linux lets whoever runs go on
+to the end of its slice, up to 4 ms. Only from one with a longer slice does a thread that wakes up have it at once (EEVDF;
+sched_setattr(2), since Linux 6.12: before that, elsewhere, and where it is not allowed, nothing happens)."""
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+from typing import Final
+
+_SHORT_NS: Final = 100_000  # what is shorter or longer than these two is not taken
+_LONG_NS: Final = 100_000_000
+_SET_ATTR: Final = {"x86_64": 314, "aarch64": 274}  # asm/unistd.h
+_ATTR: Final = struct.Struct("=IIQiIQQQII")  # linux/sched/types.h
+
+
+def come_first() -> None:
+    """The calling thread, and those it starts from now on: for what somebody waits for, and is done soon."""
+    _set_slice(_SHORT_NS)
+
+
+def stand_back(niceness: int) -> None:
+    """The calling thread, and those it starts: for what nobody waits for. `niceness` is added, as by nice(2)."""
+    os.nice(niceness)
+    _set_slice(_LONG_NS)
+
+
+def _set_slice(nanoseconds: int) -> None:
+    number = _SET_ATTR.get(platform.machine())
+    if sys.platform != "linux" or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    attributes = _ATTR.pack(_ATTR.size, os.SCHED_OTHER, 0, niceness, 0, nanoseconds, 0, 0, 0, 0)
+    ctypes.CDLL(None).syscall(number, 0, attributes, 0)
