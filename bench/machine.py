@@ -38,7 +38,7 @@ def look_around() -> Machine:
 
 def store_settings(product: Product) -> dict[str, str]:
     """PostgreSQL's version and durability as the server itself tells them, and Redis's version."""
-    names = ("server_version", "fsync", "synchronous_commit", "full_page_writes")
+    names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_init_zero")
     with psycopg.connect(product.stores.postgres.admin_url) as connection:
         query = "SELECT name, setting FROM pg_settings WHERE name = ANY(%s)"
         found = {str(name): str(setting) for name, setting in connection.execute(query, [list(names)])}

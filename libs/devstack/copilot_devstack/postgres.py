@@ -10,10 +10,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import LiteralString
 from urllib.parse import quote
 
@@ -39,6 +40,7 @@ class EmbeddedPostgres(Server):
 
     `password` is asked for when needed, so that a stack can be looked at and ended without its secrets.
     `programs` is the folder that holds the packages of the wheel, where they are not this Python's own.
+    `parameters`: of postgresql.conf, besides or instead of what it has otherwise.
     """
 
     name = "postgres"
@@ -55,14 +57,14 @@ class EmbeddedPostgres(Server):
         durable: bool = True,
         ends_with_parent: bool = False,
         programs: Path | None = None,
-        shared_buffers: str = "128MB",
+        parameters: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         super().__init__(home, account=server_account(), ends_with_parent=ends_with_parent)
         self._home = home
         self._password = password
         self._durable = durable
         self._programs = programs
-        self._shared_buffers = shared_buffers
+        self._parameters = parameters
 
     @property
     def admin_url(self) -> str:
@@ -98,8 +100,9 @@ class EmbeddedPostgres(Server):
             f"port={port}",
             "unix_socket_directories=",
             "max_connections=200",
-            f"shared_buffers={self._shared_buffers}",
+            "shared_buffers=128MB",
             *(() if self._durable else _THROWAWAY),
+            *(f"{name}={value}" for name, value in self._parameters.items()),
         ]
         flags = [argument for setting in settings for argument in ("-c", setting)]
         return [str(self._program("postgres")), "-D", str(self.data_path), *flags]

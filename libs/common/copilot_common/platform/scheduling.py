@@ -1,6 +1,6 @@
 """Who has the processor first. Niceness says how much of it a thread gets, not how soon: Linux lets whoever runs go on
-to the end of its slice, up to 4 ms. Only from one with a longer slice does a thread that wakes up have it at once (EEVDF;
-sched_setattr(2), since Linux 6.12: before that, elsewhere, and where it is not allowed, nothing happens)."""
+to the end of its slice, up to 4 ms. Only from one with a longer slice does a thread that wakes up have it at once
+(EEVDF; sched_setattr(2), since Linux 6.12: before that, elsewhere, and where it is not allowed, nothing happens)."""
 
 import ctypes
 import os
