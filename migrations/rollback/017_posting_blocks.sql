@@ -5,7 +5,7 @@ BEGIN;
 SET LOCAL lock_timeout = '5s';
 SET LOCAL ROLE copilot_owner;
 
-LOCK TABLE context_posting_blocks IN SHARE MODE;
+LOCK TABLE context_indexes IN SHARE MODE;
 DROP VIEW context_postings;
 DROP FUNCTION insert_posting_block();
 
@@ -14,8 +14,7 @@ CREATE TABLE context_postings (
     segment_id uuid NOT NULL,
     term bigint NOT NULL,
     postings bytea NOT NULL,
-    PRIMARY KEY (tenant_id, segment_id, term),
-    FOREIGN KEY (tenant_id, segment_id) REFERENCES context_segments ON DELETE CASCADE
+    PRIMARY KEY (tenant_id, segment_id, term)
 );
 ALTER TABLE context_postings ALTER COLUMN postings SET STORAGE EXTERNAL;
 
@@ -30,6 +29,9 @@ INSERT INTO context_postings (tenant_id, segment_id, term, postings)
 SELECT b.tenant_id, b.segment_id, p.term, p.postings
 FROM context_posting_blocks b CROSS JOIN LATERAL unnest(b.terms, b.postings) AS p (term, postings);
 
+LOCK TABLE context_segments IN ACCESS EXCLUSIVE MODE;
+ALTER TABLE context_postings
+    ADD FOREIGN KEY (tenant_id, segment_id) REFERENCES context_segments ON DELETE CASCADE;
 DROP TABLE context_posting_blocks;
 DELETE FROM schema_migrations WHERE version = 17;
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from statistics import median_high
 from typing import Any
 
 import psycopg
@@ -27,7 +28,8 @@ JOIN (VALUES (%s::uuid, %s, %s::timestamptz)) AS l (job_id, fence, lost_at) USIN
 WHERE c.lapses <= 1 AND c.started_at > l.lost_at AND NOT EXISTS (
     SELECT FROM chaos_claims a WHERE a.lapses >= 2 AND a.started_at BETWEEN l.lost_at AND c.started_at)
 """
-LONGEST_TAKEOVER = timedelta(seconds=20)  # the promise is 10; other tests may have the processors just then
+_PROMISED = timedelta(seconds=10)
+_LONGEST = timedelta(seconds=20)  # other tests may have the processors just then
 _AFTER_AWAY = timedelta(seconds=8)  # for six of which no lease is judged
 
 
@@ -76,10 +78,16 @@ class Losses:
         return [
             row[0] - loss.at
             for loss in self._losses
-            if not any(start - LONGEST_TAKEOVER < loss.at < end + _AFTER_AWAY for start, end in self._away)
+            if not any(start - _LONGEST < loss.at < end + _AFTER_AWAY for start, end in self._away)
             for job, fence in loss.claims
             for row in self.site.rows(_NEXT, job, fence + 1, loss.at)
         ]
+
+    def check_takeovers(self) -> None:
+        found = self.takeovers()
+        assert found, "nothing was taken over: nothing was proved"
+        assert median_high(found) <= _PROMISED
+        assert max(found) <= _LONGEST
 
     async def now(self) -> datetime:
         """Once PostgreSQL is there."""

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
+from psycopg import sql
 
 from copilot_common.base.errors import Conflict, NotFound
 from copilot_common.base.ids import new_id
@@ -16,6 +17,7 @@ from copilot_common.queue import (
     Claim,
     ClaimedJob,
     DepthGauges,
+    Dispatcher,
     Job,
     JobLost,
     NewJob,
@@ -24,8 +26,9 @@ from copilot_common.queue import (
     note_progress,
     park,
 )
-from integration.queue.ground import NOTHING, URGENT, Ground, Nothing, job_of, past_postgres_start
+from integration.queue.ground import NOTHING, URGENT, Ground, Nothing, job_of, open_ground, past_postgres_start
 from support.clients import eventually
+from support.stack import Database
 
 SOON = timedelta(0)
 
@@ -55,6 +58,37 @@ async def test_a_rolled_back_transaction_leaves_no_job_and_no_ring(ground: Groun
             raise ZeroDivisionError
     assert ground.rung == []
     assert ground.rows("SELECT count(*) FROM jobs") == [(0,)]
+
+
+# What the statements that change jobs were to be committed with.
+_WATCH = """
+    CREATE TABLE commits (setting text);
+    CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO public.commits VALUES (current_setting('synchronous_commit'));
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER note_commit AFTER UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note_commit();
+"""
+
+
+@pytest.mark.parametrize(("waits_for_disk", "setting"), [(True, "on"), (False, "off")])
+async def test_claims_and_completions_wait_for_the_disk_unless_jobs_may_be_done_again(
+    database: Database, waits_for_disk: bool, setting: str
+) -> None:
+    with psycopg.connect(database.admin_url, autocommit=True) as admin:
+        admin.execute(_WATCH)
+        name = sql.Identifier(database.name)
+        admin.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = on").format(name))  # unlike the tests' server
+    async with open_ground(database) as ground:
+        process = ground.process()
+        process.dispatcher = Dispatcher(ground.database, process.id, waits_for_disk=waits_for_disk)
+        await ground.enqueue()
+        _, claim = await process.claim_one()
+        assert await process.dispatcher.complete([claim]) == {claim.id}
+        assert ground.rows("SELECT setting FROM commits") == [(setting,)] * 2
+        after = await ground.database.fetch_row("SELECT current_setting('synchronous_commit')", ())
+        assert after == ("on",), "it is that statement's alone"
 
 
 async def test_a_job_is_claimed_once_under_a_rising_fence(ground: Ground) -> None:

@@ -50,7 +50,7 @@ def test_a_thread_that_comes_first_has_a_short_slice_and_so_have_those_it_starts
 @has_slices
 async def test_background_computing_has_a_long_slice() -> None:
     before, (niceness, nanoseconds) = os.getpriority(os.PRIO_PROCESS, 0), await in_background(niceness_and_slice)
-    assert (niceness, nanoseconds) == (before + 10, 100_000_000)
+    assert (niceness, nanoseconds) == (min(before + 10, 19), 100_000_000)
     assert niceness_and_slice()[1] < 100_000_000  # it is that thread's alone
 
 

@@ -28,8 +28,16 @@ def stand_back(niceness: int) -> None:
 
 def _set_slice(nanoseconds: int) -> None:
     number = _SET_ATTR.get(platform.machine())
-    if sys.platform != "linux" or number is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+    if sys.platform != "linux" or number is None or not _is_ordinary():
         return
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
     attributes = _ATTR.pack(_ATTR.size, os.SCHED_OTHER, 0, niceness, 0, nanoseconds, 0, 0, 0, 0)
     ctypes.CDLL(None).syscall(number, 0, attributes, 0)
+
+
+def _is_ordinary() -> bool:
+    """Another policy is somebody's choice."""
+    try:
+        return sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER
+    except OSError:  # it may not even be asked for
+        return False

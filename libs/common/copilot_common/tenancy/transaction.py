@@ -154,7 +154,7 @@ class TenantDatabase:
     def in_background(self, *, connections: int) -> "TenantDatabase":
         """The same database for jobs that may be done again: their transactions have so many of the pool's connections
         together, and don't wait for the disk. A crash of PostgreSQL takes back the last of them; that the job was
-        completed is committed later and does wait, so then it was not."""
+        completed comes after them in its log, so then it was not."""
         share = asyncio.Semaphore(connections)
         return TenantDatabase(
             self.database, self.keyring, connections=share, begin="begin_in_background", watermarks=self._watermarks

@@ -131,15 +131,17 @@ class ContextSearch:
         async with self._opened(principal, [one.question for one in several]) as reads:
             asked = [one.question for one in several]
             answers = await asyncio.gather(*(answer(reads, one) for one in asked), return_exceptions=True)
-            for fault in answers:
-                if isinstance(fault, BaseException) and not isinstance(fault, CopilotError):
-                    raise fault
             # All at once: who asks again as soon as he is answered is again asked with the others.
+            faults: list[BaseException] = []
             for waiting, one in zip(several, answers, strict=True):
-                if isinstance(one, BaseException):
+                if isinstance(one, CopilotError):
                     waiting.refuse(one)
+                elif isinstance(one, BaseException):
+                    faults.append(one)
                 else:
                     waiting.reply(one)
+            if faults:
+                raise faults[0]
 
     @asynccontextmanager
     async def _opened(self, principal: Principal, several: Sequence[Asked]) -> AsyncIterator[Reads]:

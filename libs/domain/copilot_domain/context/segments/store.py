@@ -24,8 +24,8 @@ from copilot_domain.context.segments.types import (
 sql = Queries(__package__)
 
 _LISTS_AT_ONCE: Final = 5_000  # some 50 ms a statement
-# What PostgreSQL still keeps within the row, in a page.
-_BLOCK_BYTES: Final = 1_800
+# With a list that goes beyond it still what PostgreSQL keeps within the row, in a page.
+_BLOCK_BYTES: Final = 1_250
 _ENTRY_BYTES: Final = 16  # of a list beside its postings: its term, its length, and what aligns it
 _LONG_LIST_BYTES: Final = 600
 
