@@ -71,11 +71,19 @@ class RedisServers:
 
     folder: Path
     started: list[RedisServer] = field(default_factory=list)
+    _ports: set[int] = field(default_factory=set)
+
+    def free_port(self) -> int:
+        """Not one that was given to a server which does not listen yet."""
+        while (port := free_port()) in self._ports:
+            pass
+        self._ports.add(port)
+        return port
 
     def start(self, *, password: str = "", tls: "Certificates | None" = None, **settings: object) -> RedisServer:
         """Underscores in `settings` are hyphens there. Call it from the main thread: the server ends with the thread
         that starts it."""
-        port = free_port()
+        port = self.free_port()
         login: dict[str, object] = {"password": password or None}
         given: dict[str, object] = {"port": port, "save": "", "appendonly": "no", "repl_diskless_sync_delay": 0}
         if password:
@@ -89,7 +97,7 @@ class RedisServers:
         self, master: RedisServer, *, quorum: int, password: str = "", tls: "Certificates | None" = None
     ) -> RedisServer:
         """It has the master's password for itself, too."""
-        port = free_port()
+        port = self.free_port()
         lines = [
             f"sentinel monitor {SERVICE} {LOOPBACK} {master.port} {quorum}",
             f"sentinel down-after-milliseconds {SERVICE} {_DOWN_AFTER_MS}",
@@ -237,7 +245,7 @@ def make_cluster(servers: RedisServers, *, tls: "Certificates | None" = None) ->
     settings: dict[str, Any] = {"cluster_enabled": "yes", "cluster_node_timeout": _NODE_TIMEOUT_MS}
     if tls is not None:
         settings |= {"tls_cluster": "yes"}
-    nodes = [servers.start(tls=tls, cluster_port=free_port(), **settings) for _ in range(_NODES)]
+    nodes = [servers.start(tls=tls, cluster_port=servers.free_port(), **settings) for _ in range(_NODES)]
     wait_ready(*nodes)
     cluster = RedisCluster(nodes)
     hosts = [f"{LOOPBACK}:{node.port}" for node in nodes]
