@@ -15,7 +15,7 @@ import redis
 
 from chaos.hooks import Hooks, listening
 from chaos.load import TEXT, Load
-from chaos.losses import Losses
+from chaos.losses import Losses, check_takeovers
 from copilot_devstack import TemporaryStores
 from support.api import Site, StartApi, make_site
 from support.background import check_restarted
@@ -187,7 +187,7 @@ async def test_whatever_was_accepted_ends_once(
     )
     assert ends.keys() <= ENDS
     chaos.check_frozen_changed_nothing()
-    losses.check_takeovers()
+    check_takeovers(takeovers)
     assert min(len(load.messages), len(load.items), load.searches[200]) >= 20, "hardly anything was asked"
     assert sum(chaos.kills.values()) >= 15
 

@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from chaos.calls import Calls
-from chaos.losses import Losses
+from chaos.losses import Losses, check_takeovers
 from chaos.shapes import Ran, Shape, shapes
 from copilot_devstack import TemporaryStores
 from support.api import Site, StartApi, make_site
@@ -208,7 +208,7 @@ async def test_runs_end_as_they_should_whatever_happens_to_their_engines(
     _check_turns(site, [(run, shape.at_once) for run, (shape, _) in runs.items() if shape.at_once is not None])
     assert _jobs(site) <= {"completed", "dead"}
     assert people.answers["retry"] <= _GIVEN_UP_AT_MOST
-    losses.check_takeovers()
+    check_takeovers(takeovers)
     assert len(runs) == _RUNS
     assert losses.kills >= 20
     assert min(people.answers[what] for what in ("approve", "reject", "twice", "cancel")) >= 2

@@ -28,7 +28,7 @@ def stand_back(niceness: int) -> None:
 
 def _set_slice(nanoseconds: int) -> None:
     number = _SET_ATTR.get(platform.machine())
-    if sys.platform != "linux" or number is None or not _is_ordinary():
+    if number is None or not _is_ordinary():
         return
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
     attributes = _ATTR.pack(_ATTR.size, os.SCHED_OTHER, 0, niceness, 0, nanoseconds, 0, 0, 0, 0)
