@@ -25,6 +25,7 @@ _FROM_ELSEWHERE = {  # Prometheus's own, those of its client's ProcessCollector,
     "process_max_fds",
     "kube_cronjob_created",
     "kube_cronjob_status_last_successful_time",
+    "kube_deployment_status_replicas_available",
 }
 
 
