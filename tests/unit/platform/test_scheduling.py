@@ -4,7 +4,6 @@ import ctypes
 import errno
 import os
 import platform
-import struct
 import subprocess
 import sys
 import threading
@@ -12,20 +11,18 @@ import threading
 import pytest
 
 from copilot_common.platform.background import in_background
-from copilot_common.platform.scheduling import come_first, stand_back
+from copilot_common.platform.scheduling import _ATTR, _SET_ATTR, come_first, stand_back
 
 _GET_ATTR = {"x86_64": 315, "aarch64": 275}  # asm/unistd.h
-_ATTR = struct.Struct("=IIQiIQQQII")  # linux/sched/types.h
-
 _RELEASE = tuple(int(number) for number in platform.release().split("-")[0].split(".")[:2] if number.isdigit())
 
 
 def may_ask() -> bool:
     """A container's profile may refuse the call. Allowed, it misses its arguments."""
-    number = _GET_ATTR.get(platform.machine())
+    number = _SET_ATTR.get(platform.machine())
     if sys.platform != "linux" or number is None or _RELEASE < (6, 12):
         return False
-    ctypes.CDLL(None, use_errno=True).syscall(number - 1, 0, None, 0)
+    ctypes.CDLL(None, use_errno=True).syscall(number, 0, None, 0)
     return ctypes.get_errno() == errno.EINVAL
 
 
