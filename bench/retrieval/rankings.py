@@ -12,7 +12,7 @@ from copilot_common.embedding import Embedder
 from copilot_common.tenancy import Principal, TenantDatabase
 from copilot_domain.context.columns import decode_vector
 from copilot_domain.context.reembedding.embedders import Embedders
-from copilot_domain.context.search.answering import rank
+from copilot_domain.context.search.ranking import rank
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments.types import Numbers, to_uuid
 from copilot_domain.context.types import SearchRequest
@@ -38,7 +38,7 @@ class Rankings:
 
     async def rank(self, principal: Principal, request: SearchRequest) -> list[UUID]:
         candidates, vector = await self._search.candidates(principal, request)
-        ids, _ = rank(request.mode, vector, candidates)
+        ids = rank(request.mode, vector, candidates).ids
         return [to_uuid(chunk_id) for chunk_id in ids]
 
     async def candidates(self, principal: Principal, query: str) -> Candidates:

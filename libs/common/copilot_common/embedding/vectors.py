@@ -11,11 +11,12 @@ from copilot_common.llm.adapters.failures import unreadable_answer
 
 
 def unit_length(rows: Any) -> Vectors:
-    """What is no direction (a zero, or 0 / 0) becomes zeros."""
+    """What is no direction (a zero, a NaN, or too long for a float32) becomes zeros."""
     matrix = numpy.asarray(rows, dtype=numpy.float32)
-    lengths = numpy.linalg.norm(matrix, axis=1, keepdims=True)
-    with numpy.errstate(invalid="ignore"):
-        unit: Vectors = numpy.nan_to_num(matrix / numpy.where(lengths > 0, lengths, 1))
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        lengths = numpy.sqrt(numpy.einsum("ij,ij->i", matrix, matrix))[:, None]
+    has_direction = (lengths > 0) & (lengths < numpy.inf)
+    unit: Vectors = numpy.divide(matrix, lengths, out=numpy.zeros_like(matrix), where=has_direction)
     return unit
 
 

@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, LiteralString, TypeAlias
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from copilot_common.base.errors import SettingsError, Unavailable
@@ -171,6 +173,7 @@ class Database:
         raise Unavailable("The database is not reachable.")
 
     async def _configure(self, connection: Connection) -> None:
+        set_json_loads(msgspec.json.decode, connection)  # a tenth of the time that Python's own takes
         if self.pool_mode == "session":  # else the role's own limits bound statements
             await _bound_statements(connection)
         if self._check is not None:

@@ -4,21 +4,19 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-import numpy as np
-
 from copilot_common.base.errors import ProviderError
 from copilot_common.platform.sql import Queries
 from copilot_domain.context.labels import label_hashes
 from copilot_domain.context.repository import seen_by, wanted_metadata
 from copilot_domain.context.search.candidates import Candidates
-from copilot_domain.context.search.fusion import fuse, rank_hybrid
 from copilot_domain.context.search.likely import Scores, likely_places, promising_places
 from copilot_domain.context.search.passages import Assembler
+from copilot_domain.context.search.ranking import Ranking, rank
 from copilot_domain.context.search.reads import Reads
 from copilot_domain.context.search.reranking import Ranked, reranked_count
 from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.terms import TermHasher, query_terms
-from copilot_domain.context.types import SearchFilter, SearchHit, SearchMode, SearchRequest
+from copilot_domain.context.types import SearchFilter, SearchHit, SearchRequest
 
 _sql = Queries(__package__)
 
@@ -57,10 +55,9 @@ async def answer(reads: Reads, asked: Asked) -> Answer:
         raise asked.failure
     if not asked.request.rerank:
         return Answer(asked, await _passages(reads, asked))
-    ids, scores = rank(asked.request.mode, asked.vector, await find_candidates(reads, asked))
-    count = reranked_count(asked.request.limit)
-    rows, row_scores = await reads.rows(ids[:count], scores[:count])
-    return Answer(asked, [], Ranked(rows, row_scores, await reads.tx.cipher()))
+    ranking = rank(asked.request.mode, asked.vector, await find_candidates(reads, asked))
+    rows = await reads.rows(ranking.part(0, reranked_count(asked.request.limit)))
+    return Answer(asked, [], Ranked(*rows, await reads.tx.cipher()))
 
 
 async def _passages(reads: Reads, asked: Asked) -> list[SearchHit]:
@@ -68,7 +65,7 @@ async def _passages(reads: Reads, asked: Asked) -> list[SearchHit]:
     hits: list[SearchHit] = []
     for breadth in _BREADTHS:
         found = await find_candidates(reads, asked, breadth)
-        assembler = await _show(reads, *rank(asked.request.mode, asked.vector, found), asked.request)
+        assembler = await _show(reads, rank(asked.request.mode, asked.vector, found), asked.request)
         hits = assembler.hits()
         if assembler.is_full or len(hits) == asked.request.limit or found.is_whole:
             break
@@ -97,9 +94,8 @@ async def _look(
     likely, is_whole = likely_places(scores, request.limit, breadth, allowed)
     places = promising_places(scores, likely, request.limit, breadth) if request.mode == "hybrid" else likely
     checked = await reads.check(places)
-    chunk_ids, _, _ = reads.index.chunks(checked.places)
     is_whole = is_whole and len(places) == len(likely)
-    return Candidates(chunk_ids, scores.by_words[checked.places], checked.vectors, is_whole), len(places)
+    return Candidates(checked.chunk_ids, scores.by_words[checked.places], checked.vectors, is_whole), len(places)
 
 
 async def _terms(reads: Reads, request: SearchRequest) -> list[int]:
@@ -130,29 +126,11 @@ def _narrows(chosen: SearchFilter) -> bool:
     return any(one is not None for one in given) or bool(chosen.metadata)
 
 
-def rank(mode: SearchMode, query: Numbers | None, candidates: Candidates) -> tuple[Numbers, Numbers]:
-    """Ids of chunks (16 bytes each) and their scores, the best first; by id among equals, so that a repeat gives the
-    same. `query` None: by words alone."""
-    by_text, vectors = candidates.text_scores, candidates.vectors
-    if not candidates.size:
-        return candidates.chunk_ids, by_text
-    is_found = by_text > 0
-    if query is None:
-        scores = by_text if mode == "text" else fuse(np.zeros_like(by_text), by_text)
-    elif mode == "vector":
-        scores, is_found = vectors @ query, np.any(vectors, axis=1)
-    else:
-        scores, is_found = rank_hybrid(query, vectors, by_text), is_found | np.any(vectors, axis=1)
-    order = np.lexsort((candidates.chunk_ids, -scores))
-    order = order[is_found[order]]
-    return candidates.chunk_ids[order], scores[order]
-
-
-async def _show(reads: Reads, ids: Numbers, scores: Numbers, request: SearchRequest) -> Assembler:
+async def _show(reads: Reads, ranking: Ranking, request: SearchRequest) -> Assembler:
     assembler = Assembler(await reads.tx.cipher(), limit=request.limit, max_tokens=request.max_tokens)
     step = _SHOWN_SHARE * request.limit
-    for first in range(0, len(ids), step):
-        assembler.add_all(*await reads.rows(ids[first : first + step], scores[first : first + step]))
+    for first in range(0, ranking.size, step):
+        assembler.add_all(*await reads.rows(ranking.part(first, first + step)))
         if assembler.is_full:
             break
     return assembler

@@ -32,9 +32,11 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The places, rising, of chunks that may be shown, and their vectors, a row each, zeros for none."""
+    """The places, rising, of chunks that may be shown, their ids in 16 bytes each, and their vectors, a row each, zeros
+    for none."""
 
     places: Numbers
+    chunk_ids: Numbers
     vectors: Numbers
 
     def of(self, places: Numbers) -> "Checked":
@@ -43,14 +45,14 @@ class Checked:
             return self
         at = np.minimum(np.searchsorted(self.places, places), len(self.places) - 1)
         at = at[self.places[at] == places]
-        return Checked(self.places[at], self.vectors[at])
+        return Checked(self.places[at], self.chunk_ids[at], self.vectors[at])
 
 
 async def check_candidates(tx: Transaction, index: OpenIndex, places: Numbers, model: str, dimensions: int) -> Checked:
     """Of these places, which rise, those that are live and that the principal may see, with their vectors by that
     model."""
     if not len(places):
-        return Checked(places, np.zeros((0, dimensions), np.float32))
+        return Checked(places, np.empty(0, "V16"), np.zeros((0, dimensions), np.float32))
     accept_arrays(tx)
     chunk_ids, item_ids, attempts = index.chunks(places)
     params = {
@@ -65,4 +67,4 @@ async def check_candidates(tx: Transaction, index: OpenIndex, places: Numbers, m
         await cursor.execute(statement, params)
         rows = sorted(await cursor.fetchall(), key=itemgetter(0))
     found = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    return Checked(places[found], decode_vectors([row[1] for row in rows], dimensions))
+    return Checked(places[found], chunk_ids[found], decode_vectors([row[1] for row in rows], dimensions))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import Final
 from uuid import UUID
 
@@ -83,11 +84,11 @@ class OpenIndex:
 
     def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and attempts."""
-        parts = np.split(places, np.searchsorted(places, self.starts[1:-1]))
+        bounds = pairwise(np.searchsorted(places, self.starts).tolist())
         found = [
-            _chunks(layout, part - start)
-            for layout, start, part in zip(self.layouts, self.starts, parts, strict=False)
-            if len(part)
+            _chunks(layout, places[first:last] - start)
+            for layout, start, (first, last) in zip(self.layouts, self.starts, bounds, strict=False)
+            if first < last
         ]
         if not found:
             return np.empty(0, "V16"), np.empty(0, "V16"), np.empty(0, np.int32)

@@ -8,16 +8,16 @@ from uuid import UUID
 import msgspec
 
 from copilot_common.encryption import Purpose, TenantCipher
+from copilot_domain.context.search.duplicates import KeptTexts, Text
+from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchHit
 
 _MAX_MERGED: Final = 4  # chunks: a passage is for reading, not the document
-_SAME_TENTHS: Final = 9  # of the words of two texts in common: they are one text to a reader
 
 _decode_heading = msgspec.json.Decoder(list[str]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A chunk that was found. Its sealed text goes on to where the next chunk begins, which is white space."""
 
     id: UUID
@@ -70,29 +70,32 @@ class Assembler:
         self._left = max_tokens
         self._passages: list[_Passage] = []
         self._hashes: set[bytes] = set()
-        self._words: list[frozenset[str]] = []
+        self._kept = KeptTexts()
         self.is_full = False
 
-    def add(self, chunk: Found, score: float) -> None:
-        text = self._cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
-        words = frozenset(text[: chunk.end_offset - chunk.start_offset].split())
-        if chunk.text_hash in self._hashes or any(_is_same(words, other) for other in self._words):
+    def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None:
+        """`vectors` has a row for each, zeros for none."""
+        for place, row, score in zip(self._kept.announce(vectors), rows, scores, strict=True):
+            if not self.is_full:
+                self._add(place, row, score)
+
+    def _add(self, place: int, chunk: Found, score: float) -> None:
+        if chunk.text_hash in self._hashes:
             return
-        passage = next((one for one in self._passages if one.touches(chunk, text)), None)
+        opened = self._cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
+        text = Text(opened[: chunk.end_offset - chunk.start_offset])
+        if self._kept.has_one_like(place, text):
+            return
+        passage = next((one for one in self._passages if one.touches(chunk, opened)), None)
         if not self._fits(chunk, is_new=passage is None):
             self.is_full = True
             return
         self._hashes.add(chunk.text_hash)
-        self._words.append(words)
+        self._kept.keep(place, text)
         if passage is None:
             passage = _Passage(chunk, score)
             self._passages.append(passage)
-        passage.add(chunk, text)
-
-    def add_all(self, rows: Sequence[Found], scores: Sequence[float]) -> None:
-        for row, score in zip(rows, scores, strict=True):
-            if not self.is_full:
-                self.add(row, score)
+        passage.add(chunk, opened)
 
     def hits(self) -> list[SearchHit]:
         return [_hit(passage, self._cipher) for passage in self._passages]
@@ -109,19 +112,6 @@ def shown_text(chunk: Found, cipher: TenantCipher) -> str:
     """What of a chunk was embedded: its headings and its text."""
     text = cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
     return "\n".join([*_heading(chunk, cipher), text[: chunk.end_offset - chunk.start_offset]])
-
-
-def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Ends with the first word too many that is not shared: most texts differ in most words."""
-    fewer, more = sorted((one, other), key=len)
-    # Nine tenths of all words are shared where shared / (both - shared) >= 9 / 10.
-    needed = -(-_SAME_TENTHS * (len(fewer) + len(more)) // (10 + _SAME_TENTHS))
-    may_miss = len(fewer) - needed
-    for word in fewer:
-        may_miss -= word not in more
-        if may_miss < 0:
-            return False
-    return may_miss >= 0
 
 
 def _hit(passage: _Passage, cipher: TenantCipher) -> SearchHit:

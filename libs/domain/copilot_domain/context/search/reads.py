@@ -15,6 +15,7 @@ from copilot_domain.context.columns import GUIDE_DIMENSIONS, Uuids, accept_array
 from copilot_domain.context.search.candidates import Checked, check_candidates
 from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.search.passages import Found
+from copilot_domain.context.search.ranking import Ranking
 from copilot_domain.context.segments.store import find_postings
 from copilot_domain.context.segments.types import Numbers, Postings
 
@@ -48,11 +49,13 @@ class Reads:
         """Of these places, which rise, those that may be shown."""
         return (await self._checked(places)).of(places)
 
-    async def rows(self, ids: Numbers, scores: Numbers) -> tuple[list[Found], list[float]]:
-        """Of these chunks, in their order. What an ingestion has replaced since it was found is left out."""
-        known = await self._shown(ids) if len(ids) else {}
-        found = [(known[one], score) for one, score in zip(ids.tolist(), scores.tolist(), strict=True) if one in known]
-        return [row for row, _ in found], [score for _, score in found]
+    async def rows(self, ranking: Ranking) -> tuple[list[Found], list[float], Numbers]:
+        """Of these chunks, in their order: rows, scores, vectors. What an ingestion has replaced since it was found is
+        left out."""
+        known = await self._shown(ranking.ids) if ranking.size else {}
+        ids = ranking.ids.tolist()
+        there = [place for place, one in enumerate(ids) if one in known]
+        return [known[ids[place]] for place in there], ranking.scores[there].tolist(), ranking.vectors[there]
 
 
 async def _find_postings(

@@ -14,6 +14,7 @@ from copilot_common.base.errors import ProviderError
 from copilot_common.encryption import TenantCipher
 from copilot_common.reranking import Reranker
 from copilot_domain.context.search.passages import Assembler, Found, shown_text
+from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchHit, SearchRequest
 
 # A reranker takes a millisecond or more for each, and what is further down rarely belongs among the best ten.
@@ -27,6 +28,7 @@ class Ranked:
 
     rows: Sequence[Found]
     scores: Sequence[float]
+    vectors: Numbers
     cipher: TenantCipher
 
 
@@ -46,10 +48,11 @@ async def rerank(reranker: Reranker, query: str, ranked: Ranked) -> tuple[Ranked
         logger.bind(error_type=type(error).__name__, status=error.status).warning("Not reranked")
         return ranked, False
     order = sorted(range(len(rows)), key=lambda place: -scores[place])
-    return Ranked([rows[place] for place in order], [scores[place] for place in order], ranked.cipher), True
+    in_order = [rows[place] for place in order], [scores[place] for place in order], ranked.vectors[order]
+    return Ranked(*in_order, ranked.cipher), True
 
 
 def assemble(ranked: Ranked, request: SearchRequest) -> list[SearchHit]:
     assembler = Assembler(ranked.cipher, limit=request.limit, max_tokens=request.max_tokens)
-    assembler.add_all(ranked.rows, ranked.scores)
+    assembler.add_all(ranked.rows, ranked.scores, ranked.vectors)
     return assembler.hits()
