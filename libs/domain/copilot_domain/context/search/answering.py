@@ -74,8 +74,11 @@ async def _passages(reads: Reads, asked: Asked) -> list[SearchHit]:
 
 async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1) -> Candidates:
     request = asked.request
-    nearness = None if asked.vector is None else reads.vector_scores(asked.vector)  # while PostgreSQL looks for words
-    by_words = await reads.text_scores(await _terms(reads, request))
+    terms = await _terms(reads, request)
+    # Asked for in this order, nearness is computed while PostgreSQL looks for the words.
+    postings = reads.postings(terms)
+    nearness = None if asked.vector is None else reads.vector_scores(asked.vector)
+    by_words = await reads.index.text_scores(terms, await postings)
     scores = Scores(by_words, None if nearness is None else await nearness)
     allowed = await _allowed(reads, request.filter) if _narrows(request.filter) else None
     found, looked_at = await _look(reads, request, scores, allowed, breadth)

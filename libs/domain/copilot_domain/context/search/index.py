@@ -19,7 +19,10 @@ from copilot_domain.context.segments.store import list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings
 
 _THREADS: Final = 2  # for what is larger: each holds some 8 bytes a chunk and question; more would only share cores
-_INLINE_CHUNKS: Final = 65_536  # below this, computing takes less than 1 ms, and a thread's hand-over half of one
+# So many are gone over in a millisecond or less. As long takes a thread's hand-over, with both cores busy, and what it
+# does takes twice as long as here.
+_INLINE_CHUNKS: Final = 262_144
+_CHUNKS_PER_ITEM: Final = 32  # as long takes looking one up
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class OpenIndex:
     async def text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
         """BM25 by place. `found`: of the stored segments the posting lists of those terms that are not scored yet, and
         perhaps of others."""
-        return await self._compute(1, self._text_scores, terms, found)
+        return await self._compute(self.size, self._text_scores, terms, found)
 
     def _text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
         new = [term for term in terms if term not in self._terms]
@@ -73,7 +76,7 @@ class OpenIndex:
     async def vector_scores(self, vectors: Sequence[Numbers]) -> Sequence[Numbers]:
         """For each of these vectors how near the chunks' are (`nearness`), by place; UNKNOWN where there are no
         codes."""
-        return list(await self._compute(len(vectors), self._vector_scores, np.stack(vectors)))
+        return list(await self._compute(self.size * len(vectors), self._vector_scores, np.stack(vectors)))
 
     def _vector_scores(self, vectors: Numbers) -> Numbers:
         parts = [
@@ -95,15 +98,17 @@ class OpenIndex:
         chunk_ids, item_ids, attempts = zip(*found, strict=True)
         return np.concatenate(chunk_ids), np.concatenate(item_ids), np.concatenate(attempts)
 
-    async def _compute(self, passes: int, function: Callable[..., Numbers], *args: object) -> Numbers:
-        """In a thread where it would hold up the event loop. `passes`: how often it goes over all chunks."""
-        if self.size * passes <= _INLINE_CHUNKS:
+    async def _compute(self, chunks: int, function: Callable[..., Numbers], *args: object) -> Numbers:
+        """In a thread where it would hold up the event loop: where it goes over that many chunks, all passes
+        together."""
+        if chunks <= _INLINE_CHUNKS:
             return function(*args)
         return await asyncio.get_running_loop().run_in_executor(_threads(), function, *args)
 
     async def places_of(self, items: Mapping[bytes, int]) -> Numbers:
         """Where chunks of these items (by the bytes of their ids) in these attempts are."""
-        return await self._compute(1, self._places_of, items)
+        known = sum(len(layout.item_ids) for layout in self.layouts)
+        return await self._compute(self.size + known * _CHUNKS_PER_ITEM, self._places_of, items)
 
     def _places_of(self, items: Mapping[bytes, int]) -> Numbers:
         masks = []

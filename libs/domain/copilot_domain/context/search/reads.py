@@ -4,6 +4,7 @@ the event loop is one statement: the round trips of a group are those of a singl
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from typing import TypeAlias
 from uuid import UUID
 
 import numpy as np
@@ -21,6 +22,9 @@ from copilot_domain.context.segments.types import Numbers, Postings
 
 _sql = Queries(__package__)
 
+FoundPostings: TypeAlias = Mapping[UUID, Mapping[int, Postings]]
+"""By segment and term."""
+
 
 class Reads:
     """Of one index. `vector`: one of the questions', None where they have none."""
@@ -35,11 +39,9 @@ class Reads:
         self._checked = Coalesced(partial(_check, tx, index, model, dimensions))
         self._shown = Coalesced(partial(_show, tx))
 
-    async def text_scores(self, terms: Sequence[int]) -> Numbers:
-        """BM25 by place."""
-        new = [term for term in terms if term not in self.index.scored_terms]
-        found = await self._postings(new) if self.index.stored and new else {}
-        return await self.index.text_scores(terms, found)
+    def postings(self, terms: Sequence[int]) -> Awaitable[FoundPostings]:
+        """Of the stored segments the posting lists of those terms that are not scored yet. Asked for at once."""
+        return self._postings.begin([term for term in terms if term not in self.index.scored_terms])[0]
 
     def vector_scores(self, vector: Numbers) -> Awaitable[Numbers]:
         """How near each chunk's vector is, by place; UNKNOWN where that is not known. Begins at once."""
@@ -58,10 +60,9 @@ class Reads:
         return [known[ids[place]] for place in there], ranking.scores[there].tolist(), ranking.vectors[there]
 
 
-async def _find_postings(
-    tx: Transaction, segments: Sequence[UUID], parts: Sequence[Sequence[int]]
-) -> Mapping[UUID, Mapping[int, Postings]]:
-    return await find_postings(tx, segments, list(set(chain.from_iterable(parts))))
+async def _find_postings(tx: Transaction, segments: Sequence[UUID], parts: Sequence[Sequence[int]]) -> FoundPostings:
+    terms = set(chain.from_iterable(parts))
+    return await find_postings(tx, segments, list(terms)) if segments and terms else {}
 
 
 async def _check(tx: Transaction, index: OpenIndex, model: str, dimensions: int, parts: Sequence[Numbers]) -> Checked:
