@@ -13,11 +13,13 @@ from psycopg import sql
 from copilot_common.base.errors import Unavailable
 from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context import AclEntry, SearchFilter, SearchRequest, SearchResult
-from copilot_domain.context.search import answering, searching
+from copilot_domain.context.search import answering, reads, searching
 from copilot_domain.context.search.answering import Asked
 from copilot_domain.context.search.candidates import Candidates
 from copilot_domain.context.search.index import OpenIndex, open_index
 from copilot_domain.context.search.reads import Reads
+from copilot_domain.context.segments import store
+from copilot_domain.context.segments.merging import Merger
 from integration.context.ground import ContextGround, person
 from support.clients import eventually
 
@@ -146,3 +148,26 @@ async def test_what_a_group_has_read_goes_with_it(animals: ContextGround, monkey
     finally:
         gc.enable()
     assert indexes
+
+
+async def test_nearness_is_computed_while_postgresql_looks_for_the_words(
+    animals: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Merger(animals.db).merge_all(animals.acme)
+    happened: list[str] = []
+    find, compute = store.find_postings, OpenIndex._vector_scores
+
+    async def found(*args: Any) -> Any:
+        happened.append("words are asked for")
+        postings = await find(*args)
+        happened.append("words are found")
+        return postings
+
+    def computed(*args: Any) -> Any:
+        happened.append("nearness is computed")
+        return compute(*args)
+
+    monkeypatch.setattr(reads, "find_postings", found)
+    monkeypatch.setattr(OpenIndex, "_vector_scores", computed)
+    assert await animals.search("heron")
+    assert happened == ["words are asked for", "nearness is computed", "words are found"]
