@@ -12,6 +12,7 @@ LONG = " ".join(f"word{number:03}" for number in range(100))
 ONE_WORD_LESS = LONG.removesuffix(" word099")
 OTHER = LONG.replace("word", "term")
 SHORT = "the quick brown fox jumps over the very lazy old dog"
+SHORT_TWICE = " ".join([SHORT] * 10)  # the same words, but too many of them to be short
 
 words = st.frozensets(st.sampled_from("abcdefghijklmnopqrstuvwxyz"))
 
@@ -25,16 +26,17 @@ def test_texts_with_nine_tenths_of_their_words_in_common_are_the_same(
     assert _is_same(one, other) == are_same
 
 
-def kept(vectors: Numbers, texts: list[str], *, batch: int = 2) -> list[str]:
-    """Of these texts, which come in such batches, those that are like none kept before."""
-    texts_kept, left = KeptTexts(), []
-    for first in range(0, len(texts), batch):
-        for place in texts_kept.announce(vectors[first : first + batch]):
-            text = Text(texts[place])
-            if not texts_kept.has_one_like(place, text):
-                texts_kept.keep(place, text)
-                left.append(texts[place])
-    return left
+def texts(vectors: Numbers, *several: str, has_heading: bool = False) -> list[Text]:
+    return [Text(text, vector, bool(vector.any()), has_heading) for text, vector in zip(several, vectors, strict=True)]
+
+
+def kept(several: list[Text]) -> list[str]:
+    """Of these texts those that are like none kept before."""
+    shown = KeptTexts()
+    for text in several:
+        if not shown.has_one_like(text):
+            shown.keep(text)
+    return [text.text for text in shown._texts]
 
 
 def towards(*degrees: float) -> Numbers:
@@ -43,31 +45,38 @@ def towards(*degrees: float) -> Numbers:
     return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3])
-def test_nearly_the_same_text_in_nearly_the_same_direction_is_left_out(batch: int) -> None:
-    assert kept(towards(0, 5, 10), [LONG, ONE_WORD_LESS, OTHER], batch=batch) == [LONG, OTHER]
+def test_nearly_the_same_text_in_nearly_the_same_direction_is_left_out() -> None:
+    assert kept(texts(towards(0, 5, 10), LONG, ONE_WORD_LESS, OTHER)) == [LONG, OTHER]
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_a_long_text_in_another_direction_is_not_taken_apart(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_text_in_another_direction_is_not_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Text, "words", property(lambda _: pytest.fail("taken apart")))
-    assert kept(towards(0, 60), [LONG, OTHER], batch=batch) == [LONG, OTHER]
+    assert kept(texts(towards(0, 60), LONG, OTHER)) == [LONG, OTHER]
 
 
-def test_a_short_text_may_have_turned_with_one_word() -> None:
-    assert kept(towards(0, 60), [SHORT, f"{SHORT} {SHORT}"]) == [SHORT]
+def test_under_headings_the_same_text_may_have_turned() -> None:
+    assert kept(texts(towards(0, 40), LONG, ONE_WORD_LESS)) == [LONG, ONE_WORD_LESS]
+    assert kept(texts(towards(0, 40), LONG, ONE_WORD_LESS, has_heading=True)) == [LONG]
 
 
-@pytest.mark.parametrize("batch", [1, 2])
+def test_exactly_the_same_text_is_left_out_wherever_it_points() -> None:
+    assert kept(texts(towards(0, 90), LONG, LONG)) == [LONG]
+
+
+@pytest.mark.parametrize("several", [(SHORT, SHORT_TWICE), (SHORT_TWICE, SHORT)])
+def test_a_short_text_may_have_turned_with_one_word(several: tuple[str, str]) -> None:
+    assert kept(texts(towards(0, 60), *several)) == [several[0]]
+
+
 @pytest.mark.parametrize("blank", [0, 1])
-def test_without_a_vector_words_tell(batch: int, blank: int) -> None:
+def test_without_a_vector_words_tell(blank: int) -> None:
     vectors = towards(0, 0)
     vectors[blank] = 0
-    assert kept(vectors, [LONG, ONE_WORD_LESS], batch=batch) == [LONG]
+    assert kept(texts(vectors, LONG, ONE_WORD_LESS)) == [LONG]
 
 
-def test_what_is_not_kept_is_like_none() -> None:
-    texts = KeptTexts()
-    texts.announce(towards(0, 0))
-    assert not texts.has_one_like(0, Text(LONG))
-    assert not texts.has_one_like(1, Text(LONG))
+def test_each_is_compared_with_all_that_are_kept() -> None:
+    several = [LONG.replace("word", f"w{number}x") for number in range(60)]
+    vectors = towards(*range(0, 360, 6))
+    again = [several[number].rsplit(" ", 1)[0] for number in range(60)]
+    assert kept([*texts(vectors, *several), *texts(vectors, *again)]) == several

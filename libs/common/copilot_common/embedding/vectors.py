@@ -11,7 +11,7 @@ from copilot_common.llm.adapters.failures import unreadable_answer
 
 
 def unit_length(rows: Any) -> Vectors:
-    """What is no direction (a zero, a NaN, or too long for a float32) becomes zeros."""
+    """What is no direction becomes zeros: a zero, a NaN, and what has a squared length beyond a float32's range."""
     matrix = numpy.asarray(rows, dtype=numpy.float32)
     with numpy.errstate(over="ignore", invalid="ignore"):
         lengths = numpy.sqrt(numpy.einsum("ij,ij->i", matrix, matrix))[:, None]

@@ -173,7 +173,7 @@ class Database:
         raise Unavailable("The database is not reachable.")
 
     async def _configure(self, connection: Connection) -> None:
-        set_json_loads(msgspec.json.decode, connection)  # a tenth of the time that Python's own takes
+        set_json_loads(msgspec.json.decode, connection)  # in a quarter of the time of Python's own, or less
         if self.pool_mode == "session":  # else the role's own limits bound statements
             await _bound_statements(connection)
         if self._check is not None:

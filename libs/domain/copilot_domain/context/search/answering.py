@@ -56,8 +56,8 @@ async def answer(reads: Reads, asked: Asked) -> Answer:
     if not asked.request.rerank:
         return Answer(asked, await _passages(reads, asked))
     ranking = rank(asked.request.mode, asked.vector, await find_candidates(reads, asked))
-    rows = await reads.rows(ranking.part(0, reranked_count(asked.request.limit)))
-    return Answer(asked, [], Ranked(*rows, await reads.tx.cipher()))
+    rows, scores, vectors = await reads.rows(ranking.part(0, reranked_count(asked.request.limit)))
+    return Answer(asked, [], Ranked(rows, scores, vectors, await reads.tx.cipher()))
 
 
 async def _passages(reads: Reads, asked: Asked) -> list[SearchHit]:

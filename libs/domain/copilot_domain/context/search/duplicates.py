@@ -1,11 +1,10 @@
 """Texts that are one to a reader: nine tenths of their words are the same.
 
-Taking a text apart into words costs as much as opening it, so vectors say first whose words need no look. A text of
-some length that shares nine tenths of its words with another has its direction, by any model; a short one's may turn
-with a single word, but takes little to be taken apart.
+Taking a text apart into words takes longer than opening it, so vectors say first whose words need a look. A single word
+may turn the vector of a few: those are always compared by words.
 """
 
-from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -14,66 +13,67 @@ import numpy as np
 from copilot_domain.context.segments.types import Numbers
 
 _SAME_TENTHS: Final = 9
-# Of 2 400 texts of 60 to 170 words, each with a copy that shared 0.90 to 0.98 of its words, none had a lower product
-# than 0.93 with it (WordLlama; docs/retrieval.md). Of pairs among the twenty nearest to a question, fewer than one in a
-# thousand have one above 0.9.
+# What the vectors of such texts have at least as their product, measured with WordLlama (ADR 41). Headings are embedded
+# with the text: the same text under others has another vector.
 _LEAST_PRODUCT: Final = 0.9
-_SHORT: Final = 400  # characters, some 60 words
+_LEAST_PRODUCT_UNDER_HEADINGS: Final = 0.75
+_FEW_SPACES: Final = 60
 
 
+@dataclass
 class Text:
-    def __init__(self, text: str) -> None:
-        self._text = text
+    """`vector`: of length 1, zeros where there is none."""
 
-    @property
+    text: str
+    vector: Numbers
+    has_vector: bool
+    has_heading: bool
+
+    @cached_property
     def is_short(self) -> bool:
-        return len(self._text) < _SHORT
+        return self.text.count(" ") < _FEW_SPACES
 
     @cached_property
     def words(self) -> frozenset[str]:
-        return frozenset(self._text.split())
+        return frozenset(self.text.split())
 
 
 class KeptTexts:
-    """Each at a place: their vectors are told first, batch by batch, the texts one by one, in the same order."""
+    """Those that are shown."""
 
     def __init__(self) -> None:
-        self._vectors: list[Numbers] = []
-        self._alike: list[list[int]] = []
-        self._texts: dict[int, Text] = {}
+        self._texts: list[Text] = []
+        self._wholes: set[str] = set()
+        self._vectors: Numbers = np.empty((0, 0), np.float32)  # a row for each, and room for more
 
-    def announce(self, vectors: Numbers) -> range:
-        """The places of the texts that these are of: a row each, of length 1, or zeros for none."""
-        first = len(self._alike)
-        self._vectors.append(vectors)
-        self._alike += _alike(vectors, np.concatenate(self._vectors))
-        return range(first, len(self._alike))
+    def has_one_like(self, text: Text) -> bool:
+        if text.text in self._wholes:
+            return True
+        if not self._texts:
+            return False
+        products = (self._vectors[: len(self._texts)] @ text.vector).tolist()
+        return any(
+            _may_be_same(text, other, product) and _is_same(text.words, other.words)
+            for other, product in zip(self._texts, products, strict=True)
+        )
 
-    def has_one_like(self, place: int, text: Text) -> bool:
-        """Among those kept before it."""
-        others: Iterable[Text] = self._texts.values()
-        if not text.is_short:
-            others = [self._texts[one] for one in self._alike[place] if one in self._texts]
-        return any(_is_same(text.words, other.words) for other in others)
+    def keep(self, text: Text) -> None:
+        count = len(self._texts)
+        if count == len(self._vectors):
+            room = np.empty((2 * count + 16, len(text.vector)), np.float32)
+            if count:
+                room[:count] = self._vectors
+            self._vectors = room
+        self._vectors[count] = text.vector
+        self._texts.append(text)
+        self._wholes.add(text.text)
 
-    def keep(self, place: int, text: Text) -> None:
-        self._texts[place] = text
 
-
-def _alike(vectors: Numbers, known: Numbers) -> list[list[int]]:
-    """Of each of these vectors, which are the last of the known ones, those before it whose texts may be as good as the
-    same: near ones, and where one of both is none."""
-    first = len(known) - len(vectors)
-    is_alike: Numbers = vectors @ known.T >= _LEAST_PRODUCT
-    is_none: Numbers = np.einsum("ij,ij->i", known, known) == 0
-    if is_none.any():
-        is_alike |= is_none
-        is_alike[is_none[first:]] = True
-    alike: list[list[int]] = [[] for _ in vectors]
-    for row, place in np.argwhere(is_alike).tolist():
-        if place < first + row:
-            alike[row].append(place)
-    return alike
+def _may_be_same(one: Text, other: Text, product: float) -> bool:
+    if one.is_short or other.is_short or not (one.has_vector and other.has_vector):
+        return True
+    under_headings = one.has_heading or other.has_heading
+    return product >= (_LEAST_PRODUCT_UNDER_HEADINGS if under_headings else _LEAST_PRODUCT)
 
 
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:

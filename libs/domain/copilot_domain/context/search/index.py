@@ -22,7 +22,8 @@ _THREADS: Final = 2  # for what is larger: each holds some 8 bytes a chunk and q
 # So many are gone over in a millisecond or less. As long takes a thread's hand-over, with both cores busy, and what it
 # does takes twice as long as here.
 _INLINE_CHUNKS: Final = 262_144
-_CHUNKS_PER_ITEM: Final = 32  # as long takes looking one up
+_LOOK_UP: Final = 32  # as long as so many chunks takes looking up an item
+_TERMS_PER_PASS: Final = 16  # of a question: scores of their chunks are added as fast
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class OpenIndex:
     async def text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
         """BM25 by place. `found`: of the stored segments the posting lists of those terms that are not scored yet, and
         perhaps of others."""
-        return await self._compute(self.size, self._text_scores, terms, found)
+        return await self._compute(self.size * -(-len(terms) // _TERMS_PER_PASS), self._text_scores, terms, found)
 
     def _text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
         new = [term for term in terms if term not in self._terms]
@@ -99,7 +100,7 @@ class OpenIndex:
         return np.concatenate(chunk_ids), np.concatenate(item_ids), np.concatenate(attempts)
 
     async def _compute(self, chunks: int, function: Callable[..., Numbers], *args: object) -> Numbers:
-        """In a thread where it would hold up the event loop: where it goes over that many chunks, all passes
+        """In a thread where it would hold up the event loop. `chunks`: how many the function goes over, in all passes
         together."""
         if chunks <= _INLINE_CHUNKS:
             return function(*args)
@@ -108,7 +109,7 @@ class OpenIndex:
     async def places_of(self, items: Mapping[bytes, int]) -> Numbers:
         """Where chunks of these items (by the bytes of their ids) in these attempts are."""
         known = sum(len(layout.item_ids) for layout in self.layouts)
-        return await self._compute(self.size + known * _CHUNKS_PER_ITEM, self._places_of, items)
+        return await self._compute(self.size + known * _LOOK_UP, self._places_of, items)
 
     def _places_of(self, items: Mapping[bytes, int]) -> Numbers:
         masks = []

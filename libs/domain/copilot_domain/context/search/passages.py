@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+import numpy as np
 
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_domain.context.search.duplicates import KeptTexts, Text
@@ -75,23 +76,25 @@ class Assembler:
 
     def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None:
         """`vectors` has a row for each, zeros for none."""
-        for place, row, score in zip(self._kept.announce(vectors), rows, scores, strict=True):
-            if not self.is_full:
-                self._add(place, row, score)
+        have_vectors: Numbers = np.einsum("ij,ij->i", vectors, vectors) > 0
+        for row, score, vector, has_vector in zip(rows, scores, vectors, have_vectors.tolist(), strict=True):
+            if self.is_full:
+                break
+            if row.text_hash not in self._hashes:
+                self._hashes.add(row.text_hash)
+                self._add(row, score, vector, has_vector=has_vector)
 
-    def _add(self, place: int, chunk: Found, score: float) -> None:
-        if chunk.text_hash in self._hashes:
-            return
+    def _add(self, chunk: Found, score: float, vector: Numbers, *, has_vector: bool) -> None:
         opened = self._cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
-        text = Text(opened[: chunk.end_offset - chunk.start_offset])
-        if self._kept.has_one_like(place, text):
+        has_heading = chunk.heading_sealed is not None
+        text = Text(opened[: chunk.end_offset - chunk.start_offset], vector, has_vector, has_heading)
+        if self._kept.has_one_like(text):
             return
         passage = next((one for one in self._passages if one.touches(chunk, opened)), None)
         if not self._fits(chunk, is_new=passage is None):
             self.is_full = True
             return
-        self._hashes.add(chunk.text_hash)
-        self._kept.keep(place, text)
+        self._kept.keep(text)
         if passage is None:
             passage = _Passage(chunk, score)
             self._passages.append(passage)

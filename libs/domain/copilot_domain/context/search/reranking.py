@@ -48,8 +48,8 @@ async def rerank(reranker: Reranker, query: str, ranked: Ranked) -> tuple[Ranked
         logger.bind(error_type=type(error).__name__, status=error.status).warning("Not reranked")
         return ranked, False
     order = sorted(range(len(rows)), key=lambda place: -scores[place])
-    in_order = [rows[place] for place in order], [scores[place] for place in order], ranked.vectors[order]
-    return Ranked(*in_order, ranked.cipher), True
+    in_order = [rows[place] for place in order]
+    return Ranked(in_order, [scores[place] for place in order], ranked.vectors[order], ranked.cipher), True
 
 
 def assemble(ranked: Ranked, request: SearchRequest) -> list[SearchHit]:

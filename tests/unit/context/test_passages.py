@@ -1,0 +1,76 @@
+"""What is shown of ranked chunks, and that each keeps its own vector on the way."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from copilot_common.base.ids import TenantId
+from copilot_common.encryption import Purpose, TenantCipher
+from copilot_common.reranking import RerankerSpec
+from copilot_domain.context.search.passages import Assembler, Found
+from copilot_domain.context.search.reranking import Ranked, assemble, rerank
+from copilot_domain.context.segments.types import Numbers
+from copilot_domain.context.types import SearchRequest
+
+CIPHER = TenantCipher(TenantId(uuid4()), {1: os.urandom(32)})
+LONG = " ".join(f"word{number:03}" for number in range(100))
+ALIKE = LONG.removesuffix(" word099")
+OTHER = LONG.replace("word", "term")
+
+
+def found(text: str) -> Found:
+    chunk_id, item_id = uuid4(), uuid4()
+    return Found(
+        id=chunk_id,
+        item_id=item_id,
+        number=0,
+        start_offset=0,
+        end_offset=len(text),
+        token_count=100,
+        page=None,
+        text_hash=hashlib.sha256(text.encode()).digest(),
+        heading_sealed=None,
+        text_sealed=CIPHER.seal_text(Purpose.CONTEXT_TEXT, chunk_id, text),
+        name_sealed=CIPHER.seal_text(Purpose.CONTEXT_NAME, item_id, "name"),
+        metadata={},
+    )
+
+
+def towards(*degrees: float) -> Numbers:
+    radians = np.radians(degrees)
+    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
+
+
+class Backwards:
+    """A reranker that takes two, and finds the last the best."""
+
+    spec = RerankerSpec(name="backwards", max_documents=2, max_tokens=512)
+
+    async def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        return [float(number) for number in range(len(texts))]
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_what_comes_again_is_shown_once_in_whichever_batch(batch: int) -> None:
+    texts, vectors = [LONG, OTHER, ALIKE, LONG], towards(0, 90, 5, 0)
+    assembler = Assembler(CIPHER, limit=10, max_tokens=None)
+    for first in range(0, len(texts), batch):
+        rows = [found(text) for text in texts[first : first + batch]]
+        assembler.add_all(rows, [1.0] * len(rows), vectors[first : first + batch])
+    assert [hit.text for hit in assembler.hits()] == [LONG, OTHER]
+
+
+async def test_reranked_chunks_keep_their_vectors() -> None:
+    """By each other's, the last would not be looked at: they point elsewhere."""
+    ranked = Ranked([found(text) for text in (LONG, OTHER, ALIKE)], [3.0, 2.0, 1.0], towards(0, 90, 5), CIPHER)
+    reranked, is_reranked = await rerank(Backwards(), "query", ranked)
+    assert is_reranked
+    assert reranked.vectors.tolist() == towards(90, 0).tolist()
+    assert [hit.text for hit in assemble(reranked, SearchRequest(query="query"))] == [OTHER, LONG]
