@@ -22,7 +22,7 @@ from copilot_domain.context.segments.types import Numbers, Postings
 
 _sql = Queries(__package__)
 
-FoundPostings: TypeAlias = Mapping[UUID, Mapping[int, Postings]]
+PostingsOfTerms: TypeAlias = Mapping[UUID, Mapping[int, Postings]]
 """By segment and term."""
 
 
@@ -39,7 +39,7 @@ class Reads:
         self._checked = Coalesced(partial(_check, tx, index, model, dimensions))
         self._shown = Coalesced(partial(_show, tx))
 
-    def postings(self, terms: Sequence[int]) -> Awaitable[FoundPostings]:
+    def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
         """Of the stored segments the posting lists of those terms that are not scored yet. Asked for at once."""
         return self._postings.begin([term for term in terms if term not in self.index.scored_terms])[0]
 
@@ -60,7 +60,7 @@ class Reads:
         return [known[ids[place]] for place in there], ranking.scores[there].tolist(), ranking.vectors[there]
 
 
-async def _find_postings(tx: Transaction, segments: Sequence[UUID], parts: Sequence[Sequence[int]]) -> FoundPostings:
+async def _find_postings(tx: Transaction, segments: Sequence[UUID], parts: Sequence[Sequence[int]]) -> PostingsOfTerms:
     terms = set(chain.from_iterable(parts))
     return await find_postings(tx, segments, list(terms)) if segments and terms else {}
 
