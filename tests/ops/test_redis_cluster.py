@@ -61,7 +61,6 @@ async def test_nothing_is_lost_with_a_master_and_moving_slots(
                 target = next(node for node in cluster.masters if node != cluster.owner(key))
                 cluster.move(key, target)
             await doorbell_rings(cluster.owner(_QUEUE_KEYS[WORKFLOW_QUEUE]), WORKFLOW_QUEUE)
-            assert any("MovedError" in felt(engine, "Queue not connected") for engine in engines)
             await traffic.goes_on()
             traffic.is_over = True
         for client in (near, far):
