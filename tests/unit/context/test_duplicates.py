@@ -1,16 +1,13 @@
 """When two texts are one to a reader."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from copilot_domain.context.search.duplicates import KeptTexts, Text, _is_same
 from copilot_domain.context.segments.types import Numbers
+from unit.context.alike import LONG, ONE_WORD_LESS, OTHER, towards
 
-LONG = " ".join(f"word{number:03}" for number in range(100))
-ONE_WORD_LESS = LONG.removesuffix(" word099")
-OTHER = LONG.replace("word", "term")
 SHORT = "the quick brown fox jumps over the very lazy old dog"
 SHORT_TWICE = " ".join([SHORT] * 10)  # the same words, but too many of them to be short
 
@@ -37,12 +34,6 @@ def kept(several: list[Text]) -> list[str]:
         if not shown.has_one_like(text):
             shown.keep(text)
     return [text.text for text in shown._texts]
-
-
-def towards(*degrees: float) -> Numbers:
-    """A vector for each, of length 1."""
-    radians = np.radians(degrees)
-    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
 
 
 def test_nearly_the_same_text_in_nearly_the_same_direction_is_left_out() -> None:

@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from uuid import uuid4
 
-import numpy as np
 import pytest
 
 from copilot_common.base.ids import TenantId
@@ -13,13 +12,10 @@ from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.reranking import RerankerSpec
 from copilot_domain.context.search.passages import Assembler, Found
 from copilot_domain.context.search.reranking import Ranked, assemble, rerank
-from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchRequest
+from unit.context.alike import LONG, ONE_WORD_LESS, OTHER, towards
 
 CIPHER = TenantCipher(TenantId(uuid4()), {1: os.urandom(32)})
-LONG = " ".join(f"word{number:03}" for number in range(100))
-ALIKE = LONG.removesuffix(" word099")
-OTHER = LONG.replace("word", "term")
 
 
 def found(text: str) -> Found:
@@ -40,11 +36,6 @@ def found(text: str) -> Found:
     )
 
 
-def towards(*degrees: float) -> Numbers:
-    radians = np.radians(degrees)
-    return np.stack([np.cos(radians), np.sin(radians)], axis=1).astype(np.float32)
-
-
 class Backwards:
     """A reranker that takes two, and finds the last the best."""
 
@@ -59,7 +50,7 @@ class Backwards:
 
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_what_comes_again_is_shown_once_in_whichever_batch(batch: int) -> None:
-    texts, vectors = [LONG, OTHER, ALIKE, LONG], towards(0, 90, 5, 0)
+    texts, vectors = [LONG, OTHER, ONE_WORD_LESS, LONG], towards(0, 90, 5, 0)
     assembler = Assembler(CIPHER, limit=10, max_tokens=None)
     for first in range(0, len(texts), batch):
         rows = [found(text) for text in texts[first : first + batch]]
@@ -69,7 +60,7 @@ def test_what_comes_again_is_shown_once_in_whichever_batch(batch: int) -> None:
 
 async def test_reranked_chunks_keep_their_vectors() -> None:
     """By each other's, the last would not be looked at: they point elsewhere."""
-    ranked = Ranked([found(text) for text in (LONG, OTHER, ALIKE)], [3.0, 2.0, 1.0], towards(0, 90, 5), CIPHER)
+    ranked = Ranked([found(text) for text in (LONG, OTHER, ONE_WORD_LESS)], [3.0, 2.0, 1.0], towards(0, 90, 5), CIPHER)
     reranked, is_reranked = await rerank(Backwards(), "query", ranked)
     assert is_reranked
     assert reranked.vectors.tolist() == towards(90, 0).tolist()
