@@ -63,6 +63,7 @@ async def test_nothing_is_lost_with_a_master_and_moving_slots(
             await doorbell_rings(cluster.owner(_QUEUE_KEYS[WORKFLOW_QUEUE]), WORKFLOW_QUEUE)
             await traffic.goes_on()
             traffic.is_over = True
+        wait_ready(*engines, searcher)
         for client in (near, far):
             await limits_are_shared(client)
         await traffic.check_nothing_is_lost()
