@@ -19,6 +19,7 @@ from bench.queueing.rounds import Rounds
 from bench.report import Report
 from bench.rows import Row
 from bench.simulated import SimulatedProvider
+from bench.writeback import early_writeback
 
 _OPEN_FILES = 8_192  # each stream takes two connections; many systems allow 1 024 files unless asked
 
@@ -28,9 +29,13 @@ def run(plan: Plan, *, names: Sequence[str], pool: int) -> Report:
     machine, started_at, began = look_around(), datetime.now(UTC), monotonic()
     _allow_open_files()
     say("starting PostgreSQL, Redis and the API")
-    with SimulatedProvider() as simulator, running_product(simulator, pool=pool) as product:
+    with (
+        early_writeback() as kernel,
+        SimulatedProvider() as simulator,
+        running_product(simulator, pool=pool) as product,
+    ):
         rounds = Rounds(plan, product, is_installed())
-        settings = {**store_settings(product), "DATABASE_POOL_MAX": str(pool), "RATE_LIMIT_REQUESTS": "1e9"}
+        settings = {**store_settings(product), **kernel, "DATABASE_POOL_MAX": str(pool), "RATE_LIMIT_REQUESTS": "1e9"}
         rows, records = _chat(plan, simulator, product, [name for name in CHAT if name in names])
         for name, measure in (QUEUE | RETRIEVAL).items():
             if name in names:

@@ -45,6 +45,7 @@ _API_QUESTIONS = 500
 _WARM_UP = 20
 # The others, which take turns, are done by then: with and without chat the large tenant's texts come in.
 _CHAT_BEGINS = 0.52
+_ALONE_SECONDS = 10.0  # what the ingestion's rate beside chat is compared with
 _MEASURED = ("small", "middle", "large")
 _MIB = 1024 * 1024
 
@@ -144,7 +145,7 @@ async def _fill(rounds: Rounds, enqueue_seconds: float, meter: CpuMeter) -> _Fil
     with Ingestions(rounds.product) as ingestions:
         first = await ingestions.until("retrieval", chunks=1)
         before = await ingestions.until("retrieval", chunks=int(wanted * _CHAT_BEGINS))
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(min(seconds, _ALONE_SECONDS))
         begin = await asyncio.to_thread(ingestions.look)
         say("retrieval: chat beside the ingestion")
         chat = await Chat(rounds.product).talk(seconds)

@@ -26,7 +26,7 @@ from copilot_common.queue import (
     note_progress,
     park,
 )
-from integration.queue.ground import NOTHING, URGENT, Ground, Nothing, job_of, open_ground, past_postgres_start
+from integration.queue.ground import KINDS, NOTHING, URGENT, Ground, Nothing, job_of, open_ground, past_postgres_start
 from support.clients import eventually
 from support.stack import Database
 
@@ -483,6 +483,30 @@ async def test_depth_counts_what_is_due_up_to_its_cap_whatever_is_parked(ground:
     assert row is not None
     assert row[0] == 0
     assert row[1] <= 20
+
+
+async def test_a_claim_reads_a_few_jobs_however_many_wait(ground: Ground) -> None:
+    """Also before PostgreSQL has counted any."""
+    await ground.enqueue()
+    ground.rows(
+        "INSERT INTO jobs (tenant_id, id, queue, kind, class, payload, user_id, max_failures)"
+        " SELECT tenant_id, md5(n::text)::uuid, queue, kind, class, payload, user_id, 1"
+        " FROM (SELECT * FROM jobs LIMIT 1) j, generate_series(1, 5000) n"
+    )
+    process = ground.process()
+    assert read_by_claim(ground, process.id) <= 50
+    ground.rows("ANALYZE jobs")
+    assert read_by_claim(ground, process.id) <= 50
+
+
+def read_by_claim(ground: Ground, process_id: UUID) -> int:
+    """How many rows of jobs are looked at for one."""
+    with psycopg.connect(ground.urls.app_url) as app:
+        app.execute("SELECT * FROM dispatch.claim_jobs(%s, 'workflow', %s, 1, 0, 10)", [process_id, KINDS])
+        touched = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'jobs'"
+        row = app.execute(touched).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def test_what_is_due_is_told_and_the_last_of_it_while_the_database_does_not_answer(ground: Ground) -> None:

@@ -1,14 +1,18 @@
-"""Computing that nobody waits for, in one thread of the process.
+"""Computing that nobody waits for, in one thread of the process, in turns with the children that do the same.
 
-The event loop shares the interpreter's lock with it. With many such threads the loop would stand in line behind all of
-them whenever it has something to do; with one it waits for a switch at most (`sys.setswitchinterval`).
+The event loop shares the interpreter's lock with that thread. With many such threads the loop would stand in line
+behind all of them whenever it has something to do; with one it waits for a switch at most (`sys.setswitchinterval`).
+
+Priorities say who has a processor first; but where all are busy with what nobody waits for, whoever wakes up for
+somebody has to drive one of it away first. So it leaves one processor alone, where there is more than one.
 """
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -19,12 +23,58 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _NICENESS: Final = 10
+_LONGEST_SECONDS: Final = 1.0  # most turns take some hundredths
+
+
+class Turns:
+    """Of pieces of background computing, `at_once` at a time are done: unless told otherwise, as many as there are
+    processors but one."""
+
+    def __init__(self, *, at_once: int | None = None, longest_seconds: float = _LONGEST_SECONDS) -> None:
+        self._at_once = at_once or max(1, (os.cpu_count() or 1) - 1)
+        self._longest_seconds = longest_seconds
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._at_work: set[asyncio.Future[None]] = set()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Around one piece. Who needs longer than a second goes on beside the next, so that nothing slow holds up all
+        others. Never within another turn: it would wait for that one's second."""
+        loop = asyncio.get_running_loop()
+        place = loop.create_future()
+        self._waiting.append(place)
+        self._call_in()
+        try:
+            await place
+            expiry = loop.call_later(self._longest_seconds, self._leave, place)
+            try:
+                yield
+            finally:
+                expiry.cancel()
+        finally:
+            self._leave(place)
+
+    def _call_in(self) -> None:
+        while self._waiting and len(self._at_work) < self._at_once:
+            place = self._waiting.popleft()
+            if not place.done():  # who waited was cancelled
+                self._at_work.add(place)
+                place.set_result(None)
+
+    def _leave(self, place: asyncio.Future[None]) -> None:
+        self._at_work.discard(place)
+        self._call_in()
+
+
+TURNS: Final = Turns()
+"""Of this process and its children, as the thread is."""
 
 
 async def in_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `asyncio.to_thread`, one after the other: never wait for it in a transaction. What was begun ends, whether or
-    not the caller is cancelled."""
-    return await asyncio.get_running_loop().run_in_executor(_thread(), lambda: function(*args, **kwargs))
+    """As `asyncio.to_thread`, one after the other, and in its turn: never wait for it in a transaction. What was begun
+    ends, whether or not the caller is cancelled."""
+    async with TURNS.turn():
+        return await asyncio.get_running_loop().run_in_executor(_thread(), lambda: function(*args, **kwargs))
 
 
 def stand_back_together() -> None:

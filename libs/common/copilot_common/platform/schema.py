@@ -5,7 +5,7 @@ from typing import Literal
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-SCHEMA_VERSION = 17
+SCHEMA_VERSION = 18
 """The newest migration this build was made for; also its build number in `schema_migrations.oldest_build`."""
 
 OLDEST_SCHEMA = 17

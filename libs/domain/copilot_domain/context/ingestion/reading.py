@@ -5,7 +5,7 @@ read, its text comes back and is written in the same way.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Final, TypeVar, cast
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from copilot_common.base.errors import NotFound, TooLarge
 from copilot_common.blobs import PIECE_BYTES, BlobStore
 from copilot_common.embedding import EmbedderSpec
 from copilot_common.encryption import DecryptionError, Purpose
+from copilot_common.platform.background import TURNS
 from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
 from copilot_common.platform.sandbox.limits import Limits
 from copilot_common.platform.sandbox.pool import Sandbox
@@ -136,7 +137,9 @@ class DocumentReader:
         if request.form != "file" and size_bytes <= PIECE_BYTES:
             text = b"".join([piece async for piece in content])
             content = once(text)
-        async with aclosing(self._sandbox.stream(encode(request), content, size_bytes)) as parts:
+        # Larger texts and files are read from elsewhere meanwhile, and may take long: they have their own process.
+        turn = TURNS.turn() if text is not None else nullcontext()
+        async with turn, aclosing(self._sandbox.stream(encode(request), content, size_bytes)) as parts:
             answer = _Answer(parts)
             content_id = blob_id
             if request.form == "file":
