@@ -10,7 +10,8 @@ _MIB = 1024 * 1024
 
 
 class ResidentMemory:
-    """The highest seen, in MiB; pages that processes share are counted once for each."""
+    """The highest seen, in MiB: of the process its resident set, of it and its children together what they have of the
+    memory, pages that they share counted once (PSS), as a container's limit counts."""
 
     def __init__(self, pid: int) -> None:
         self.alone_mib = self.with_children_mib = 0.0
@@ -30,10 +31,9 @@ class ResidentMemory:
 
     def _look_on(self) -> None:
         while not self._end.wait(_EVERY_SECONDS):
-            alone = _rss_mib(self._process)
-            self.alone_mib = max(self.alone_mib, alone)
-            children = sum(_rss_mib(child) for child in _children(self._process))
-            self.with_children_mib = max(self.with_children_mib, alone + children)
+            self.alone_mib = max(self.alone_mib, _rss_mib(self._process))
+            together = sum(_pss_mib(each) for each in (self._process, *_children(self._process)))
+            self.with_children_mib = max(self.with_children_mib, together)
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -46,5 +46,13 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 def _rss_mib(process: psutil.Process) -> float:
     try:
         return float(process.memory_info().rss) / _MIB
+    except psutil.Error:
+        return 0.0
+
+
+def _pss_mib(process: psutil.Process) -> float:
+    """Where the kernel does not tell it, all that is resident."""
+    try:
+        return float(getattr(process.memory_full_info(), "pss", process.memory_info().rss)) / _MIB
     except psutil.Error:
         return 0.0
