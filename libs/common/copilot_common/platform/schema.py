@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 SCHEMA_VERSION = 18
 """The newest migration this build was made for; also its build number in `schema_migrations.oldest_build`."""
 
-OLDEST_SCHEMA = 17
+OLDEST_SCHEMA = 18
 """The oldest schema this build still works on."""
 
 SchemaVerdict = Literal["ok", "missing", "too_old", "too_new"]
