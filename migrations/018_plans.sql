@@ -5,7 +5,7 @@ SET LOCAL lock_timeout = '5s';
 SET LOCAL ROLE copilot_owner;
 
 -- In the order in which a claim takes the oldest: without it, the planner walks through all that is pending instead, for
--- there might be one soon. It hardly ever is. Of those that came in one transaction, the first.
+-- there might be one soon. It hardly ever is. By id, where several came together.
 DROP INDEX jobs_alone;
 CREATE INDEX jobs_alone ON jobs (queue, run_after, id) WHERE status = 'pending' AND lapses >= 2;
 

@@ -115,7 +115,7 @@ async def _play(rounds: Rounds, tenants: Mapping[str, Tenant]) -> list[Row]:
         rounds.keep("retrieval", f"SQL, {name} tenant", ms=one.sql_ms)
     return [
         _ingestion_row(filled, _disk_bytes(rounds)),
-        *memory_rows(memory.alone_mib, memory.with_children_mib),
+        *memory_rows(memory.alone_mib, memory.with_children_mib, memory.together_mib),
         *(row for name, one in found.items() for row in search_rows(name, one, plan.recall_questions)),
         *(_api_row(name, found[name].chunks, several) for name, several in asked.items()),
         *chat_rows(quiet, filled.chat, filled.kept, filled.rates),
@@ -271,8 +271,12 @@ def _ingestion_row(filled: _Filled, disk: Mapping[str, int]) -> Row:
     )
 
 
-def memory_rows(alone_mib: float, with_children_mib: float) -> list[Row]:
-    values = {"context service, RSS at most": alone_mib, "the same with its children": with_children_mib}
+def memory_rows(alone_mib: float, with_children_mib: float, together_mib: float) -> list[Row]:
+    values = {
+        "context service, RSS at most": alone_mib,
+        "the same with its children": with_children_mib,
+        "the same, what they share by parts (PSS)": together_mib,
+    }
     return [
         Row(
             name=name,

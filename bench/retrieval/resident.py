@@ -10,11 +10,11 @@ _MIB = 1024 * 1024
 
 
 class ResidentMemory:
-    """The highest seen, in MiB: of the process its resident set, of it and its children together what they have of the
-    memory, pages that they share counted once (PSS), as a container's limit counts."""
+    """The highest seen, in MiB; pages that processes share are counted once for each, but by parts in `together_mib`
+    (PSS)."""
 
     def __init__(self, pid: int) -> None:
-        self.alone_mib = self.with_children_mib = 0.0
+        self.alone_mib = self.with_children_mib = self.together_mib = 0.0
         self._process = psutil.Process(pid)
         self._end = Event()
         self._thread = Thread(target=self._look_on, name="resident memory", daemon=True)
@@ -31,9 +31,11 @@ class ResidentMemory:
 
     def _look_on(self) -> None:
         while not self._end.wait(_EVERY_SECONDS):
-            self.alone_mib = max(self.alone_mib, _rss_mib(self._process))
-            together = sum(_pss_mib(each) for each in (self._process, *_children(self._process)))
-            self.with_children_mib = max(self.with_children_mib, together)
+            alone = _rss_mib(self._process)
+            self.alone_mib = max(self.alone_mib, alone)
+            children = _children(self._process)
+            self.with_children_mib = max(self.with_children_mib, alone + sum(map(_rss_mib, children)))
+            self.together_mib = max(self.together_mib, sum(map(_pss_mib, (self._process, *children))))
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -51,8 +53,9 @@ def _rss_mib(process: psutil.Process) -> float:
 
 
 def _pss_mib(process: psutil.Process) -> float:
-    """Where the kernel does not tell it, all that is resident."""
+    """All that is resident, where the kernel does not tell it."""
     try:
-        return float(getattr(process.memory_full_info(), "pss", process.memory_info().rss)) / _MIB
+        memory = process.memory_full_info()
     except psutil.Error:
         return 0.0
+    return float(getattr(memory, "pss", memory.rss)) / _MIB

@@ -1,4 +1,4 @@
--- Undo 018_plans: claims and turns may read many rows for few again. Builds made for schema 18 go on.
+-- Undo 018_plans: claims and turns may read many rows for few again; builds made for schema 18 or later stop being ready.
 
 BEGIN;
 SET LOCAL lock_timeout = '5s';

@@ -190,5 +190,5 @@ def test_without_the_collection_a_row_says_how_to_have_it() -> None:
 
 
 def test_memory_is_judged_alone_and_with_children() -> None:
-    alone, family = retrieval.memory_rows(210.0, 410.0)
-    assert (alone.verdict, family.verdict) == ("ok", "MISSED")
+    rows = retrieval.memory_rows(210.0, 410.0, 390.0)
+    assert [row.verdict for row in rows] == ["ok", "MISSED", "ok"]

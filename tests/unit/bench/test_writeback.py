@@ -29,6 +29,13 @@ def test_it_is_set_and_what_was_in_force_comes_back(
     assert (settings / name).read_text() == value
 
 
+def test_it_comes_back_where_the_run_fails(tmp_path: Path) -> None:
+    settings = machine(tmp_path, "64000000\n", "0\n")
+    with pytest.raises(RuntimeError), early_writeback(settings):
+        raise RuntimeError
+    assert (settings / "dirty_background_bytes").read_text() == "64000000"
+
+
 def test_elsewhere_than_on_linux_nothing_is_told(tmp_path: Path) -> None:
     with early_writeback(tmp_path) as told:
         assert told == {}

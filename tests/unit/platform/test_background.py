@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from copilot_common.platform.background import TURNS, Turns, in_background
+from copilot_common.platform.background import Turns, in_background, turns
 from support.clients import eventually
 
 AUTOGROUP = Path("/proc/self/autogroup")
@@ -62,7 +62,7 @@ class Work:
 
 
 async def test_turns_are_taken_in_order() -> None:
-    turns = Turns(at_once=2)
+    turns = Turns(2)
     work = Work(turns)
     assert await work.settle() == [0, 1]
     work.ends[1].set()
@@ -73,7 +73,7 @@ async def test_turns_are_taken_in_order() -> None:
 
 @pytest.mark.parametrize("cancelled", [0, 1], ids=["at work", "in line"])
 async def test_who_is_cancelled_leaves_the_place_to_the_next(cancelled: int) -> None:
-    turns = Turns(at_once=1)
+    turns = Turns(1)
     work = Work(turns)
     await work.settle()
     work.tasks[cancelled].cancel()
@@ -85,7 +85,7 @@ async def test_who_is_cancelled_leaves_the_place_to_the_next(cancelled: int) -> 
 
 
 async def test_who_is_cancelled_just_as_its_turn_comes_leaves_it_to_the_next() -> None:
-    turns = Turns(at_once=1)
+    turns = Turns(1)
     async with turns.turn():
         work = Work(turns)
         await work.settle()
@@ -95,7 +95,7 @@ async def test_who_is_cancelled_just_as_its_turn_comes_leaves_it_to_the_next() -
 
 
 async def test_who_takes_too_long_holds_up_nobody() -> None:
-    turns = Turns(at_once=1, longest_seconds=0.0)
+    turns = Turns(1, longest_seconds=0.0)
     work = Work(turns)
     await eventually(lambda: asyncio.sleep(0, len(work.begun) == 4))
     await work.end()
@@ -103,8 +103,8 @@ async def test_who_takes_too_long_holds_up_nobody() -> None:
 
 async def test_computing_waits_for_its_turn() -> None:
     async with AsyncExitStack() as others:
-        for _ in range(max(1, (os.cpu_count() or 1) - 1)):
-            await others.enter_async_context(TURNS.turn())
+        for _ in range(max(1, len(os.sched_getaffinity(0)) - 1)):
+            await others.enter_async_context(turns().turn())
         computing = asyncio.create_task(in_background(_identify))
         await asyncio.wait([computing], timeout=0.05)
         assert not computing.done()

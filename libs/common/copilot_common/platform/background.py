@@ -27,11 +27,11 @@ _LONGEST_SECONDS: Final = 1.0  # most turns take some hundredths
 
 
 class Turns:
-    """Of pieces of background computing, `at_once` at a time are done: unless told otherwise, as many as there are
-    processors but one."""
+    """`at_once` pieces of work are done at a time, the others wait in line. None: as many as there are processors for
+    this process, but one."""
 
-    def __init__(self, *, at_once: int | None = None, longest_seconds: float = _LONGEST_SECONDS) -> None:
-        self._at_once = at_once or max(1, (os.cpu_count() or 1) - 1)
+    def __init__(self, at_once: int | None = None, *, longest_seconds: float = _LONGEST_SECONDS) -> None:
+        self._at_once = at_once or max(1, _processors() - 1)
         self._longest_seconds = longest_seconds
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._at_work: set[asyncio.Future[None]] = set()
@@ -58,22 +58,24 @@ class Turns:
         while self._waiting and len(self._at_work) < self._at_once:
             place = self._waiting.popleft()
             if not place.done():  # who waited was cancelled
-                self._at_work.add(place)
                 place.set_result(None)
+                self._at_work.add(place)
 
     def _leave(self, place: asyncio.Future[None]) -> None:
         self._at_work.discard(place)
         self._call_in()
 
 
-TURNS: Final = Turns()
-"""Of this process and its children, as the thread is."""
+@cache
+def turns() -> Turns:
+    """Of this process's thread and its children."""
+    return Turns()
 
 
 async def in_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """As `asyncio.to_thread`, one after the other, and in its turn: never wait for it in a transaction. What was begun
-    ends, whether or not the caller is cancelled."""
-    async with TURNS.turn():
+    ends, though not in its turn any more, when the caller is cancelled."""
+    async with _line().turn(), turns().turn():  # who only waits for the thread takes nobody's turn
         return await asyncio.get_running_loop().run_in_executor(_thread(), lambda: function(*args, **kwargs))
 
 
@@ -83,6 +85,15 @@ def stand_back_together() -> None:
     if os.getsid(0) == os.getpid():
         with suppress(OSError):
             Path("/proc/self/autogroup").write_text(str(_NICENESS))
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _line() -> Turns:
+    return Turns(1)
 
 
 @cache

@@ -5,7 +5,7 @@ read, its text comes back and is written in the same way.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, nullcontext
+from contextlib import AsyncExitStack, aclosing
 from typing import Final, TypeVar, cast
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from copilot_common.base.errors import NotFound, TooLarge
 from copilot_common.blobs import PIECE_BYTES, BlobStore
 from copilot_common.embedding import EmbedderSpec
 from copilot_common.encryption import DecryptionError, Purpose
-from copilot_common.platform.background import TURNS
+from copilot_common.platform.background import turns
 from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
 from copilot_common.platform.sandbox.limits import Limits
 from copilot_common.platform.sandbox.pool import Sandbox
@@ -25,7 +25,6 @@ from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import ReadDocument
 from copilot_domain.context.ingestion.preparing import ItemVersion
 from copilot_domain.context.ingestion.staging import staged_blob
-from copilot_domain.context.ingestion.texts import once
 from copilot_domain.context.ingestion.writing import Unchanged
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
@@ -134,12 +133,13 @@ class DocumentReader:
     ) -> ReadDocument:
         source = await self._blobs.open(principal, blob_id)
         size_bytes, content, text = source.info.size_bytes, source.pieces, None
-        if request.form != "file" and size_bytes <= PIECE_BYTES:
-            text = b"".join([piece async for piece in content])
-            content = once(text)
-        # Larger texts and files are read from elsewhere meanwhile, and may take long: they have their own process.
-        turn = TURNS.turn() if text is not None else nullcontext()
-        async with turn, aclosing(self._sandbox.stream(encode(request), content, size_bytes)) as parts:
+        async with AsyncExitStack() as until_read:
+            if request.form != "file" and size_bytes <= PIECE_BYTES:
+                text = b"".join([piece async for piece in content])
+                content = _in_turn(text, until_read)
+            parts = await until_read.enter_async_context(
+                aclosing(self._sandbox.stream(encode(request), content, size_bytes))
+            )
             answer = _Answer(parts)
             content_id = blob_id
             if request.form == "file":
@@ -152,6 +152,13 @@ class DocumentReader:
             blob,
         ):
             return blob.blob_id
+
+
+async def _in_turn(text: bytes, until_read: AsyncExitStack) -> AsyncIterator[bytes]:
+    """The turn begins when there is a child that asks for the text. Files and larger texts are read from elsewhere
+    meanwhile, and may take long: they have their own processes."""
+    await until_read.enter_async_context(turns().turn())
+    yield text
 
 
 class _Answer:
