@@ -133,13 +133,11 @@ class DocumentReader:
     ) -> ReadDocument:
         source = await self._blobs.open(principal, blob_id)
         size_bytes, content, text = source.info.size_bytes, source.pieces, None
-        async with AsyncExitStack() as until_read:
-            if request.form != "file" and size_bytes <= PIECE_BYTES:
-                text = b"".join([piece async for piece in content])
-                content = _in_turn(text, until_read)
-            parts = await until_read.enter_async_context(
-                aclosing(self._sandbox.stream(encode(request), content, size_bytes))
-            )
+        turn = AsyncExitStack()
+        if request.form != "file" and size_bytes <= PIECE_BYTES:
+            text = b"".join([piece async for piece in content])
+            content = _in_turn(text, turn)
+        async with turn, aclosing(self._sandbox.stream(encode(request), content, size_bytes)) as parts:
             answer = _Answer(parts)
             content_id = blob_id
             if request.form == "file":
@@ -154,10 +152,10 @@ class DocumentReader:
             return blob.blob_id
 
 
-async def _in_turn(text: bytes, until_read: AsyncExitStack) -> AsyncIterator[bytes]:
+async def _in_turn(text: bytes, turn: AsyncExitStack) -> AsyncIterator[bytes]:
     """The turn begins when there is a child that asks for the text. Files and larger texts are read from elsewhere
     meanwhile, and may take long: they have their own processes."""
-    await until_read.enter_async_context(turns().turn())
+    await turn.enter_async_context(turns().turn())
     yield text
 
 
