@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from support.api import Site
-from support.stack import Database
 
 TOUCHED = "SELECT sum(seq_tup_read + idx_tup_fetch)::int FROM pg_stat_xact_user_tables WHERE relname = ANY (%s)"
 # So many questions and answers of each conversation, in turns; later ones have higher ids.
@@ -39,23 +38,12 @@ FINISH = """
 @pytest.fixture
 def young(site: Site) -> Iterator[psycopg.Connection]:
     """Counted while it had one conversation; three hundred came since. As the app, with plans for any values."""
-    database = site.database
-    with psycopg.connect(database.admin_url, autocommit=True) as admin:
-        for first, last, turns in ((1, 1, 30), (2, 310, 5)):
-            fill(admin, site, first, last, turns)
-            if first == 1:
-                admin.execute("ANALYZE messages, conversations")
-    yield from connected(database)
-
-
-def fill(admin: psycopg.Connection, site: Site, first: int, last: int, turns: int) -> None:
-    values = {"tenant": site.acme.tenant_id, "user": site.acme.user_id, "first": first, "last": last, "turns": turns}
-    cursor = psycopg.ClientCursor(admin)
-    cursor.execute(FILL, values)
-
-
-def connected(database: Database) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database.app_url, autocommit=True) as app:
+    with psycopg.connect(site.database.admin_url, autocommit=True, cursor_factory=psycopg.ClientCursor) as admin:
+        who = {"tenant": site.acme.tenant_id, "user": site.acme.user_id}
+        admin.execute(FILL, who | {"first": 1, "last": 1, "turns": 30})
+        admin.execute("ANALYZE messages, conversations")
+        admin.execute(FILL, who | {"first": 2, "last": 310, "turns": 5})
+    with psycopg.connect(site.database.app_url, autocommit=True) as app:
         app.execute("SET plan_cache_mode = force_generic_plan")
         yield app
 
