@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
@@ -90,10 +91,25 @@ async def test_each_part_has_its_own_result_or_fault() -> None:
 class Groups:
     """Grouped questions whose answers are themselves with their key; `hold` keeps those of a question until `free`."""
 
-    def __init__(self, *, most: int = 8, patience_seconds: float = LONG, at_once: int = 4) -> None:
+    def __init__(
+        self,
+        *,
+        most: int = 8,
+        patience_seconds: float = LONG,
+        at_once: int = 4,
+        return_seconds: float = LONG,
+        together_seconds: float = LONG,
+    ) -> None:
         self.groups: list[list[str]] = []
         self.held: dict[str, asyncio.Event] = {}
-        self.grouped = Grouped(self._answer, most=most, patience_seconds=patience_seconds, at_once=at_once)
+        self.grouped = Grouped(
+            self._answer,
+            most=most,
+            patience_seconds=patience_seconds,
+            at_once=at_once,
+            return_seconds=return_seconds,
+            together_seconds=together_seconds,
+        )
 
     def ask(self, question: str, key: str = "a") -> "asyncio.Task[str]":
         return asyncio.create_task(self.grouped.ask(key, question))
@@ -218,7 +234,7 @@ async def test_a_later_group_is_answered_in_the_context_of_one_of_its_own_askers
         for one in group:
             one.reply(one.question)
 
-    grouped = Grouped(answer, most=2, patience_seconds=LONG, at_once=1)
+    grouped = Grouped(answer, most=2, patience_seconds=LONG, at_once=1, return_seconds=0, together_seconds=0)
 
     async def ask(question: str) -> str:
         trace.set(f"of {question}")
@@ -254,9 +270,95 @@ async def test_nobody_waits_for_a_group_that_was_broken_off() -> None:
         group[0].reply(key)
         raise asyncio.CancelledError
 
-    grouped = Grouped(answer, most=8, patience_seconds=LONG, at_once=4)
+    grouped = Grouped(answer, most=8, patience_seconds=LONG, at_once=4, return_seconds=0, together_seconds=0)
     asked = [asyncio.create_task(grouped.ask("a", question)) for question in "123"]
     _, waiting = await asyncio.wait(asked, timeout=10)
     assert not waiting
     assert asked[0].result() == "a"
     assert [task.cancelled() for task in asked[1:]] == [True, True]
+
+
+async def _two_by_turns(one: Groups, *, after_seconds: float = 0) -> None:
+    """Of three askers two were answered together, and ask again after this time, while the third is answered: `5` and
+    `6` wait for `4`, which is held."""
+    for question in "124":
+        one.hold(question)
+    asked = [one.ask("1")]
+    await _until(lambda: one.groups == [["1"]])
+    asked += [one.ask(question) for question in "23"]
+    await asyncio.sleep(0)
+    one.free("1")
+    await _until(lambda: one.groups == [["1"], ["2", "3"]])
+    one.ask("4")
+    await asyncio.sleep(0)
+    one.free("2")
+    await asyncio.gather(*asked)
+    await _until(lambda: one.groups == [["1"], ["2", "3"], ["4"]])
+    again_at = asyncio.get_running_loop().time() + after_seconds
+    await _until(lambda: asyncio.get_running_loop().time() > again_at)
+    for question in "56":
+        one.ask(question)
+        await asyncio.sleep(0)
+    one.groups.clear()
+
+
+async def test_those_that_ask_again_at_once_are_waited_for_and_answered_with_those_that_wait() -> None:
+    one = Groups()
+    await _two_by_turns(one)
+    one.free("4")
+    await _settle()
+    assert one.groups == []  # it waits for the third
+    assert await one.ask("7") == "a 7"
+    assert one.groups == [["5", "6", "7"]]
+    asked = []
+    for question in "890":  # all three were answered, all three ask again
+        asked.append(one.ask(question))
+        await _settle()
+    await asyncio.gather(*asked)
+    assert one.groups == [["5", "6", "7"], ["8", "9", "0"]]
+
+
+async def test_who_does_not_ask_again_is_waited_for_once() -> None:
+    one = Groups(return_seconds=0.2)
+    await _two_by_turns(one)
+    one.hold("5")
+    one.free("4")
+    await _settle()
+    assert one.groups == []
+    await _until(lambda: one.groups == [["5", "6"]])
+    last = one.ask("7")
+    await asyncio.sleep(0)
+    one.free("5")
+    await _settle()
+    assert one.groups == [["5", "6"], ["7"]]
+    await last
+    await _until(lambda: not one.grouped._lines and not one.grouped._servers)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"together_seconds": 0}, id="those that asked again came one by one"),
+        pytest.param({"most": 2}, id="who waits and who may come are more than a group"),
+    ],
+)
+async def test_nobody_is_waited_for_where(how: dict[str, Any]) -> None:
+    one = Groups(**how)
+    await _two_by_turns(one)
+    one.free("4")
+    await _settle()
+    assert one.groups == [["5", "6"]]
+
+
+async def test_those_that_ask_again_late_are_not_waited_for() -> None:
+    one = Groups(return_seconds=0.1)
+    await _two_by_turns(one, after_seconds=0.1)
+    one.free("4")
+    await _settle()
+    assert one.groups == [["5", "6"]]
+
+
+async def _settle() -> None:
+    """Until whatever can go on without time passing has."""
+    for _ in range(20):
+        await asyncio.sleep(0)

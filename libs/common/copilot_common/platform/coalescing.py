@@ -81,6 +81,11 @@ class Waiting(Generic[Question, Answer]):
         """Answered, or given up by its asker."""
         return self.future.done()
 
+    @property
+    def is_answered(self) -> bool:
+        """Also where the answer is a refusal."""
+        return self.future.done() and not self.future.cancelled()
+
     def reply(self, answer: Answer) -> None:
         if not self.is_over:
             self.future.set_result(answer)
@@ -91,14 +96,72 @@ class Waiting(Generic[Question, Answer]):
 
 
 @dataclass(slots=True)
+class _Returns:
+    """Whether those that are answered together ask again at once, and together: as the workers of a program do, and
+    people don't."""
+
+    within_seconds: float
+    together_seconds: float
+    are_usual: bool = False
+    until: float = 0.0  # the event loop's time, as what follows
+    first_at: float | None = None
+    missing: int = 0
+
+    def expect(self, answered: int) -> None:
+        """As many were answered now."""
+        self.missing = answered if answered > 1 else 0  # one alone is always together
+        self.until = asyncio.get_running_loop().time() + self.within_seconds
+        self.first_at = None
+
+    def note(self) -> None:
+        """A question has come."""
+        if not self.missing:
+            return
+        now = asyncio.get_running_loop().time()
+        if self.first_at is None:
+            self.first_at = now
+        self.missing -= 1
+        if not self.missing and now <= min(self.until, self.first_at + self.together_seconds):
+            self.are_usual = True
+
+
+@dataclass(slots=True)
 class _Line(Generic[Question, Answer]):
+    most: int
+    returns: _Returns
     waiting: deque[Waiting[Question, Answer]] = field(default_factory=deque)
     running: set[asyncio.Task[None]] = field(default_factory=set)
+    goal: int = 0  # who was answered last and who waited then, where that is one group
+    is_gathered: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def take(self, most: int) -> list[Waiting[Question, Answer]]:
+    def add(self, asked: Waiting[Question, Answer]) -> None:
+        self.waiting.append(asked)
+        self.returns.note()
+        if len(self.waiting) >= self.goal:
+            self.is_gathered.set()
+
+    def note_answers(self, group: Sequence[Waiting[Question, Answer]]) -> None:
+        answered = sum(asked.is_answered for asked in group)
+        if answered:
+            self.returns.expect(answered)
+            together = answered + len(self.waiting)
+            self.goal = together if together <= self.most else 0
+
+    async def gather(self) -> None:
+        """Waits for those that were answered last, if such ask again at once; once only."""
+        if self.returns.are_usual and len(self.waiting) < self.goal:
+            self.is_gathered.clear()
+            try:
+                async with asyncio.timeout_at(self.returns.until):
+                    await self.is_gathered.wait()
+            except TimeoutError:
+                self.returns.are_usual = False
+        self.goal = 0
+
+    def take(self) -> list[Waiting[Question, Answer]]:
         """Of those that still wait."""
         group: list[Waiting[Question, Answer]] = []
-        while self.waiting and len(group) < most:
+        while self.waiting and len(group) < self.most:
             asked = self.waiting.popleft()
             if not asked.is_over:
                 group.append(asked)
@@ -112,6 +175,10 @@ class Grouped(Generic[Key, Question, Answer]):
     get that it has not replied to. The next group begins when the first of one is answered, or after
     `patience_seconds`; who comes after that answer waits until the group ends, or so long. At most `at_once` run for a
     key.
+
+    Where as many as were answered have asked again within `return_seconds` and `together_seconds` of one another, the
+    next group waits so long for those answered last, unless they and who waits are more than one group: two groups
+    would else take turns for ever, each waiting for the other. It waits no more once they have not come.
     """
 
     def __init__(
@@ -121,11 +188,15 @@ class Grouped(Generic[Key, Question, Answer]):
         most: int,
         patience_seconds: float,
         at_once: int,
+        return_seconds: float,
+        together_seconds: float,
     ) -> None:
         self._answer_all = answer_all
         self._most = most
         self._patience_seconds = patience_seconds
         self._at_once = at_once
+        self._return_seconds = return_seconds
+        self._together_seconds = together_seconds
         self._lines: dict[Key, _Line[Question, Answer]] = {}
         self._servers: set[asyncio.Task[None]] = set()
 
@@ -133,19 +204,20 @@ class Grouped(Generic[Key, Question, Answer]):
         asked: Waiting[Question, Answer] = Waiting(question, asyncio.get_running_loop().create_future())
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = _Line()
+            line = self._lines[key] = _Line(self._most, _Returns(self._return_seconds, self._together_seconds))
             server = asyncio.create_task(self._serve(key, line))
             self._servers.add(server)
             server.add_done_callback(self._servers.discard)
-        line.waiting.append(asked)
+        line.add(asked)
         return await asked.future
 
     async def _serve(self, key: Key, line: _Line[Question, Answer]) -> None:
-        """Until nobody waits and nothing runs."""
+        """Until nobody waits and nothing runs, nor is anybody waited for."""
         try:
-            while line.waiting or line.running:
+            while line.waiting or line.running or line.goal:
+                await line.gather()
                 awaited: set[asyncio.Future[Any]] = set(line.running)
-                group = line.take(self._most) if len(line.running) < self._at_once else []
+                group = line.take() if len(line.running) < self._at_once else []
                 if group:
                     # Not in this task's context, which is that of whoever began the line, perhaps long ago.
                     task = asyncio.create_task(self._answer(key, group), context=group[0].context)
@@ -154,6 +226,7 @@ class Grouped(Generic[Key, Question, Answer]):
                     awaited = {task, *(asked.future for asked in group)}
                 if awaited:
                     await asyncio.wait(awaited, timeout=self._patience_seconds, return_when=asyncio.FIRST_COMPLETED)
+                line.note_answers(group)
         finally:
             del self._lines[key]
 
