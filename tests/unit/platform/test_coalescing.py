@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -113,6 +115,9 @@ class Groups:
 
     def ask(self, question: str, key: str = "a") -> "asyncio.Task[str]":
         return asyncio.create_task(self.grouped.ask(key, question))
+
+    def is_at(self, group: list[str]) -> bool:
+        return self.groups[-1:] == [group]
 
     def hold(self, question: str) -> None:
         self.held[question] = asyncio.Event()
@@ -278,61 +283,82 @@ async def test_nobody_waits_for_a_group_that_was_broken_off() -> None:
     assert [task.cancelled() for task in asked[1:]] == [True, True]
 
 
-async def _two_by_turns(one: Groups, *, after_seconds: float = 0) -> None:
-    """Of three askers two were answered together, and ask again after this time, while the third is answered: `5` and
-    `6` wait for `4`, which is held."""
-    for question in "124":
-        one.hold(question)
-    asked = [one.ask("1")]
-    await _until(lambda: one.groups == [["1"]])
-    asked += [one.ask(question) for question in "23"]
+async def _take_turns(one: Groups, *, rounds: int = 2, after_seconds: float = 0) -> None:
+    """Of three askers two are answered together, and ask again after this time while the third is answered, and so on:
+    at last `e` and `f` wait for `d`, which is held."""
+    turns = [("1", "23"), *[(f"{turn}", "xy") for turn in range(4, rounds + 3)], ("d", "ef")]
+    await _begin(one, *turns[0])
+    for (single, pair), (next_single, next_pair) in pairwise(turns):
+        one.hold(pair[0])
+        one.free(single)
+        await _until(partial(one.is_at, list(pair)))
+        await _begin(one, next_single, next_pair, instead_of=pair[0], after_seconds=after_seconds)
+    one.groups.clear()
+
+
+async def _begin(
+    one: Groups, single: str, pair: str, *, instead_of: str | None = None, after_seconds: float = 0
+) -> None:
+    """`single` is asked and held, alone, once that is free; the pair waits."""
+    one.hold(single)
+    one.ask(single)
     await asyncio.sleep(0)
-    one.free("1")
-    await _until(lambda: one.groups == [["1"], ["2", "3"]])
-    one.ask("4")
-    await asyncio.sleep(0)
-    one.free("2")
-    await asyncio.gather(*asked)
-    await _until(lambda: one.groups == [["1"], ["2", "3"], ["4"]])
-    again_at = asyncio.get_running_loop().time() + after_seconds
-    await _until(lambda: asyncio.get_running_loop().time() > again_at)
-    for question in "56":
+    if instead_of is not None:
+        one.free(instead_of)
+    await _until(partial(one.is_at, [single]))
+    loop = asyncio.get_running_loop()
+    again_at = loop.time() + after_seconds
+    await _until(lambda: loop.time() > again_at)
+    for question in pair:
         one.ask(question)
         await asyncio.sleep(0)
-    one.groups.clear()
 
 
 async def test_those_that_ask_again_at_once_are_waited_for_and_answered_with_those_that_wait() -> None:
     one = Groups()
-    await _two_by_turns(one)
-    one.free("4")
+    await _take_turns(one)
+    one.free("d")
     await _settle()
     assert one.groups == []  # it waits for the third
-    assert await one.ask("7") == "a 7"
-    assert one.groups == [["5", "6", "7"]]
+    assert await one.ask("g") == "a g"
+    assert one.groups == [["e", "f", "g"]]
     asked = []
-    for question in "890":  # all three were answered, all three ask again
+    for question in "hij":  # all three were answered, all three ask again
         asked.append(one.ask(question))
         await _settle()
     await asyncio.gather(*asked)
-    assert one.groups == [["5", "6", "7"], ["8", "9", "0"]]
+    assert one.groups == [["e", "f", "g"], ["h", "i", "j"]]
 
 
 async def test_who_does_not_ask_again_is_waited_for_once() -> None:
-    one = Groups(return_seconds=0.2)
-    await _two_by_turns(one)
-    one.hold("5")
-    one.free("4")
+    one = Groups()
+    await _take_turns(one)
+    one.grouped._lines["a"].returns.within_seconds = 0.1
+    one.hold("e")
+    one.free("d")
     await _settle()
     assert one.groups == []
-    await _until(lambda: one.groups == [["5", "6"]])
-    last = one.ask("7")
+    await _until(lambda: one.groups == [["e", "f"]])
+    last = one.ask("g")
     await asyncio.sleep(0)
-    one.free("5")
+    one.free("e")
     await _settle()
-    assert one.groups == [["5", "6"], ["7"]]
+    assert one.groups == [["e", "f"], ["g"]]
     await last
     await _until(lambda: not one.grouped._lines and not one.grouped._servers)
+
+
+async def test_where_all_leave_that_wait_for_those_to_come_nothing_is_answered_or_left() -> None:
+    one = Groups()
+    await _take_turns(one)
+    one.grouped._lines["a"].returns.within_seconds = 0.1
+    leaving = [asked.future for asked in one.grouped._lines["a"].waiting]
+    one.free("d")
+    await _settle()
+    for future in leaving:
+        future.cancel()
+    await _until(lambda: not one.grouped._lines and not one.grouped._servers)
+    assert one.groups == []
 
 
 @pytest.mark.parametrize(
@@ -344,18 +370,26 @@ async def test_who_does_not_ask_again_is_waited_for_once() -> None:
 )
 async def test_nobody_is_waited_for_where(how: dict[str, Any]) -> None:
     one = Groups(**how)
-    await _two_by_turns(one)
-    one.free("4")
+    await _take_turns(one)
+    one.free("d")
     await _settle()
-    assert one.groups == [["5", "6"]]
+    assert one.groups == [["e", "f"]]
+
+
+async def test_nobody_is_waited_for_who_once_asked_again() -> None:
+    one = Groups()
+    await _take_turns(one, rounds=1)
+    one.free("d")
+    await _settle()
+    assert one.groups == [["e", "f"]]
 
 
 async def test_those_that_ask_again_late_are_not_waited_for() -> None:
     one = Groups(return_seconds=0.1)
-    await _two_by_turns(one, after_seconds=0.1)
-    one.free("4")
+    await _take_turns(one, after_seconds=0.1)
+    one.free("d")
     await _settle()
-    assert one.groups == [["5", "6"]]
+    assert one.groups == [["e", "f"]]
 
 
 async def _settle() -> None:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 Part = TypeVar("Part")
 Whole = TypeVar("Whole")
@@ -13,6 +13,9 @@ One = TypeVar("One")
 Key = TypeVar("Key")
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
+
+
+_SIGNS: Final = 2  # one is often chance
 
 
 class Coalesced(Generic[Part, Whole]):
@@ -98,31 +101,49 @@ class Waiting(Generic[Question, Answer]):
 @dataclass(slots=True)
 class _Returns:
     """Whether those that are answered together ask again at once, and together: as the workers of a program do, and
-    people don't."""
+    people don't. Who asks is not looked at, only how many do, and when."""
 
     within_seconds: float
     together_seconds: float
-    are_usual: bool = False
-    until: float = 0.0  # the event loop's time, as what follows
-    first_at: float | None = None
-    missing: int = 0
+    signs: int = 0  # that they do, one after the other
+    answered: int = 0  # last
+    missing: int = 0  # of as many questions
+    until: float = 0.0  # when these are no longer expected, and when the first came, by the event loop's clock
+    first_at: float = 0.0
+    have_come: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def are_expected(self) -> bool:
+        return self.signs >= _SIGNS and self.missing > 0
 
     def expect(self, answered: int) -> None:
         """As many were answered now."""
-        self.missing = answered if answered > 1 else 0  # one alone is always together
+        self.answered = self.missing = answered
         self.until = asyncio.get_running_loop().time() + self.within_seconds
-        self.first_at = None
+        self.have_come.clear()
 
     def note(self) -> None:
         """A question has come."""
         if not self.missing:
             return
         now = asyncio.get_running_loop().time()
-        if self.first_at is None:
+        if self.missing == self.answered:
             self.first_at = now
         self.missing -= 1
-        if not self.missing and now <= min(self.until, self.first_at + self.together_seconds):
-            self.are_usual = True
+        if not self.missing:
+            self.have_come.set()
+            # One is always together; and who is expected is so until he does not come.
+            if self.answered > 1 and self.signs < _SIGNS:
+                is_sign = now <= min(self.until, self.first_at + self.together_seconds)
+                self.signs = self.signs + 1 if is_sign else 0
+
+    async def wait(self) -> None:
+        """Until all have come that are expected, or don't come in time."""
+        try:
+            async with asyncio.timeout_at(self.until):
+                await self.have_come.wait()
+        except TimeoutError:
+            self.signs = self.missing = 0
 
 
 @dataclass(slots=True)
@@ -131,32 +152,20 @@ class _Line(Generic[Question, Answer]):
     returns: _Returns
     waiting: deque[Waiting[Question, Answer]] = field(default_factory=deque)
     running: set[asyncio.Task[None]] = field(default_factory=set)
-    goal: int = 0  # who was answered last and who waited then, where that is one group
-    is_gathered: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, asked: Waiting[Question, Answer]) -> None:
         self.waiting.append(asked)
         self.returns.note()
-        if len(self.waiting) >= self.goal:
-            self.is_gathered.set()
 
     def note_answers(self, group: Sequence[Waiting[Question, Answer]]) -> None:
         answered = sum(asked.is_answered for asked in group)
         if answered:
             self.returns.expect(answered)
-            together = answered + len(self.waiting)
-            self.goal = together if together <= self.most else 0
 
-    async def gather(self) -> None:
-        """Waits for those that were answered last, if such ask again at once; once only."""
-        if self.returns.are_usual and len(self.waiting) < self.goal:
-            self.is_gathered.clear()
-            try:
-                async with asyncio.timeout_at(self.returns.until):
-                    await self.is_gathered.wait()
-            except TimeoutError:
-                self.returns.are_usual = False
-        self.goal = 0
+    @property
+    def grows(self) -> bool:
+        """Whether some are expected to come, and will be in one group with those that wait."""
+        return self.returns.are_expected and len(self.waiting) + self.returns.missing <= self.most
 
     def take(self) -> list[Waiting[Question, Answer]]:
         """Of those that still wait."""
@@ -176,9 +185,9 @@ class Grouped(Generic[Key, Question, Answer]):
     `patience_seconds`; who comes after that answer waits until the group ends, or so long. At most `at_once` run for a
     key.
 
-    Where as many as were answered have asked again within `return_seconds` and `together_seconds` of one another, the
-    next group waits so long for those answered last, unless they and who waits are more than one group: two groups
-    would else take turns for ever, each waiting for the other. It waits no more once they have not come.
+    Where twice as many questions as were answered, more than one, have come within `return_seconds` of the answers and
+    `together_seconds` of one another, the next group waits for as many again, so long, if they and who waits are one
+    group: two groups would else take turns for ever, each waiting for the other. Once they don't come, no group waits.
     """
 
     def __init__(
@@ -214,8 +223,9 @@ class Grouped(Generic[Key, Question, Answer]):
     async def _serve(self, key: Key, line: _Line[Question, Answer]) -> None:
         """Until nobody waits and nothing runs, nor is anybody waited for."""
         try:
-            while line.waiting or line.running or line.goal:
-                await line.gather()
+            while line.waiting or line.running or line.grows:
+                if line.grows:
+                    await line.returns.wait()
                 awaited: set[asyncio.Future[Any]] = set(line.running)
                 group = line.take() if len(line.running) < self._at_once else []
                 if group:
