@@ -6,9 +6,11 @@ from collections import Counter
 from itertools import pairwise
 from time import perf_counter, process_time
 
+import msgspec
+
 from bench.load.client import Client, Sample, Unexpected
 from bench.load.http1 import BadResponse
-from bench.load.job import Job, Outcome
+from bench.load.job import Job, Outcome, Target
 from bench.percentiles import summarise
 
 _AT_ONCE = 16  # connections and conversations made at the same time while a `once` job is prepared
@@ -18,7 +20,9 @@ _FAILURE_PAUSE_SECONDS = 0.05  # a server that refuses everything must not be fl
 class Generator:
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._clients = [Client(job.target, job.tokens) for _ in range(job.clients)]
+        self._clients = [
+            Client(_of_client(job.target, number / job.clients), job.tokens) for number in range(job.clients)
+        ]
         self._samples: list[Sample] = []
         self._failures: Counter[str] = Counter()
 
@@ -101,3 +105,10 @@ class Generator:
             for earlier, later in pairwise(tokens)
             if begin <= later <= end
         ]
+
+
+def _of_client(target: Target, share: float) -> Target:
+    if not target.is_spread:
+        return target
+    first = int(share * len(target.bodies))
+    return msgspec.structs.replace(target, bodies=target.bodies[first:] + target.bodies[:first])

@@ -15,6 +15,8 @@ class Target(msgspec.Struct, kw_only=True):
 
     With `conversations`, `path` contains `{conversation}`: a new one is made (POST to `conversations`) after every
     `turns` requests of a client.
+
+    `is_spread`: each client begins elsewhere among the bodies. All would else send the same one at the same time.
     """
 
     host: str
@@ -24,6 +26,7 @@ class Target(msgspec.Struct, kw_only=True):
     bodies: list[str]
     conversations: str | None = None
     turns: int = 10
+    is_spread: bool = False
 
 
 class Job(msgspec.Struct, kw_only=True):

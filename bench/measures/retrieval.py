@@ -219,6 +219,7 @@ async def _ask(rounds: Rounds, author: Author, tenant: Tenant, meter: CpuMeter) 
         headers={"X-API-Key": tenant.api_key},
         bodies=bodies,
         turns=len(bodies),
+        is_spread=True,
     )
     job = closed(target, clients=_CLIENTS, seconds=rounds.plan.api_seconds, plan=rounds.plan)
     outcome = await asyncio.to_thread(generate, job)
