@@ -45,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     recall_questions: int = 100
     sql_searches: int = 200
     api_seconds: float = 6.0
-    chat_seconds: float = 20.0
+    chat_seconds: float = 25.0
     cranfield: str = ""
 
     @property

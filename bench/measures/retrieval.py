@@ -102,12 +102,14 @@ async def _play(rounds: Rounds, tenants: Mapping[str, Tenant]) -> list[Row]:
             pids = _pids(rounds, service)
             filled = await _fill(rounds, enqueued, CpuMeter(pids))
             say("retrieval: chat alone")
-            quiet = await Chat(rounds.product).talk(plan.chat_seconds)
+            answers = await Chat(rounds.product).talk(plan.chat_seconds)
             found = {name: await _search(rounds, producer, author, tenants[name]) for name in _MEASURED}
             asked: dict[str, list[_Asked]] = {name: [] for name in _MEASURED}
             for _ in range(plan.rounds):
                 for name, several in asked.items():
                     several.append(await _ask(rounds, author, tenants[name], CpuMeter(pids)))
+            say("retrieval: chat alone, once more")
+            quiet = summarise(answers + await Chat(rounds.product).talk(plan.chat_seconds))
     rounds.keep("retrieval", "ingestion", per_second=filled.per_second)
     rounds.keep("retrieval", "chat alone", ms=quiet)
     rounds.keep("retrieval", "chat beside ingestion", ms=filled.chat)
@@ -161,7 +163,7 @@ async def _fill(rounds: Rounds, enqueue_seconds: float, meter: CpuMeter) -> _Fil
         seconds=last.at - first.at,
         kept=beside / alone if end.left and alone else None,
         rates=(alone, beside),
-        chat=chat,
+        chat=summarise(chat),
         cpu_ms=meter.ms_since_start(),
     )
 
@@ -351,8 +353,8 @@ def chat_rows(quiet: Summary, busy: Summary, kept: float | None, rates: tuple[fl
             measured=f"{times:.2f} ×",
             verdict="not measured" if kept is None else at_most(times, _CHAT_LIMIT),
             notes=[
-                f"{quiet.count} plain messages at {PER_SECOND} a second: p50 {quiet.p50:.1f} → {busy.p50:.1f}, p99 "
-                f"{quiet.p99:.1f} → {busy.p99:.1f} ms"
+                f"{busy.count} plain messages at {PER_SECOND} a second beside it, {quiet.count} without, half at "
+                f"the end: p50 {quiet.p50:.1f} → {busy.p50:.1f}, p99 {quiet.p99:.1f} → {busy.p99:.1f} ms"
             ],
         ),
         Row(

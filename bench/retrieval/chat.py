@@ -6,7 +6,6 @@ import msgspec
 
 from bench.load.http1 import BadResponse, Connection, post
 from bench.load.steady import SteadyPosts
-from bench.percentiles import Summary, summarise
 from bench.product import Product
 from bench.words import QUESTION, TURNS, json_text
 
@@ -22,7 +21,7 @@ class Chat:
         self._host, self._port = "127.0.0.1", product.api.port
         self._headers = {"X-API-Key": product.api_key}
 
-    async def talk(self, seconds: float) -> Summary:
+    async def talk(self, seconds: float) -> list[float]:
         """Latencies in ms. Raises RuntimeError where a message was not answered."""
         answers: list[float] = []
         count = max(1, int(seconds * PER_SECOND))
@@ -30,7 +29,7 @@ class Chat:
         for first in range(0, count, _AT_ONCE * TURNS):
             paths, conversations = conversations[:_AT_ONCE], conversations[_AT_ONCE:]
             answers += await self._send(paths, min(_AT_ONCE * TURNS, count - first))
-        return summarise(answers)
+        return answers
 
     async def _send(self, conversations: Sequence[str], count: int) -> list[float]:
         paths = [f"/api/v1/conversations/{conversation}/messages" for conversation in conversations]

@@ -8,13 +8,15 @@ from copilot_common.platform.sandbox.frames import MAX_PART_BYTES
 from copilot_domain.documents import child
 from copilot_domain.documents.chunking.outline import MAX_TITLE
 from copilot_domain.documents.reply import Part, ReadRequest, decode_pieces, encode
-from copilot_domain.documents.types import Piece, Source
+from copilot_domain.documents.types import MAX_CHUNK_TOKENS, Piece, Source
 
 TITLES = 13
 
 
 def answer(text: str) -> list[bytes]:
-    request = ReadRequest(source=Source(name="a.md"), form="document", tokenizer="wordllama")
+    request = ReadRequest(
+        source=Source(name="a.md"), form="document", tokenizer="wordllama", max_tokens=MAX_CHUNK_TOKENS
+    )
     return list(child.read_document(encode(request), BytesIO(text.encode())))
 
 

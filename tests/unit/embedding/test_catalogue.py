@@ -2,7 +2,9 @@ from decimal import Decimal
 
 import pytest
 
+from copilot_common.base.tokens import BYTES_PER_TOKEN
 from copilot_common.embedding.catalogue import EmbeddingModel, describe, parse_name
+from copilot_common.embedding.cutting import cut
 from copilot_common.embedding.protocol import EmbedderSpec
 from copilot_common.llm import TokenUsage, cost_usd
 
@@ -54,3 +56,11 @@ def test_dimensions_that_cannot_be_are_none(name: str) -> None:
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
     assert parse_name(name) is None
+
+
+def test_a_chunk_and_its_headings_are_read_to_their_end() -> None:
+    _, spec = described("compatible/intfloat/multilingual-e5-large")
+    assert spec.chunk_tokens is not None
+    chunk = "x" * (spec.chunk_tokens * BYTES_PER_TOKEN)
+    headings = "h" * 255 + "\n"
+    assert cut(headings + chunk, spec.max_input_tokens) == headings + chunk

@@ -16,6 +16,9 @@ from copilot_common.llm.profiles import Price
 EmbeddingProvider = Literal["openai", "google", "compatible"]
 
 MAX_DIMENSIONS: Final = 4_000  # pgvector's index over halfvec takes no more
+# Of what is read, for a chunk, whose tokens are four bytes each: texts are cut at three, and a sixth of that is left for
+# its headings, which come first.
+_CHUNK_SHARE: Final = 5 / 8
 _Count = Annotated[int, Meta(ge=1)]
 # Google puts the id into the URL: nothing that could leave its place in it. `@` parts the dimensions off.
 _NAME: Final = re.compile(r"(openai|google|compatible)/((?!.*\.\.)[\w.:,=+/-]{1,200})(?:@([1-9]\d{0,4}))?")
@@ -104,6 +107,7 @@ def _build(name: ModelName, entry: _Entry, dimensions: int, *, is_listed: bool) 
         max_batch=entry.max_batch,
         max_batch_tokens=entry.max_batch_tokens,
         max_input_tokens=entry.max_input_tokens,
+        chunk_tokens=int(entry.max_input_tokens * _CHUNK_SHARE),
         prices=_prices_today(entry.prices),
     )
     return model, spec

@@ -41,6 +41,8 @@ class MiniLMEmbedder:
         max_batch=8,
         max_batch_tokens=8 * 512,
         max_input_tokens=_MAX_TOKENS,
+        # By estimate, four bytes each; the model counts one for four to five of English, so some are left for headings.
+        chunk_tokens=_MAX_TOKENS,
     )
 
     def __init__(self, model: Path, tokenizer: Path) -> None:

@@ -24,7 +24,8 @@ Vectors: TypeAlias = "NDArray[numpy.float32]"
 class EmbedderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Vectors of two texts can be compared only where `name` is the same: it is stored with each of them, and names
     provider, model and dimensions. Longer texts than `max_input_tokens` are cut there. `tokenizer` counts for whoever
-    cuts chunks. `prices` is None where nothing is paid, or nothing known.
+    cuts chunks: into `chunk_tokens` at most, where longer ones would not be read to their end. `prices` is None where
+    nothing is paid, or nothing known.
     """
 
     name: str
@@ -33,6 +34,7 @@ class EmbedderSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_tokens: int
     max_input_tokens: int
     tokenizer: TokenCounter = "estimate"
+    chunk_tokens: int | None = None
     prices: Prices | None = None
 
 

@@ -40,7 +40,7 @@ def _read(request: ReadRequest, data: bytes) -> Iterator[bytes]:
     else:
         document = _as_sent(request.source, request.form, data)
     del data
-    pieces = chunking.cut(document, ChunkRules(tokenizer=request.tokenizer))
+    pieces = chunking.cut(document, ChunkRules.of_size(request.tokenizer, request.max_tokens))
     while some := list(islice(pieces, _PIECES)):
         yield _part(Part.PIECES, encode(some))
     yield _part(Part.DONE, document.media_type.encode())

@@ -17,6 +17,7 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
     form: Form
     tokenizer: Literal["wordllama", "estimate"]
+    max_tokens: int  # of a chunk
 
 
 class Part(IntEnum):

@@ -4,6 +4,9 @@ from typing import Literal
 
 import msgspec
 
+MAX_CHUNK_TOKENS = 400
+"""From 300 to 500 the same quality (docs/adr/0014); larger is cheaper. Less where the embedder reads less."""
+
 SectionKind = Literal["markdown", "text", "code", "table"]
 
 DocumentFault = Literal["UNSUPPORTED_TYPE", "TOO_LARGE", "EXTRACTION_FAILED", "EMPTY"]

@@ -57,12 +57,12 @@ BATCH: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class ReadDocument:
-    """Which blob holds an item's text, and where its chunks are in it, as they were counted by that tokenizer. `text`:
-    in UTF-8, where it is so small that it need not be read twice."""
+    """Which blob holds an item's text, and where its chunks are in it. `cutting` tells how those were counted and
+    sized. `text`: in UTF-8, where it is so small that it need not be read twice."""
 
     content_id: UUID
     pieces: Sequence[Piece]
-    tokenizer: str
+    cutting: str
     text: bytes | None = field(default=None, repr=False)
 
 
@@ -241,7 +241,7 @@ class Ingestion:
         await self._note(tx, version, work)
         if work.done == work.total:
             counts = {"chunk_count": work.total, "token_count": work.token_count}
-            await finish(tx, version, work.document.content_id, **counts, tokenizer=work.document.tokenizer)
+            await finish(tx, version, work.document.content_id, **counts, tokenizer=work.document.cutting)
             if work.row.content_id not in (None, work.document.content_id):
                 await self._blobs.delete(tx, work.row.content_id)
             await publish(tx, self._ledger, "context.ready", {"item_id": version.item_id})

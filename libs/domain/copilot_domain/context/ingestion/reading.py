@@ -28,7 +28,7 @@ from copilot_domain.context.ingestion.staging import staged_blob
 from copilot_domain.context.ingestion.writing import Unchanged
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
-from copilot_domain.documents.types import Piece, Source
+from copilot_domain.documents.types import MAX_CHUNK_TOKENS, Piece, Source
 
 MAX_TEXT_BYTES: Final = 64_000_000
 """Of an extracted text in UTF-8: 16 million characters, as the extraction bounds them."""
@@ -75,6 +75,13 @@ class DocumentReader:
         self._sandbox = sandbox
         self._fetcher = fetcher
         self._embedder = embedder
+        self._chunk_tokens = min(MAX_CHUNK_TOKENS, embedder.chunk_tokens or MAX_CHUNK_TOKENS)
+
+    @property
+    def _cutting(self) -> str:
+        """What tells chunks of the same text apart: another model may want them otherwise."""
+        size = "" if self._chunk_tokens == MAX_CHUNK_TOKENS else f" {self._chunk_tokens}"
+        return f"{self._embedder.tokenizer}{size}"
 
     async def read(self, principal: Principal, item: ItemRow, version: ItemVersion) -> ReadDocument:
         blob_id, media_type = await self._find(principal, item, version)
@@ -99,6 +106,7 @@ class DocumentReader:
             ),
             form=cast(Form, "file" if item.type in {"file", "url"} else item.type),
             tokenizer=self._embedder.tokenizer,
+            max_tokens=self._chunk_tokens,
         )
         try:
             return await self._read(principal, version, request, blob_id)
@@ -126,7 +134,7 @@ class DocumentReader:
     def _is_cut(self, item: ItemRow) -> bool:
         """Its chunks are those of what was fetched last: one that failed may have fetched after them."""
         is_live = item.chunk_count > 0 and item.content_id is not None and item.live_hash is not None
-        return is_live and (item.live_hash, item.live_tokenizer) == (item.content_hash, self._embedder.tokenizer)
+        return is_live and (item.live_hash, item.live_tokenizer) == (item.content_hash, self._cutting)
 
     async def _read(
         self, principal: Principal, version: ItemVersion, request: ReadRequest, blob_id: UUID
@@ -142,7 +150,7 @@ class DocumentReader:
             content_id = blob_id
             if request.form == "file":
                 content_id = await self._write_text(principal, version, answer)
-            return ReadDocument(content_id, [piece async for piece in answer.pieces()], request.tokenizer, text)
+            return ReadDocument(content_id, [piece async for piece in answer.pieces()], self._cutting, text)
 
     async def _write_text(self, principal: Principal, version: ItemVersion, answer: "_Answer") -> UUID:
         async with staged_blob(self._db, self._blobs, principal, version, answer.text(), max_bytes=MAX_TEXT_BYTES) as (

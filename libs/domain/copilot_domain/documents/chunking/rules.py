@@ -4,10 +4,13 @@ from typing import Final, Literal
 
 import msgspec
 
+from copilot_domain.documents.types import MAX_CHUNK_TOKENS
+
 TokenizerName = Literal["wordllama", "estimate"]
 
 # A character is up to four tokens (its bytes): the least in which any structure shows.
 _MIN_TOKENS: Final = 32
+_OVERLAP: Final = 10  # as many parts of a piece as one is shared
 
 
 class ChunkRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,8 +18,14 @@ class ChunkRules(msgspec.Struct, frozen=True, kw_only=True):
     two neighbours share: whole sentences, of prose only."""
 
     tokenizer: TokenizerName
-    max_tokens: int = 400  # from 300 to 500 the same quality (docs/adr/0014); larger is cheaper
-    overlap_tokens: int = 40
+    max_tokens: int = MAX_CHUNK_TOKENS
+    overlap_tokens: int = MAX_CHUNK_TOKENS // _OVERLAP
+
+    @classmethod
+    def of_size(cls, tokenizer: TokenizerName, max_tokens: int) -> "ChunkRules":
+        """With the usual overlap, and the least size where that is less."""
+        size = max(max_tokens, _MIN_TOKENS)
+        return cls(tokenizer=tokenizer, max_tokens=size, overlap_tokens=size // _OVERLAP)
 
     def __post_init__(self) -> None:
         if self.max_tokens < _MIN_TOKENS:
