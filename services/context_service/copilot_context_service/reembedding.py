@@ -1,5 +1,6 @@
 """The handlers of `context.reembed` and `context.forget`."""
 
+from copilot_common.base.errors import ProviderError
 from copilot_common.queue import Job, JobFailed, JobLost
 from copilot_domain.context.ingestion.errors import describe
 from copilot_domain.context.jobs import REEMBED, ForgetModel, Reembed
@@ -9,7 +10,8 @@ from copilot_domain.context.reembedding.walking import Reembedder
 
 
 class IndexReembedder:
-    """Called with the job. A model that is not configured ends it at once, other failures when they are too many."""
+    """Called with the job. A model that is not configured, or whose provider refuses, ends it at once; other failures
+    do when they are too many."""
 
     def __init__(self, reembedder: Reembedder) -> None:
         self._reembedder = reembedder
@@ -20,8 +22,8 @@ class IndexReembedder:
         except JobLost:
             raise
         except Exception as error:
-            if isinstance(error, ModelUnavailable) and not error.retryable:
-                code, text = "MODEL_UNAVAILABLE", "This embedding model is not configured in the context service."
+            if isinstance(error, ProviderError) and error.is_final:
+                code, text = _explain(error)
                 await self._reembedder.fail(job, code, text)
                 raise JobFailed(code, text, is_final=True) from None
             if job.failures + 1 >= REEMBED.max_failures:
@@ -37,3 +39,9 @@ class OldVectorsForgetter:
 
     async def __call__(self, job: Job[ForgetModel]) -> None:
         await self._forgetter.forget(job)
+
+
+def _explain(error: ProviderError) -> tuple[str, str]:
+    if isinstance(error, ModelUnavailable):
+        return "MODEL_UNAVAILABLE", "This embedding model is not configured in the context service."
+    return describe(error)

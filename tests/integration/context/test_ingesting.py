@@ -11,11 +11,14 @@ from prometheus_client import CollectorRegistry
 from copilot_common.base.errors import ProviderError
 from copilot_common.embedding import Embedded, Purpose
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
-from copilot_domain.context import SearchRequest
+from copilot_common.queue import Job
+from copilot_context_service.ingesting import ItemIngester
+from copilot_domain.context import Item, SearchRequest
 from copilot_domain.context.ingestion import pipeline
 from copilot_domain.context.ingestion.errors import IngestionError
 from copilot_domain.context.ingestion.metrics import IngestionMetrics
 from copilot_domain.context.ingestion.pipeline import BATCH
+from copilot_domain.context.jobs import IngestItem
 from integration.context.ground import ContextGround, open_context
 from support.api import Site
 
@@ -228,12 +231,17 @@ async def test_an_item_whose_content_is_gone_or_damaged_fails_with_a_reason(cont
         assert failed.error.code == code
 
 
+def refusal(status: int | None) -> ProviderError:
+    return ProviderError("secret words of the provider", provider="test", retryable=False, status=status)
+
+
 class FailingEmbedder(WordLlamaEmbedder):
     is_away = True
+    fault = ProviderError("secret words of the provider", provider="test", retryable=True)
 
     async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
         if self.is_away:
-            raise ProviderError("secret words of the provider", provider="test", retryable=True)
+            raise self.fault
         return await super().embed(texts, purpose=purpose)
 
 
@@ -253,6 +261,55 @@ async def test_an_embedder_that_is_away_leaves_the_item_for_another_try_or_to_be
         assert await context.ingest(item.id) == "ready"
         await context.ingestion.fail(context.acme, item.id, 1, IngestionError("LATE", "too late"))
         assert (await context.get(item.id)).status == "ready"
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422, None])
+async def test_a_text_that_the_embedder_refuses_ends_the_item_at_once(site: Site, status: int | None) -> None:
+    embedder = FailingEmbedder()
+    embedder.fault = refusal(status)
+    async with open_context(site, embedder) as context:
+        item = await context.add("text", ingest=False)
+        await ItemIngester(context.ingestion)(first_try(context, item))
+        failed = await context.get(item.id)
+        assert failed.error
+        assert (failed.status, failed.error.code) == ("failed", "EMBEDDING_FAILED")
+        assert "secret" not in failed.error.message
+        assert (str(status) in failed.error.message) == (status is not None)
+
+
+async def test_a_text_that_is_refused_after_others_leaves_nothing_of_them(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "BATCH", 4)
+    embedder = FailingEmbedder()
+    embedder.fault, embedder.is_away = refusal(400), False
+    async with open_context(site, embedder) as context:
+        item = await context.add(LONG, ingest=False)
+
+        async def refuse_the_rest(done: int, total: int) -> None:
+            embedder.is_away = True
+
+        assert await context.ingestion.ingest(context.acme, item.id, 1, on_progress=refuse_the_rest) == "failed"
+        assert [context.count(table) for table in PARTS] == [0, 0]
+        assert len(set(await dead(context))) == 1
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+async def test_a_key_that_is_refused_may_be_renewed_before_the_tries_are_over(site: Site, status: int) -> None:
+    embedder = FailingEmbedder()
+    embedder.fault = refusal(status)
+    async with open_context(site, embedder) as context:
+        item = await context.add("text", ingest=False)
+        with pytest.raises(ProviderError):
+            await ItemIngester(context.ingestion)(first_try(context, item))
+        assert (await context.get(item.id)).status == "processing"
+        embedder.is_away = False
+        assert await context.ingest(item.id) == "ready"
+
+
+def first_try(context: ContextGround, item: Item) -> Job[IngestItem]:
+    payload = IngestItem(item.id, context.generation(item.id))
+    return Job(id=uuid4(), fence=1, payload=payload, principal=context.acme, failures=0)
 
 
 async def test_progress_is_told_after_each_batch(context: ContextGround) -> None:

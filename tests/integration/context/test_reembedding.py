@@ -385,6 +385,39 @@ async def test_a_model_that_cannot_be_had_ends_it_and_the_index_says_so(one: Ree
     assert (await one.start()).error is None  # another one may be begun
 
 
+@pytest.mark.parametrize("status", [400, 404, None])
+async def test_a_provider_that_refuses_the_texts_ends_it_at_once(one: Reembedding, status: int | None) -> None:
+    await one.add_many(1)
+    await one.start()
+    one.hashing.fails = ProviderError("secret", provider="compatible", retryable=False, status=status)
+    with pytest.raises(JobFailed) as failed:
+        await IndexReembedder(one.reembedder)(one.claim(REEMBED))
+    state = await one.state()
+    assert state.error is not None
+    assert (state.model, state.next_model, state.error.code) == (OLD, None, "EMBEDDING_FAILED")
+    assert (failed.value.is_final, failed.value.code, failed.value.text) == (
+        True,
+        state.error.code,
+        state.error.message,
+    )
+    assert "secret" not in state.error.message
+
+
+@pytest.mark.parametrize(("status", "retryable"), [(401, False), (403, False), (503, True)])
+async def test_a_provider_that_may_be_had_later_leaves_it_for_another_try(
+    one: Reembedding, status: int, retryable: bool
+) -> None:
+    await one.add_many(1)
+    await one.start()
+    one.hashing.fails = ProviderError("no", provider="compatible", retryable=retryable, status=status)
+    with pytest.raises(ProviderError):
+        await IndexReembedder(one.reembedder)(one.claim(REEMBED))
+    assert (await one.state()).next_model == NEW
+    one.hashing.fails = None
+    await one.run()
+    assert (await one.state()).model == NEW
+
+
 async def test_an_index_whose_model_cannot_be_had_is_searched_by_words_and_says_so(one: Reembedding) -> None:
     await one.add_many(2)
     one.context.site.rows("UPDATE context_indexes SET model = 'compatible/away@8'")

@@ -5,12 +5,14 @@ import gc
 import logging
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from copilot_common.base.errors import ProviderError
 from copilot_common.queue import Job, JobFailed, NewJob, complete, worker
 from integration.queue.ground import NOTHING, URGENT, Ground, Nothing
-from integration.queue.workers import Bench, at_work
+from integration.queue.workers import Bench, Shift, at_work
 from support.clients import eventually
 
 
@@ -153,6 +155,17 @@ async def test_a_job_that_kills_its_processes_runs_alone(ground: Ground) -> None
 # What becomes of a job
 
 
+async def dies(shift: Shift, job_id: UUID) -> None:
+    """Of failures, however many are needed."""
+
+    async def is_dead() -> bool:
+        await shift.dispatcher.sweep()
+        shift.worker.wake()
+        return shift.ground.status(job_id) == "dead"
+
+    await eventually(is_dead)
+
+
 async def test_a_failing_job_is_tried_again_and_then_dead(ground: Ground) -> None:
     tries: list[int] = []
 
@@ -162,13 +175,7 @@ async def test_a_failing_job_is_tried_again_and_then_dead(ground: Ground) -> Non
 
     async with at_work(ground, fail) as shift:
         (job_id,) = await ground.enqueue()
-
-        async def is_dead() -> bool:
-            await shift.dispatcher.sweep()
-            shift.worker.wake()
-            return ground.status(job_id) == "dead"
-
-        await eventually(is_dead)
+        await dies(shift, job_id)
     assert tries == [0, 1, 2]
     row = ground.rows("SELECT failures, error_code, error_text FROM jobs")[0]
     assert row == (3, "INTERNAL_ERROR", "The job failed with ValueError.")
@@ -186,6 +193,19 @@ async def test_a_handler_says_when_to_try_again_and_with_what_error(ground: Grou
         shift.worker.wake()
         row = await shift.becomes(job_id, "dead")
     assert (row["failures"], row["error_code"]) == (2, "GONE")
+
+
+@pytest.mark.parametrize(("status", "tries"), [(400, 1), (404, 1), (401, 3), (403, 3)])
+async def test_what_a_provider_refuses_is_asked_once_but_with_a_refused_key_again(
+    ground: Ground, status: int, tries: int
+) -> None:
+    async def fail(job: Job[Any]) -> None:
+        raise ProviderError("No.", provider="test", retryable=False, status=status)
+
+    async with at_work(ground, fail) as shift:
+        (job_id,) = await ground.enqueue()
+        await dies(shift, job_id)
+    assert ground.rows("SELECT failures, error_code, error_text FROM jobs") == [(tries, "PROVIDER_ERROR", "No.")]
 
 
 async def test_a_cancellation_that_comes_out_of_a_handler_unasked_is_a_failure(ground: Ground) -> None:

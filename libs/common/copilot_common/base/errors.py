@@ -18,7 +18,7 @@
 Messages are for the caller: they never carry content, keys or foreign exception text.
 """
 
-from typing import Literal
+from typing import Final, Literal
 
 ErrorCode = Literal[
     "BAD_REQUEST",
@@ -123,6 +123,10 @@ class Unavailable(CopilotError):
     code: ErrorCode = "UNAVAILABLE"
 
 
+# A key, a bill, a permission: mended at the provider's while work waits, and what all tenants' work fails by.
+_OPERATORS_TO_MEND: Final = frozenset({401, 402, 403})
+
+
 class ProviderError(CopilotError):
     """A provider's failure, classified by status or type, never by its text.
 
@@ -145,6 +149,11 @@ class ProviderError(CopilotError):
         self.retryable = retryable
         self.status = status
         self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def is_final(self) -> bool:
+        """Background work need not try again: what was sent is refused, or the model is not there."""
+        return not self.retryable and self.status not in _OPERATORS_TO_MEND
 
 
 class ProviderTimeout(ProviderError):

@@ -18,7 +18,7 @@ import msgspec
 from loguru import logger
 
 from copilot_common.auth.authority import ROLE_SCOPES
-from copilot_common.base.errors import CopilotError, Unavailable
+from copilot_common.base.errors import CopilotError, ProviderError, Unavailable
 from copilot_common.base.ids import TenantId, UserId
 from copilot_common.platform.tasks import end_tasks
 from copilot_common.platform.trace import Trace, Tracer, begin_trace, current_span
@@ -355,6 +355,8 @@ def _as_failure(error: BaseException) -> JobFailed:
     match error:
         case JobFailed():
             return error
+        case ProviderError():
+            return JobFailed(error.code, error.message, is_final=error.is_final)
         case CopilotError():
             return JobFailed(error.code, error.message)
         case _:

@@ -30,8 +30,16 @@ def describe(error: BaseException) -> tuple[str, str]:
         case ModelUnavailable():
             return "MODEL_UNAVAILABLE", error.message
         case ProviderError():
-            return "EMBEDDING_FAILED", "The embedding provider failed."
+            return "EMBEDDING_FAILED", _explain(error)
         case CopilotError():
             return error.code, error.message
         case _:
             return "INTERNAL_ERROR", "Something went wrong here."
+
+
+def _explain(error: ProviderError) -> str:
+    if not error.is_final:
+        return "The embedding provider failed."
+    if error.status is None:
+        return "The embedding provider's answers cannot be used."
+    return f"The embedding provider refused it (status {error.status})."

@@ -8,10 +8,10 @@ import numpy as np
 from copilot_common.base.errors import ProviderError
 from copilot_common.embedding import Embedder
 from copilot_common.tenancy import Principal, TenantDatabase
-from copilot_domain.context.ingestion.errors import IngestionError
+from copilot_domain.context.ingestion.errors import IngestionError, describe
 from copilot_domain.context.ingestion.preparing import Batch
 from copilot_domain.context.ingestion.writing import find_vectors
-from copilot_domain.context.reembedding.embedders import Embedders, ModelUnavailable
+from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.reembedding.indexes import find_index
 from copilot_domain.context.segments.types import Numbers
 
@@ -25,7 +25,8 @@ class BatchVectors:
         """A row per chunk, by model: what searches use comes first. The next model's are there too where the index is
         being re-embedded, unless its embedder fails: the re-embedding then makes them later.
 
-        Raises IngestionError where the model is not configured here, ProviderError where it fails or does not load.
+        Raises IngestionError where the model is not configured here or refuses the texts, ProviderError where another
+        try may do it.
         """
         default = self._embedders.default
         async with self._db.transaction(principal) as tx:
@@ -34,10 +35,10 @@ class BatchVectors:
             known = await find_vectors(tx, batch.hashes, default) if model == default.name else None
         try:
             vectors = {model: await self._embed_with(principal, batch, model, known)}
-        except ModelUnavailable as error:
-            if error.retryable:
+        except ProviderError as error:
+            if not error.is_final:
                 raise
-            raise IngestionError("MODEL_UNAVAILABLE", error.message) from None
+            raise IngestionError(*describe(error)) from None
         if index and index.next_model:
             with suppress(ProviderError):
                 vectors[index.next_model] = await self._embed_with(principal, batch, index.next_model)
