@@ -1,0 +1,76 @@
+"""An item is `processing` no longer than its job has tries: the handler and the ledger count the same ones."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from copilot_common.base.ids import ProcessId
+from copilot_common.queue import CONTEXT_QUEUE, Dispatcher, JobType, Ledger, QueueMetrics, Worker
+from copilot_context_service.ingesting import ItemIngester
+from copilot_domain.context import NewItem
+from copilot_domain.context.ingestion import fetching
+from copilot_domain.context.jobs import INGEST_IN_BULK, INGEST_ITEM, REFRESH_ITEM, IngestItem, request_refresh
+from integration.context.ground import ContextGround
+from support.clients import eventually
+from support.receiver import answer, hang, receiver
+
+PAGE = answer(b"<p>The copper walrus signals.</p>", headers=("Content-Type: text/html",))
+TRIES = 6
+
+
+@asynccontextmanager
+async def at_work(context: ContextGround) -> AsyncIterator[tuple[Worker, Dispatcher]]:
+    """The context service's handlers of items, without pauses between tries."""
+    process_id = ProcessId(uuid4())
+    lasting = "INSERT INTO processes (id, service, lease_expires_at) VALUES (%s, 'test', 'infinity') RETURNING id"
+    context.site.rows(lasting, process_id)
+    dispatcher = Dispatcher(context.db.database, process_id)
+    handlers = {
+        replace(job_type, first_pause=timedelta()): ItemIngester(context.ingestion, is_refresh=job_type is REFRESH_ITEM)
+        for job_type in (INGEST_ITEM, INGEST_IN_BULK, REFRESH_ITEM)
+    }
+    metrics = QueueMetrics(CollectorRegistry())
+    worker = Worker(dispatcher, CONTEXT_QUEUE, handlers, slots=1, tenant_limit=1, metrics=metrics)
+    worker.start()
+    yield worker, dispatcher
+    await worker.stop()
+
+
+async def add_page(context: ContextGround, url: str, job_type: JobType[IngestItem]) -> UUID:
+    """An item with a job of that type; for a refresh it has been read once."""
+    async with context.db.transaction(context.acme) as tx:
+        new = NewItem(name="page", type="url", url=url, is_bulk=job_type is INGEST_IN_BULK)
+        item = await context.service.create(tx, new)
+    if job_type is REFRESH_ITEM:
+        assert await context.ingest(item.id) == "ready"
+        async with context.db.transaction(context.acme) as tx:
+            await request_refresh(tx, Ledger(lambda _: None), item.id)
+    return item.id
+
+
+@pytest.mark.parametrize("job_type", [INGEST_ITEM, INGEST_IN_BULK, REFRESH_ITEM], ids=lambda each: each.name)
+async def test_a_page_that_never_answers_ends_its_item_with_the_last_try(
+    context: ContextGround, monkeypatch: pytest.MonkeyPatch, job_type: JobType[IngestItem]
+) -> None:
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.2)
+    before = [PAGE] if job_type is REFRESH_ITEM else []
+    async with receiver(*before, hang) as server:
+        item_id = await add_page(context, f"http://127.0.0.1:{server.port}/", job_type)
+
+        async def is_dead() -> bool:
+            await dispatcher.sweep()
+            worker.wake()
+            return context.site.rows("SELECT status FROM jobs WHERE kind = %s", job_type.kind) == [("dead",)]
+
+        async with at_work(context) as (worker, dispatcher):
+            await eventually(is_dead, seconds=20, what="the last try")
+    failed = await context.get(item_id)
+    assert failed.error
+    assert (failed.status, failed.error.code) == ("failed", "FETCH_TIMEOUT")
+    assert len(server.requests) == len(before) + TRIES
+    assert len(await context.search("walrus", "text")) == len(before)
