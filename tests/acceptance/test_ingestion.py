@@ -1,4 +1,4 @@
-"""The context service is killed again and again amid many items: each becomes ready, once."""
+"""The context service is killed again and again amid many items: each becomes ready, once. A dead job ends its item."""
 
 import asyncio
 from typing import Any
@@ -8,6 +8,7 @@ from copilot_domain.documents import chunking
 from copilot_domain.documents.types import Document, Section
 from support import office_files
 from support.api import Site, StartApi
+from support.background import add_item, ready_item
 from support.clients import V1, Client, eventually
 from support.workers import CONTEXT, Workers, wait_ready
 
@@ -105,3 +106,18 @@ async def test_every_item_is_ready_once_though_the_service_is_killed_amid_them(
         assert scalar(site, "SELECT count(*) FROM jobs WHERE kind = 'context.merge/1'") > 0
         for start in range(0, ITEMS, 50):
             await asyncio.gather(*(found_once(client, mark) for mark in words[start : start + 50]))
+
+
+async def test_items_whose_job_is_dead_are_looked_for_and_fail(
+    site: Site, start_api: StartApi, workers: Workers
+) -> None:
+    """No attempt is left that could say so: a process was lost with each."""
+    api = start_api(site.environ())
+    async with api.client(site.acme) as client:
+        lost = [await add_item(client, "The heron stays.") for _ in range(2)]
+        site.rows("UPDATE jobs SET status = 'dead', error_code = 'LAPSED', ended_at = now()")
+        site.rows("UPDATE context_items SET status = 'processing' WHERE id = %s", lost[0])
+        workers(site.environ(), CONTEXT)
+        for item in lost:
+            ended = await ready_item(client, item)
+            assert (ended["status"], ended["error"]["code"]) == ("failed", "WORKER_LOST")
