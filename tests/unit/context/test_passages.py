@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -18,14 +18,14 @@ from unit.context.alike import LONG, ONE_WORD_LESS, OTHER, towards
 CIPHER = TenantCipher(TenantId(uuid4()), {1: os.urandom(32)})
 
 
-def found(text: str) -> Found:
-    chunk_id, item_id = uuid4(), uuid4()
+def found(text: str, *, item_id: UUID | None = None, number: int = 0, start: int = 0) -> Found:
+    chunk_id, item_id = uuid4(), item_id or uuid4()
     return Found(
         id=chunk_id,
         item_id=item_id,
-        number=0,
-        start_offset=0,
-        end_offset=len(text),
+        number=number,
+        start_offset=start,
+        end_offset=start + len(text),
         token_count=100,
         page=None,
         text_hash=hashlib.sha256(text.encode()).digest(),
@@ -56,6 +56,34 @@ def test_what_comes_again_is_shown_once_in_whichever_batch(batch: int) -> None:
         rows = [found(text) for text in texts[first : first + batch]]
         assembler.add_all(rows, [1.0] * len(rows), vectors[first : first + batch])
     assert [hit.text for hit in assembler.hits()] == [LONG, OTHER]
+
+
+def shown(*numbers: int, limit: int = 10) -> list[tuple[int, int, float]]:
+    """Where passages begin and end, and their scores, for chunks of ten characters of one item, found in this order."""
+    item_id, scores = uuid4(), [1 - place / 10 for place in range(len(numbers))]
+    rows = [found(f"{number:09}.", item_id=item_id, number=number, start=number * 10) for number in numbers]
+    assembler = Assembler(CIPHER, limit=limit, max_tokens=None)
+    assembler.add_all(rows, scores, towards(*[90 * place for place in range(len(numbers))]))
+    hits = assembler.hits()
+    assert all(len(hit.text) == hit.end - hit.start for hit in hits)
+    assert all(hit.text.startswith(f"{hit.start // 10:09}.") for hit in hits)
+    return [(hit.start // 10, hit.end // 10, hit.score) for hit in hits]
+
+
+def test_neighbours_are_one_passage_in_whichever_order_they_are_found() -> None:
+    assert shown(1, 2, 3) == [(1, 4, 1)]
+    assert shown(1, 3, 2) == [(1, 4, 1)]
+    assert shown(3, 1, 2) == [(1, 4, 1)]
+    assert shown(4, 1, 3, 2) == [(1, 5, 1)]
+
+
+def test_two_passages_that_become_one_leave_room_for_another() -> None:
+    assert shown(1, 3, 2, 7, 9, limit=2) == [(1, 4, 1), (7, 8, pytest.approx(0.7))]
+
+
+def test_no_passage_has_more_than_four_chunks() -> None:
+    assert shown(1, 2, 4, 5, 3) == [(1, 4, 1), (4, 6, pytest.approx(0.8))]
+    assert shown(1, 2, 3, 4, 5) == [(1, 5, 1), (5, 6, pytest.approx(0.6))]
 
 
 async def test_reranked_chunks_keep_their_vectors() -> None:

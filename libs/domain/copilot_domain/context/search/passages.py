@@ -1,7 +1,7 @@
 """From ranked chunks to the passages that are shown: no text twice, neighbours as one, within the budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -35,31 +35,32 @@ class Found(msgspec.Struct, frozen=True):
     metadata: dict[str, object]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Passage:
     """Neighbouring chunks; `best` is the one that was found first."""
 
     best: Found
     score: float
-    chunks: list[Found] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-    token_count: int = 0
+    chunks: list[Found]
+    texts: list[str]
 
-    def touches(self, other: Found, text: str) -> bool:
-        """Whether they can be shown as one: the text of the one before goes on to where the other begins."""
-        first, last = self.chunks[0], self.chunks[-1]
-        if other.item_id != self.best.item_id or len(self.chunks) == _MAX_MERGED:
+    def touches(self, other: "_Passage") -> bool:
+        """Whether they can be shown as one."""
+        if len(self.chunks) + len(other.chunks) > _MAX_MERGED:
             return False
-        if other.number == last.number + 1:
-            return last.start_offset + len(self.texts[-1]) >= other.start_offset
-        return other.number == first.number - 1 and other.start_offset + len(text) >= first.start_offset
+        return self._goes_on_to(other) or other._goes_on_to(self)
 
-    def add(self, chunk: Found, text: str) -> None:
-        at_end = not self.chunks or chunk.number > self.chunks[-1].number
-        place = len(self.chunks) if at_end else 0
-        self.chunks.insert(place, chunk)
-        self.texts.insert(place, text)
-        self.token_count += chunk.token_count
+    def take(self, other: "_Passage") -> None:
+        """One that touches it."""
+        at = len(self.chunks) if self._goes_on_to(other) else 0
+        self.chunks[at:at] = other.chunks
+        self.texts[at:at] = other.texts
+
+    def _goes_on_to(self, other: "_Passage") -> bool:
+        """Whether the other is next, and the text of the last chunk goes on to where it begins."""
+        last, first = self.chunks[-1], other.chunks[0]
+        is_next = last.item_id == first.item_id and last.number + 1 == first.number
+        return is_next and last.start_offset + len(self.texts[-1]) >= first.start_offset
 
 
 class Assembler:
@@ -90,15 +91,28 @@ class Assembler:
         text = Text(opened[: chunk.end_offset - chunk.start_offset], vector, has_vector, has_heading)
         if self._kept.has_one_like(text):
             return
-        passage = next((one for one in self._passages if one.touches(chunk, opened)), None)
-        if not self._fits(chunk, is_new=passage is None):
+        found = _Passage(chunk, score, [chunk], [opened])
+        better = self._touching(found)
+        if not self._fits(chunk, is_new=better is None):
             self.is_full = True
             return
         self._kept.keep(text)
-        if passage is None:
-            passage = _Passage(chunk, score)
-            self._passages.append(passage)
-        passage.add(chunk, opened)
+        if better is None:
+            self._passages.append(found)
+        else:
+            self._join(better, found)
+
+    def _touching(self, passage: _Passage) -> _Passage | None:
+        """The best of them."""
+        return next((one for one in self._passages if one.touches(passage)), None)
+
+    def _join(self, passage: _Passage, found: _Passage) -> None:
+        """What was found may have lain between two passages: all are one, then, and there is room for another."""
+        passage.take(found)
+        worse = self._touching(passage)
+        if worse is not None:
+            passage.take(worse)
+            self._passages.remove(worse)
 
     def hits(self) -> list[SearchHit]:
         return [_hit(passage, self._cipher) for passage in self._passages]
