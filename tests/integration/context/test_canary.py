@@ -181,13 +181,28 @@ async def test_one_is_at_work_at_a_time_while_searches_go_on(watched: Watched, m
     assert (gate.calls, watched.count()) == (1, 1)
 
 
-async def test_it_waits_for_another_time_while_somebody_waits(watched: Watched) -> None:
-    watched.canary._under_way += 1
-    assert await watched.measure() is None
-    watched.canary._under_way -= 1
+async def test_searches_that_never_pause_are_measured_too_and_as_seldom(watched: Watched) -> None:
+    watched.canary._under_way += 1  # one that is always on its way
+    assert await watched.measure() == 1
     await watched.ask()  # no further minute later
     await watched.settle()
     assert watched.count() == 1
+
+
+async def test_it_waits_a_while_for_a_moment_in_which_nobody_waits(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canary_module, "_LOOKS", 10**9)
+    gate = Gate(watched, monkeypatch)
+    watched.canary._under_way += 1
+    await watched.ask()
+    await watched.ask()  # takes longer than the measurement's way to the gate
+    assert not gate.reached.is_set()
+    watched.canary._under_way -= 1
+    await gate.reached.wait()
+    gate.opened.set()
+    await watched.settle()
+    assert (gate.calls, watched.count()) == (1, 1)
 
 
 async def test_a_fault_is_counted_and_harms_no_search(

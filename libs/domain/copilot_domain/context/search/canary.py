@@ -1,7 +1,8 @@
 """What searches miss, measured on live data: candidates come from codes of vectors, which may overlook some.
 
 About once a minute, after a search has been answered, its vector is compared with every vector that the same principal
-may find, and with what the candidates hold. Only numbers stay; the query's text is not kept, and no fault is passed on.
+may find, and with what the candidates hold. That waits a while for a moment in which nobody else does, no longer: where
+searches never pause, recall matters most. Only numbers stay; the query's text is not kept, and no fault is passed on.
 """
 
 import asyncio
@@ -28,7 +29,8 @@ _sql = Queries(__package__)
 
 _BEST: Final = 10
 _INTERVAL_SECONDS: Final = 60.0
-_PAUSE_SECONDS: Final = 0.5  # until the answer is on its way
+_PAUSE_SECONDS: Final = 0.5  # until the answer is on its way, and between two looks whether somebody waits
+_LOOKS: Final = 20  # ten seconds: a process that is never free then is busy for long
 _STATEMENT_MS: Final = 5_000  # of one statement; comparing 100 000 vectors of 256 components takes some 0.3 s
 _MAX_CHUNKS: Final = 200_000  # of a tenant: beyond, it would take seconds of a core every minute
 _SIZES: Final = ((10_000, "small"), (50_000, "medium"), (_MAX_CHUNKS, "large"))  # up to so many chunks
@@ -100,9 +102,7 @@ class RecallCanary:
         return is_free and not self._is_stopped and self._clock() >= self._next
 
     async def _measure(self, principal: Principal, asked: Asked, vector: Numbers) -> None:
-        await asyncio.sleep(self._pause_seconds)
-        if self._under_way:
-            return  # somebody is waiting: after one of the next searches, then
+        await self._wait_for_free_moment()
         self._next = self._clock() + _INTERVAL_SECONDS
         try:
             async with self._db.transaction(principal, is_snapshot=True) as tx:
@@ -111,6 +111,12 @@ class RecallCanary:
             outcome = "failed"
             logger.bind(error_type=type(error).__name__).warning("Recall not measured")
         self._metrics.checks.labels(outcome).inc()
+
+    async def _wait_for_free_moment(self) -> None:
+        for _ in range(_LOOKS):
+            await asyncio.sleep(self._pause_seconds)
+            if not self._under_way:
+                return
 
     async def _compare(self, tx: Transaction, asked: Asked, vector: Numbers) -> str:
         await tx.fetch_value(_sql["be_modest"], {"milliseconds": _STATEMENT_MS})
