@@ -269,6 +269,12 @@ def test_an_archive_has_each_readable_file_under_its_path() -> None:
     assert "junk" not in document.text
 
 
+def test_backslashes_in_an_archives_paths_are_separators() -> None:
+    """As .NET wrote them before 4.6.1, folders too."""
+    archive = office_files.packed({"docs\\": "", "docs\\part\\a.md": PHRASE, "__MACOSX\\._a.md": "junk"})
+    assert [section.heading for section in read("all.zip", archive).sections] == [("docs/part/a.md",)]
+
+
 FORMATS = {
     "application/pdf": office_files.pdf,
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document": office_files.word,

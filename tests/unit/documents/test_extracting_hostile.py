@@ -23,6 +23,16 @@ LAUGHS = (
 EXTERNAL = '<!DOCTYPE a [<!ENTITY e SYSTEM "file:///etc/passwd">]><a>&e;</a>'
 
 
+BACKWARD_WAYS = (
+    "..\\up.txt",
+    "a\\..\\..\\up.txt",
+    "a/..\\up.txt",
+    "\\etc\\abs.txt",
+    "\\\\host\\abs.txt",
+    "C:\\abs.txt",
+)
+
+
 def fault(name: str, data: bytes) -> str:
     with pytest.raises(DocumentError) as caught:
         extract(Source(name=name), data)
@@ -92,7 +102,7 @@ def test_an_archive_of_too_many_files_is_too_large() -> None:
 def test_paths_that_lead_out_and_links_are_left_out() -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
-        for name in ("../up.txt", "a/../../up.txt", "/etc/abs.txt", "C:/abs.txt", "..\\up.txt"):
+        for name in ("../up.txt", "a/../../up.txt", "/etc/abs.txt", "C:/abs.txt", *BACKWARD_WAYS):
             file.writestr(zipfile.ZipInfo(name), "outside")
         link = zipfile.ZipInfo("link.txt")
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -101,6 +111,11 @@ def test_paths_that_lead_out_and_links_are_left_out() -> None:
     document = extract(Source(name="a.zip"), buffer.getvalue())
     assert document.text == "kept"
     assert document.sections[0].heading == ("inside/..notes.txt",)
+
+
+def test_parts_of_office_files_are_looked_through_however_their_paths_are_written() -> None:
+    parts = {"word\\more.xml": EXTERNAL.encode()}
+    assert fault("a.docx", office_files.repacked(office_files.word(), parts)) == "EXTRACTION_FAILED"
 
 
 def test_archives_are_read_two_deep() -> None:

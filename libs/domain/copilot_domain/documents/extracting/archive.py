@@ -18,7 +18,7 @@ _CHUNK: Final = 1024 * 1024
 _ENCRYPTED: Final = 0x1
 # Others (bzip2, LZMA) inflate in steps whose size Python does not bound; nobody's documents use them.
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_UNSAFE_NAME: Final = re.compile(r"^/|^[A-Za-z]:|\\|(^|/)\.\.(/|$)")
+_UNSAFE_NAME: Final = re.compile(r"^/|^[A-Za-z]:|(^|/)\.\.(/|$)")
 
 _FAILURES: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError)
 
@@ -32,7 +32,8 @@ def protected() -> DocumentError:
 
 
 class Archive:
-    """Raises DocumentError, for a file that is not a zip too. Bytes that are inflated count in `draft`."""
+    """Raises DocumentError, for a file that is not a zip too. Bytes that are inflated count in `draft`. Backslashes in
+    paths, which .NET wrote before 4.6.1, are slashes."""
 
     def __init__(self, data: bytes, draft: Draft) -> None:
         if data.count(_ENTRY) > _MAX_ENTRIES:
@@ -41,6 +42,9 @@ class Archive:
             self._file = zipfile.ZipFile(io.BytesIO(data))
         except _FAILURES:
             raise damaged() from None
+        for info in self._file.infolist():
+            info.filename = info.filename.replace("\\", "/")
+        self._named = {info.filename: info for info in self._file.infolist()}
         self._draft = draft
 
     def members(self) -> list[zipfile.ZipInfo]:
@@ -55,7 +59,7 @@ class Archive:
 
     def read(self, member: zipfile.ZipInfo | str) -> bytes:
         """Raises KeyError for a name that is not there."""
-        info = self._file.getinfo(member) if isinstance(member, str) else member
+        info = self._named[member] if isinstance(member, str) else member
         return b"".join(self.stream(info))
 
     def stream(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
