@@ -1,7 +1,9 @@
 """Real files of every format: what was in them, where, and as what."""
 
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -273,6 +275,18 @@ def test_backslashes_in_an_archives_paths_are_separators() -> None:
     """As .NET wrote them before 4.6.1, folders too."""
     archive = office_files.packed({"docs\\": "", "docs\\part\\a.md": PHRASE, "__MACOSX\\._a.md": "junk"})
     assert [section.heading for section in read("all.zip", archive).sections] == [("docs/part/a.md",)]
+
+
+def test_a_damaged_file_of_an_archive_is_left_out() -> None:
+    archive = office_files.packed({"a.txt": PHRASE, "b.txt": "Other words.", "c.txt": "Last words."})
+    damaged = archive.replace(struct.pack("<I", zlib.crc32(b"Other words.")), b"\0\0\0\0")
+    assert [section.heading for section in read("all.zip", damaged).sections] == [("a.txt",), ("c.txt",)]
+
+
+def test_an_archive_of_nothing_but_damaged_files_is_damaged() -> None:
+    archive = office_files.packed({"a.txt": PHRASE, "b.png": b"\x89PNG\r\n\x1a\n"})
+    damaged = archive.replace(struct.pack("<I", zlib.crc32(PHRASE.encode())), b"\0\0\0\0")
+    assert fault("a.zip", damaged).code == "EXTRACTION_FAILED"
 
 
 FORMATS = {

@@ -113,6 +113,14 @@ def test_paths_that_lead_out_and_links_are_left_out() -> None:
     assert document.sections[0].heading == ("inside/..notes.txt",)
 
 
+@pytest.mark.usefixtures("little_room")
+def test_damaged_files_of_an_archive_count_as_much_as_whole_ones() -> None:
+    """Ten bombs, of which each fails at its end."""
+    zeros = bytes(3_000_000)
+    archive = office_files.packed({f"{number}.txt": zeros for number in range(10)})
+    assert fault("a.zip", archive.replace(struct.pack("<I", zlib.crc32(zeros)), b"\0\0\0\0")) == "TOO_LARGE"
+
+
 def test_parts_of_office_files_are_looked_through_however_their_paths_are_written() -> None:
     parts = {"word\\more.xml": EXTERNAL.encode()}
     assert fault("a.docx", office_files.repacked(office_files.word(), parts)) == "EXTRACTION_FAILED"

@@ -19,15 +19,18 @@ def read(data: bytes, draft: Draft, read_member: Callable[[bytes, Source], objec
         raise DocumentError("UNSUPPORTED_TYPE", "It is an archive in an archive in an archive. Unpack it first.")
     archive = Archive(data, draft)
     readable = 0
+    fault = DocumentError("UNSUPPORTED_TYPE", "It holds no file of a supported type.")
     for info in archive.members():
         draft.count_member(_MAX_MEMBERS)
-        content = archive.read(info)
         try:
+            content = archive.read(info)
             with draft.member(one_line(normalise(info.filename))[-_MAX_PATH:]):
                 read_member(content, Source(name=info.filename))
             readable += 1
         except DocumentError as error:
             if error.code == "TOO_LARGE":
                 raise
+            if error.code == "EXTRACTION_FAILED":
+                fault = error
     if not readable:
-        raise DocumentError("UNSUPPORTED_TYPE", "It holds no file of a supported type.")
+        raise fault
