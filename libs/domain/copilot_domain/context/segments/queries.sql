@@ -8,7 +8,7 @@ INSERT INTO context_segments (
 )
 
 -- name: insert_codes
--- The signs of its vectors under one model.
+-- The codes of its vectors under one model: four bits a component.
 INSERT INTO context_segment_codes (tenant_id, segment_id, model, codes)
 VALUES (%(tenant_id)s, %(id)s, %(model)s, %(codes)s)
 ON CONFLICT (tenant_id, segment_id, model) DO UPDATE SET codes = excluded.codes
