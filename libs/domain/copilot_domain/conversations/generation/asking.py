@@ -1,21 +1,15 @@
 """What to search for, given a conversation: a follow-up speaks of what was asked before it."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from copilot_common.llm.ranking import terms
 from copilot_common.llm.types import ChatMessage
+from copilot_domain.conversations.generation.pointing import points_back
 
 QUERY_CHARACTERS: Final = 10_000  # as a search takes
 _EARLIER: Final = 2  # questions: what was asked before them is another subject
 _FEW_TERMS: Final = 4  # "And in winter?": fewer than this say too little alone
-# "Does it float?": what they mean stands in an earlier question.
-_POINTING: Final = re.compile(
-    r"\b(it|its|that|this|these|those|they|them|their|he|him|his|she|her|there|then|same|such|one|ones|"
-    r"das|dies\w*|er|sie|es|dort|davon|damit|il|elle|ils|elles|ça|cela|y|en|eso|esto|ello|ellos|allí)\b",
-    re.IGNORECASE,
-)
 
 
 def search_query(messages: Sequence[ChatMessage]) -> str:
@@ -30,4 +24,4 @@ def search_query(messages: Sequence[ChatMessage]) -> str:
 
 
 def _stands_alone(question: str) -> bool:
-    return len(set(terms(question))) >= _FEW_TERMS and not _POINTING.search(question)
+    return len(set(terms(question))) >= _FEW_TERMS and not points_back(question)
