@@ -70,6 +70,29 @@ async def followed_while(client: Client, conversation: str, message: str, *, fro
     return events
 
 
+@pytest.mark.parametrize(
+    ("command", "entry"),
+    [
+        (CONTEXT, "copilot_domain.documents.child:read_document"),
+        (ENGINE, "copilot_common.expressions.child:run"),
+    ],
+    ids=["documents", "expressions"],
+)
+def test_a_worker_logs_at_its_start_what_its_children_are_held_to(
+    site: Site, workers: Workers, command: tuple[str, ...], entry: str
+) -> None:
+    """With nothing to do: operators shall not learn of a missing wall from the first document."""
+    worker = workers(site.environ(), command)
+
+    def lines() -> list[dict[str, Any]]:
+        return [line for line in worker.log_lines if line["message"] == "Sandbox children locked down"]
+
+    assert wait_until(lambda: bool(lines()), 20.0), worker.log_path.read_text()[-3_000:]
+    (line,) = lines()
+    assert (line["level"], line["entry"]) == ("info", entry)
+    assert (type(line["seccomp"]), type(line["landlock_abi"])) == (bool, int)
+
+
 @pytest.mark.parametrize("is_log_lost", [False, True], ids=["log kept", "log lost"])
 async def test_a_killed_engines_answer_is_taken_over_and_its_stream_goes_on(
     site: Site, start_api: StartApi, workers: Workers, is_log_lost: bool

@@ -8,7 +8,7 @@ from typing import Any
 
 from copilot_common.blobs import build_blob_store
 from copilot_common.embedding import EmbeddingMetrics, build_embedder
-from copilot_common.platform.companions import AtEnd, LookOut
+from copilot_common.platform.companions import AtEnd, AtStart, LookOut
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.settings import Settings
@@ -87,6 +87,7 @@ async def run(settings: Settings) -> None:
         companions=[
             embedders,
             sandbox,
+            AtStart("lockdown of children", sandbox.show_lockdown),
             *([AtEnd(reranker.aclose)] if reranker else []),
             AtEnd(egress.aclose),
             LookOut("items whose job is dead", partial(fail_abandoned_items, backbone.database), every=_LOOK_SECONDS),

@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 from copilot_common.blobs import build_blob_store, keep_blobs, open_bucket
 from copilot_common.expressions.evaluator import Evaluator, expression_sandbox
 from copilot_common.llm.registry import ModelRegistry
-from copilot_common.platform.companions import AtEnd, LookOut
+from copilot_common.platform.companions import AtEnd, AtStart, LookOut
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.rules import EgressRules
 from copilot_common.platform.settings import Settings
@@ -61,6 +61,7 @@ async def run(settings: Settings) -> None:
             _Models(models),
             requests,
             sandbox,
+            AtStart("lockdown of children", sandbox.show_lockdown),
             _Generations(generations),
             AtEnd(egress.aclose),
             LookOut("old deliveries", partial(prune_deliveries, backbone.database), every=_PRUNE_SECONDS),

@@ -6,15 +6,19 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from loguru import logger
 
 from copilot_common.platform.sandbox.errors import SandboxKilled
 from copilot_common.platform.sandbox.limits import Lockdown
 from copilot_common.platform.sandbox.pool import Sandbox
+from support.children import children
 
-from .conftest import STREAM_ENTRY, Make
+from .conftest import ENTRY, STREAM_ENTRY, Make
 
 EPERM, EACCES, ENOSYS = (str(number).encode() for number in (errno.EPERM, errno.EACCES, errno.ENOSYS))
 DONE = b"done"
@@ -43,6 +47,38 @@ async def tried(sandbox: Sandbox, name: str) -> bytes:
 
 async def test_nothing_is_reported_before_there_is_a_child(make: Make) -> None:
     assert (await make()).lockdown is None
+
+
+async def shown(sandbox: Sandbox) -> list[tuple[str, str, dict[str, Any]]]:
+    """Level, message and fields of what is logged of it."""
+    lines: list[tuple[str, str, dict[str, Any]]] = []
+    sink = logger.add(
+        lambda line: lines.append((line.record["level"].name, line.record["message"], line.record["extra"])),
+        level="INFO",
+        filter="copilot_common.platform.sandbox",
+    )
+    try:
+        await sandbox.show_lockdown()
+    finally:
+        logger.remove(sink)
+    return lines
+
+
+async def test_what_is_in_force_is_logged_without_a_call_and_once(make: Make) -> None:
+    sandbox = await make()
+    (line,) = await shown(sandbox)
+    assert sandbox.lockdown is not None
+    assert line == ("INFO", "Sandbox children locked down", {"entry": ENTRY, **asdict(sandbox.lockdown)})
+    assert children() == []
+    assert await sandbox.call(b"ok") == b"ok"
+    assert await shown(sandbox) == []
+
+
+async def test_a_child_that_does_not_start_is_logged_without_a_call(make: Make) -> None:
+    sandbox = await make("no.such.module:run")
+    fields = {"entry": "no.such.module:run", "error_type": "ModuleNotFoundError"}
+    assert await shown(sandbox) == [("ERROR", "Sandbox child not started", fields)]
+    assert sandbox.lockdown is None
 
 
 async def test_a_child_may_do_what_it_needs(make: Make) -> None:

@@ -45,6 +45,28 @@ class LookOut:
             await asyncio.sleep(self._every)
 
 
+class AtStart:
+    """Something that is done once, beside the start: nothing waits for it, and it does not outlive the process."""
+
+    def __init__(self, what: str, work: Callable[[], Awaitable[None]]) -> None:
+        """`what` is done, in words for the log."""
+        self._what = what
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._do(), name=self._what)
+
+    async def stop(self) -> None:
+        await end_tasks([self._task])
+
+    async def _do(self) -> None:
+        try:
+            await self._work()
+        except Exception as error:  # nobody asks the task
+            logger.bind(what=self._what).opt(exception=error).error("Not done at the start")
+
+
 class AtEnd:
     """Something that holds nothing before its first use, and is closed with the process."""
 

@@ -22,11 +22,11 @@ Threat model: whoever writes an expression, a template or a document wants more 
 - Being left behind. The kernel kills children when the thread that started them ends; they end when their pipe does.
 
 seccomp and Landlock are there where the kernel, and a container around it, has them; a child works without them. What
-is in force is reported by each child, logged at a pool's first one and shown by `copilot doctor`. Without seccomp,
-machine code in a child has this process's user id and what that may do without a descriptor (delete files, signal,
-trace); only RLIMIT_NPROC keeps it from new processes, which does not bind root. Without Landlock, `open_files` above 0
-reads whatever the user may. Calls share a child one after the other: an entry must not keep what it was given. Linux
-only.
+is in force is reported by each child, logged at a pool's first one (workers start one for that) and shown by `copilot
+doctor`. Without seccomp, machine code in a child has this process's user id and what that may do without a descriptor
+(delete files, signal, trace); only RLIMIT_NPROC keeps it from new processes, which does not bind root. Without
+Landlock, `open_files` above 0 reads whatever the user may. Calls share a child one after the other: an entry must not
+keep what it was given. Linux only.
 
 Import from the modules: the child loads this package too, and should not pay for asyncio.
 """

@@ -55,6 +55,16 @@ class Sandbox:
         """Opens the pool. No child yet: the first call pays for that."""
         self._is_open = True
 
+    async def show_lockdown(self) -> None:
+        """Logs what is in force, or that no child starts, where no call has done so yet. For that a child is started,
+        and ends: a pool that is idle holds no memory."""
+        async with self._slots:
+            if self._lockdown is None and self._is_open:
+                with contextlib.suppress(Unavailable):  # it is logged why
+                    child = await self._start_child()
+                    child.kill()
+                    await child.ended()
+
     async def stop(self) -> None:
         """Kills all children, also in a call, which then raises Unavailable; returns when they are gone."""
         self._is_open = False
