@@ -4,18 +4,24 @@ import io
 import stat
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
+from uuid import UUID
 
+import httpx
 import pytest
 
 from copilot_domain.context.ingestion import reading
 from integration.context.ground import ContextGround, open_context
+from integration.context.ingesting_alone import ingest_alone
 from support import office_files
-from support.api import Site
+from support.api import SharedApi, Site, StartApi, shared_api, start_api
 from support.children import children
+from support.clients import V1, Client, refusal
 from unit.documents.test_extracting_hostile import LAUGHS
+
+__all__ = ["shared_api", "start_api"]
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0" * 500
 COMPOUND = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600 + "EncryptedPackage".encode("utf-16-le")
@@ -93,6 +99,65 @@ async def test_each_of_a_hostile_corpus_fails_with_its_code_or_is_read(context: 
     assert [hit.text for hit in await context.search("kept", "text")] == ["the kept words"]
     for gone in ("led", "root", "lol", "garbage"):
         assert await context.search(gone, "text") == [], gone
+
+
+LINE_BYTES = 100_000_000
+MAX_UPLOAD_BYTES = 50_000_000
+
+
+async def upload_line(client: Client, name: str, unit: bytes, *, tells_size: bool = False) -> httpx.Response:
+    """100 MB without an end of line, made as they are sent."""
+    head = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
+    piece = unit * (250_000 // len(unit))
+    end = b"\r\n--x--\r\n"
+
+    async def body() -> AsyncIterator[bytes]:
+        yield head
+        for _ in range(LINE_BYTES // len(piece)):
+            yield piece
+        yield end
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    if tells_size:
+        headers["content-length"] = str(len(head) + LINE_BYTES + len(end))
+    return await client.http.post(f"{V1}/context/files", content=body(), headers=headers)
+
+
+@pytest.mark.parametrize("tells_size", [True, False], ids=["of known size", "in chunks"])
+async def test_a_line_of_100_mb_is_a_413_by_default(shared_api: SharedApi, tells_size: bool) -> None:
+    query = "SELECT (SELECT count(*) FROM context_items), (SELECT count(*) FROM blobs)"
+    before = shared_api.site.rows(query)
+    async with shared_api.acme as client:
+        answer = await upload_line(client, "a.txt", b"x", tells_size=tells_size)
+    assert refusal(answer, 413, "PAYLOAD_TOO_LARGE") == {"max_bytes": MAX_UPLOAD_BYTES}
+    assert shared_api.site.rows(query) == before
+
+
+LINES = (("a.txt", b"x"), ("a.csv", b"x,"))  # too many characters; too many cells for a child's memory
+CHILD_BYTES = 150_000_000
+"""Of address space has a child that is ready, at most: from there on it may grow by its cap."""
+MOST_GROWTH_BYTES = 30_000_000
+"""Of the process that ingests: some pieces of a blob, a batch of chunks with their vectors."""
+
+
+async def test_memory_stays_under_its_cap_whatever_is_read(site: Site, start_api: StartApi) -> None:
+    """The whole corpus, and lines of 100 MB where uploads may be so large, in a process of their own. The kernel says
+    what it and its largest child took at most."""
+    api = start_api(site.environ(max_upload_bytes=LINE_BYTES))
+    wanted: dict[UUID, tuple[str, str]] = {}
+    async with api.client(site.acme) as client, open_context(site) as context:
+        for case in CASES:
+            wanted[(await context.add_file(case.make(), case.name)).id] = case.what, case.outcome
+        for name, unit in LINES:
+            answer = await upload_line(client, name, unit)
+            assert answer.status_code == 201, answer.text
+            wanted[UUID(answer.json()[0]["id"])] = f"100 MB in {name}", "TOO_LARGE"
+        measured = await ingest_alone(site, list(wanted))
+        ended = [await context.get(item_id) for item_id in wanted]
+    found = [item.error.code if item.error else item.status for item in ended]
+    assert list(zip((what for what, _ in wanted.values()), found, strict=True)) == list(wanted.values())
+    assert measured.grown_bytes < MOST_GROWTH_BYTES
+    assert 2 * LINE_BYTES < measured.largest_child_bytes < reading._LIMITS.memory_bytes + CHILD_BYTES
 
 
 async def test_a_child_survives_a_document_that_fails(context: ContextGround) -> None:
