@@ -36,7 +36,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 async def read(sandbox: Sandbox) -> psutil.Process:
     """The child, which has read a document."""
-    request = ReadRequest(source=Source(name="a.md", media_type=""), form="file", tokenizer="wordllama")
+    request = ReadRequest(source=Source(name="a.md", media_type=""), form="file", tokenizer="wordllama", max_tokens=400)
     parts = [part async for part in sandbox.stream(encode(request), _body(b"# Port\n\nSome words."), 19)]
     assert [part[0] for part in parts] == [Part.TEXT, Part.PIECES, Part.DONE]
     (child,) = children()
