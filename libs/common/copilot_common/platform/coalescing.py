@@ -87,7 +87,7 @@ class Waiting(Generic[Question, Answer]):
     @property
     def is_answered(self) -> bool:
         """Also where the answer is a refusal."""
-        return self.future.done() and not self.future.cancelled()
+        return self.is_over and not self.future.cancelled()
 
     def reply(self, answer: Answer) -> None:
         if not self.is_over:
@@ -185,9 +185,11 @@ class Grouped(Generic[Key, Question, Answer]):
     `patience_seconds`; who comes after that answer waits until the group ends, or so long. At most `at_once` run for a
     key.
 
-    Where twice as many questions as were answered, more than one, have come within `return_seconds` of the answers and
-    `together_seconds` of one another, the next group waits for as many again, so long, if they and who waits are one
-    group: two groups would else take turns for ever, each waiting for the other. Once they don't come, no group waits.
+    It is a sign of askers that ask again at once where as many questions as were answered (more than one) come within
+    `return_seconds` of the answers and `together_seconds` of one another. After two signs, one after the other, the
+    next group waits for as many as were answered, for `return_seconds` from the answers at most, if they and who waits
+    are one group: two groups would else take turns for ever, each waiting for the other. Once they don't come, no group
+    waits until there are two signs again.
     """
 
     def __init__(

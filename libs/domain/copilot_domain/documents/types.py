@@ -1,10 +1,10 @@
 """What is known of a document at each stage. Offsets are in characters of its text, whole and extracted."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-MAX_CHUNK_TOKENS = 400
+MAX_CHUNK_TOKENS: Final = 400
 """From 300 to 500 the same quality (docs/adr/0014); larger is cheaper. Less where the embedder reads less."""
 
 SectionKind = Literal["markdown", "text", "code", "table"]
