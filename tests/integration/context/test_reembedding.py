@@ -18,6 +18,7 @@ from copilot_common.base.errors import Conflict, InvalidInput, ProviderError, Se
 from copilot_common.embedding import Embedded, Embedder, EmbedderSpec, Purpose
 from copilot_common.embedding.vectors import unit_length
 from copilot_common.queue import Job, JobFailed, JobLost, JobType, Ledger
+from copilot_common.tenancy import Principal
 from copilot_context_service.reembedding import IndexReembedder
 from copilot_domain.context.jobs import FORGET_MODEL, REEMBED
 from copilot_domain.context.reembedding import walking
@@ -350,8 +351,8 @@ async def test_a_switch_during_a_search_makes_it_begin_anew(one: Reembedding, mo
     embed = one.context.searcher._embed
     asked: list[str] = []
 
-    async def slowly(request: SearchRequest, model: str) -> Any:
-        question = await embed(request, model)
+    async def slowly(principal: Principal, request: SearchRequest, model: str) -> Any:
+        question = await embed(principal, request, model)
         asked.append(model)
         if len(asked) == 1:
             await one.run()

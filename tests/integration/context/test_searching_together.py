@@ -1,16 +1,17 @@
-"""What one principal asks at the same time is answered in one transaction, each as it would be alone."""
+"""What a tenant's principals ask at the same time is answered in one transaction, each as it would be alone."""
 
 import asyncio
 import gc
 import weakref
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
 from psycopg import sql
 
 from copilot_common.base.errors import Unavailable
+from copilot_common.base.ids import TenantId
 from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context import AclEntry, SearchFilter, SearchRequest, SearchResult
 from copilot_domain.context.search import answering, reads, searching
@@ -81,15 +82,82 @@ async def test_each_is_answered_as_it_would_be_alone_and_all_in_one_transaction(
     assert transactions.count <= 2  # those that did not need to be embedded may be a group of their own
 
 
-async def test_each_principal_finds_what_it_may_see(animals: ContextGround) -> None:
-    member = person(animals.acme.tenant_id, "member")
-    principals = [animals.acme, member, animals.other]
-    request = SearchRequest(query="The heron fishes in the morning.", limit=50)
-    alone = [shown(await animals.searcher.search(one, request)) for one in principals]
-    asked = [(one, animals.searcher.search(principal, request)) for one, principal in enumerate(principals * 3)]
-    found = await asyncio.gather(*(search for _, search in asked))
-    assert [shown(result) for result in found] == alone * 3
-    assert [len(one) for one in alone] == [18, 12, 1]
+async def test_those_of_a_tenant_are_answered_together_each_with_his_own_rights(
+    animals: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = animals.acme.tenant_id
+    ann, bob, visitor = person(tenant, "member"), person(tenant, "member"), person(tenant, "viewer")
+    for who, text in ((ann, "Ann's heron fishes in the morning."), (bob, "Bob's heron fishes in the morning.")):
+        await animals.add(text, acl=(AclEntry(user_id=who.acting_user),))
+    await animals.add("The members' heron fishes in the morning.", acl=(AclEntry(role="member"),))
+    principals = [animals.acme, ann, bob, visitor]
+    requests = [
+        SearchRequest(query="The heron fishes in the morning.", limit=50, mode="text"),
+        SearchRequest(query="heron", limit=50, mode="text", filter=SearchFilter(type="text")),
+    ]
+    pairs = [(principal, request) for request in requests for principal in principals]
+    alone = [shown(await animals.searcher.search(*pair)) for pair in pairs]
+    transactions = Transactions(animals, monkeypatch)
+    together = await asyncio.gather(*(animals.searcher.search(*pair) for pair in pairs))
+    assert [shown(result) for result in together] == alone
+    assert transactions.count == 1
+    seen = [{text.split()[0] for text, _ in found} - {"The"} for found in alone]
+    assert seen == [{"Ann's", "Bob's"}, {"Ann's"}, {"Bob's"}, set()] * 2
+    assert [len(found) for found in alone[:4]] == [15, 10, 10, 8]
+
+
+async def test_tenants_are_not_answered_together(animals: ContextGround, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = SearchRequest(query="The heron fishes in the morning.", limit=50, mode="text")
+    tenants: list[TenantId] = []
+    begin = animals.db.transaction
+
+    def noted(principal: Principal, **options: Any) -> AbstractAsyncContextManager[Transaction]:
+        tenants.append(principal.tenant_id)
+        return begin(principal, **options)
+
+    monkeypatch.setattr(animals.db, "transaction", noted)
+    principals = [animals.acme, animals.other] * 3
+    found = await asyncio.gather(*(animals.searcher.search(principal, request) for principal in principals))
+    assert [len(result.results) for result in found] == [12, 1] * 3
+    assert sorted(tenants) == sorted({animals.acme.tenant_id, animals.other.tenant_id})
+
+
+async def test_what_nobody_asks_for_himself_is_asked_with_nobodys_rights(animals: ContextGround) -> None:
+    """A statement that took the transaction's principal for the asker would show what all may see, and no more."""
+    seen: list[Principal] = []
+    find = animals.searcher._opened
+
+    @asynccontextmanager
+    async def opened(several: Sequence[Asked]) -> AsyncIterator[Reads]:
+        async with find(several) as reads:
+            seen.append(reads.tx.principal)
+            yield reads
+
+    animals.searcher._opened = opened  # type: ignore[method-assign]
+    assert await animals.search("heron")
+    assert {(one.user_id in {None, animals.acme.user_id}, one.role) for one in seen} == {(False, None)}
+
+
+async def test_who_is_ready_does_not_wait_for_a_slow_one(
+    animals: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, may_go_on = answering.find_candidates, asyncio.Event()
+
+    async def slow(reads: Reads, asked: Asked, breadth: int = 1) -> Candidates:
+        if asked.request.query == "badger Graz":
+            await may_go_on.wait()
+        return await find(reads, asked, breadth)
+
+    monkeypatch.setattr(answering, "find_candidates", slow)
+    transactions = Transactions(animals, monkeypatch)
+    requests = (SearchRequest(query=query, mode="text") for query in ("badger Graz", "owl", "heron"))
+    held, *others = [asyncio.create_task(animals.searcher.search(animals.acme, request)) for request in requests]
+    async with asyncio.timeout(30):
+        assert all(result.results for result in await asyncio.gather(*others))
+    assert not held.done()
+    may_go_on.set()
+    assert (await held).results
+    assert transactions.count == 1
 
 
 async def test_a_question_that_breaks_the_transaction_harms_no_other(

@@ -9,7 +9,7 @@ _AGAIN_SECONDS = 0.5
 T = TypeVar("T")
 
 
-async def end_tasks(tasks: Iterable[asyncio.Task[None] | None]) -> None:
+async def end_tasks(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
     """Cancel them, and return once they have ended, however they did.
 
     One cancellation may not be enough: the Redis client turns one that meets its own time-out, or a connection that is

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from copilot_common.base.errors import ProviderError
 from copilot_common.platform.sql import Queries
+from copilot_common.tenancy import Principal
 from copilot_domain.context.labels import label_hashes
 from copilot_domain.context.repository import seen_by, wanted_metadata
 from copilot_domain.context.search.candidates import Candidates
@@ -35,6 +36,7 @@ class _Allowed:
 class Asked:
     """A request with the vector of its query by `model`; `failure`: of that model's embedder."""
 
+    principal: Principal
     request: SearchRequest
     model: str
     vector: Numbers | None = None
@@ -80,23 +82,24 @@ async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1) -> Candi
     nearness = None if asked.vector is None else reads.vector_scores(asked.vector)
     by_words = await reads.index.text_scores(terms, await postings)
     scores = Scores(by_words, None if nearness is None else await nearness)
-    allowed = await _allowed(reads, request.filter) if _narrows(request.filter) else None
-    found, looked_at = await _look(reads, request, scores, allowed, breadth)
+    allowed = await _allowed(reads, asked) if _narrows(request.filter) else None
+    found, looked_at = await _look(reads, asked, scores, allowed, breadth)
     is_crowded = found.size < min(request.limit, looked_at) or 2 * found.size < looked_at
     if is_crowded and allowed is None:
         # What may not be seen is in the way: look again, among what may.
-        allowed = await _allowed(reads, request.filter)
-        found, _ = await _look(reads, request, scores, allowed, breadth)
+        allowed = await _allowed(reads, asked)
+        found, _ = await _look(reads, asked, scores, allowed, breadth)
     return found
 
 
 async def _look(
-    reads: Reads, request: SearchRequest, scores: Scores, allowed: Numbers | None, breadth: int
+    reads: Reads, asked: Asked, scores: Scores, allowed: Numbers | None, breadth: int
 ) -> tuple[Candidates, int]:
     """Those of the promising ones that may be shown, and how many were looked at."""
+    request = asked.request
     likely, is_whole = likely_places(scores, request.limit, breadth, allowed)
     places = promising_places(scores, likely, request.limit, breadth) if request.mode == "hybrid" else likely
-    checked = await reads.check(places)
+    checked = await reads.check(asked.principal, places)
     is_whole = is_whole and len(places) == len(likely)
     return Candidates(checked.chunk_ids, scores.by_words[checked.places], checked.vectors, is_whole), len(places)
 
@@ -108,8 +111,9 @@ async def _terms(reads: Reads, request: SearchRequest) -> list[int]:
     return [hash_term(term) for term, _ in query_terms(request.query, reads.index.languages).most_common(_MAX_TERMS)]
 
 
-async def _allowed(reads: Reads, chosen: SearchFilter) -> Numbers:
+async def _allowed(reads: Reads, asked: Asked) -> Numbers:
     """The places of all chunks that may be found."""
+    chosen = asked.request.filter
     labels = label_hashes(chosen.metadata, await reads.tx.cipher())
     params: dict[str, object] = {
         "item_ids": None if chosen.item_ids is None else list(chosen.item_ids),
@@ -117,7 +121,7 @@ async def _allowed(reads: Reads, chosen: SearchFilter) -> Numbers:
         "type": chosen.type,
         "metadata": wanted_metadata(chosen.metadata),
         "labels": labels,
-        **seen_by(reads.tx.principal),
+        **seen_by(asked.principal),
     }
     query = _sql["find_labelled" if labels else "find_allowed"]
     rows = await reads.tx.fetch_all(_Allowed, query, params, prepare=False)

@@ -6,7 +6,7 @@ from operator import itemgetter
 import numpy as np
 
 from copilot_common.platform.sql import Queries
-from copilot_common.tenancy import Transaction
+from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context.columns import GUIDE_DIMENSIONS, Integers, Uuids, accept_arrays, decode_vectors
 from copilot_domain.context.repository import seen_by
 from copilot_domain.context.search.index import OpenIndex
@@ -48,8 +48,10 @@ class Checked:
         return Checked(self.places[at], self.chunk_ids[at], self.vectors[at])
 
 
-async def check_candidates(tx: Transaction, index: OpenIndex, places: Numbers, model: str, dimensions: int) -> Checked:
-    """Of these places, which rise, those that are live and that the principal may see, with their vectors by that
+async def check_candidates(
+    tx: Transaction, principal: Principal, index: OpenIndex, places: Numbers, model: str, dimensions: int
+) -> Checked:
+    """Of these places, which rise, those that are live and that this principal may see, with their vectors by that
     model."""
     if not len(places):
         return Checked(places, np.empty(0, "V16"), np.zeros((0, dimensions), np.float32))
@@ -60,7 +62,7 @@ async def check_candidates(tx: Transaction, index: OpenIndex, places: Numbers, m
         "item_ids": Uuids(item_ids),
         "attempts": Integers(attempts.astype(">i4")),
         "model": model,
-        **seen_by(tx.principal),
+        **seen_by(principal),
     }
     statement = _sql["check_candidates" if dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"]
     async with tx.connection.cursor(binary=True) as cursor:

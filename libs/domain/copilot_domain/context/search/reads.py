@@ -11,7 +11,7 @@ import numpy as np
 
 from copilot_common.platform.coalescing import Coalesced, CoalescedEach
 from copilot_common.platform.sql import Queries
-from copilot_common.tenancy import Transaction
+from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context.columns import GUIDE_DIMENSIONS, Uuids, accept_arrays
 from copilot_domain.context.search.candidates import Checked, check_candidates
 from copilot_domain.context.search.index import OpenIndex
@@ -36,7 +36,8 @@ class Reads:
         # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
         self._postings = Coalesced(partial(_find_postings, tx, index.stored))
         self._near = CoalescedEach(index.vector_scores)
-        self._checked = Coalesced(partial(_check, tx, index, model, dimensions))
+        self._check = partial(_check, tx, index, model, dimensions)
+        self._checked: dict[Principal, Coalesced[Numbers, Checked]] = {}
         self._shown = Coalesced(partial(_show, tx))
 
     def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
@@ -47,9 +48,13 @@ class Reads:
         """How near each chunk's vector is, by place; UNKNOWN where that is not known. Begins at once."""
         return self._near(vector)
 
-    async def check(self, places: Numbers) -> Checked:
-        """Of these places, which rise, those that may be shown."""
-        return (await self._checked(places)).of(places)
+    async def check(self, principal: Principal, places: Numbers) -> Checked:
+        """Of these places, which rise, those that may be shown to the principal: a statement for each of them, with
+        nobody's rights but his own."""
+        checked = self._checked.get(principal)
+        if checked is None:
+            checked = self._checked[principal] = Coalesced(partial(self._check, principal))
+        return (await checked(places)).of(places)
 
     async def rows(self, ranking: Ranking) -> tuple[list[Found], list[float], Numbers]:
         """Of these chunks, in their order: rows, scores, vectors. What an ingestion has replaced since it was found is
@@ -65,8 +70,10 @@ async def _find_postings(tx: Transaction, segments: Sequence[UUID], parts: Seque
     return await find_postings(tx, segments, list(terms)) if segments and terms else {}
 
 
-async def _check(tx: Transaction, index: OpenIndex, model: str, dimensions: int, parts: Sequence[Numbers]) -> Checked:
-    return await check_candidates(tx, index, np.unique(np.concatenate(parts)), model, dimensions)
+async def _check(
+    tx: Transaction, index: OpenIndex, model: str, dimensions: int, principal: Principal, parts: Sequence[Numbers]
+) -> Checked:
+    return await check_candidates(tx, principal, index, np.unique(np.concatenate(parts)), model, dimensions)
 
 
 async def _show(tx: Transaction, parts: Sequence[Numbers]) -> Mapping[bytes, Found]:

@@ -3,18 +3,21 @@
 Candidates come from the tenant's segments, in memory: those that share words with the query, by BM25, and those whose
 vectors are near its own, by four bits a component. PostgreSQL then says which of them are live and may be seen, and
 gives their vectors, by which they are ranked exactly. Where too few are left, it is asked first which items may be
-found at all: as many passages are found as there are. What the same principal asks meanwhile is answered together.
+found at all: as many passages are found as there are. What a tenant's principals ask meanwhile is answered together,
+to each with his own rights.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias, TypeVar
+from uuid import UUID
 
 from copilot_common.base.errors import CopilotError, InvalidInput, ProviderError, Unavailable
-from copilot_common.base.ids import TenantId
+from copilot_common.base.ids import TenantId, UserId
 from copilot_common.platform.coalescing import Grouped, Waiting
+from copilot_common.platform.tasks import end_tasks
 from copilot_common.reranking import Reranker
 from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.context.reembedding.embedders import Embedders
@@ -31,12 +34,15 @@ from copilot_domain.metadata import check_metadata
 _TRIES: Final = 3  # the first may learn of another model than the last search, the second of a switch just made
 _MODELS_KNOWN: Final = 10_000  # tenants with another model than the default: some 2 MB
 _GROUP: Final = 8  # questions: who comes next waits for as many
-_GROUPS: Final = 2  # of a principal at once, where they are slow: of half a million chunks one holds some 70 MB
-_PATIENCE_SECONDS: Final = 0.05  # five times what a group takes on an idle machine
+_GROUPS: Final = 2  # of a tenant at once, where they are slow: of half a million chunks one holds some 70 MB
+_PATIENCE_SECONDS: Final = 0.05  # with what takes longer: five times what a group does on an idle machine
 # From answers to the next questions of the same askers: of eight on two cores 7 ms, 13 of the slowest hundredth.
 _RETURN_SECONDS: Final = 0.02
 # From the first of these to the last: of four 0.6 ms, of eight 0.9 for half of the groups.
 _TOGETHER_SECONDS: Final = 0.001
+
+# The transaction of a group is nobody's: what is not asked with somebody's rights finds what all may see.
+_NOBODY: Final = UserId(UUID(int=0))
 
 T = TypeVar("T")
 _Waiting: TypeAlias = Waiting[Asked, Answer]
@@ -85,7 +91,7 @@ class ContextSearch:
             raise InvalidInput({"rerank": NO_RERANKER})
 
         async def ask(asked: Asked) -> Answer:
-            return await self._groups.ask((principal, asked.model), asked)
+            return await self._groups.ask((principal.tenant_id, asked.model), asked)
 
         answered = await self._with_model(principal, request, ask)
         hits, degraded = answered.hits, answered.asked.failure is not None
@@ -99,7 +105,7 @@ class ContextSearch:
         _check(request)
 
         async def look(asked: Asked) -> tuple[Candidates, Numbers | None]:
-            async with self._opened(principal, [asked]) as reads:
+            async with self._opened([asked]) as reads:
                 return await find_candidates(reads, asked), asked.vector
 
         return await self._with_model(principal, request, look)
@@ -107,7 +113,7 @@ class ContextSearch:
     async def nearest(self, tx: Transaction, asked: Asked) -> tuple[Candidates, OpenIndex]:
         """What a vector search ranks for this vector, and of which index."""
         reads = Reads(tx, await open_index(tx, self._cache, with_codes=True), asked.model, asked.vector)
-        by_vector = Asked(SearchRequest(query="", mode="vector"), asked.model, asked.vector)
+        by_vector = Asked(asked.principal, SearchRequest(query="", mode="vector"), asked.model, asked.vector)
         return await find_candidates(reads, by_vector), reads.index
 
     async def _with_model(
@@ -117,15 +123,14 @@ class ContextSearch:
         for _ in range(_TRIES):
             model = self._models.get(principal.tenant_id, self._embedders.default.name)
             try:
-                return await use(await self._embed(request, model))
+                return await use(await self._embed(principal, request, model))
             except _OtherModel as other:
                 self._note_model(principal.tenant_id, other.model)
         raise Unavailable("The index is changing its model; try again.")
 
-    async def _answer_all(self, key: tuple[Principal, str], several: Sequence[_Waiting]) -> None:
-        principal, _ = key
+    async def _answer_all(self, _: tuple[TenantId, str], several: Sequence[_Waiting]) -> None:
         try:
-            await self._answer_together(principal, several)
+            await self._answer_together(several)
         except (CopilotError, _OtherModel):
             raise
         except Exception:
@@ -134,32 +139,34 @@ class ContextSearch:
             # One of them has broken the transaction of all.
             for one in (one for one in several if not one.is_over):
                 try:
-                    await self._answer_together(principal, [one])
+                    await self._answer_together([one])
                 except Exception as own:
                     one.refuse(own)
 
-    async def _answer_together(self, principal: Principal, several: Sequence[_Waiting]) -> None:
-        async with self._opened(principal, [one.question for one in several]) as reads:
-            asked = [one.question for one in several]
-            answers = await asyncio.gather(*(answer(reads, one) for one in asked), return_exceptions=True)
-            # All at once: who asks again as soon as he is answered is again asked with the others.
-            faults: list[BaseException] = []
-            for waiting, one in zip(several, answers, strict=True):
-                if isinstance(one, CopilotError):
-                    waiting.refuse(one)
-                elif isinstance(one, BaseException):
-                    faults.append(one)
-                else:
-                    waiting.reply(one)
-            if faults:
-                raise faults[0]
+    async def _answer_together(self, several: Sequence[_Waiting]) -> None:
+        async with self._opened([one.question for one in several]) as reads:
+            askers = {asyncio.create_task(answer(reads, one.question)): one for one in several}
+            left = set(askers)
+            try:
+                while left:
+                    # All at once: who asks again as soon as he is answered is again asked with the others. But nobody
+                    # waits long for a slow one.
+                    ready, left = await asyncio.wait(left, timeout=_PATIENCE_SECONDS)
+                    _tell((askers[task], task) for task in ready)
+            finally:
+                await end_tasks(left)
+            errors = (task.exception() for task in askers)
+            for error in errors:
+                if error is not None and not isinstance(error, CopilotError):
+                    raise error
 
     @asynccontextmanager
-    async def _opened(self, principal: Principal, several: Sequence[Asked]) -> AsyncIterator[Reads]:
-        """A transaction for questions by the same model. Raises _OtherModel where the index has another."""
+    async def _opened(self, several: Sequence[Asked]) -> AsyncIterator[Reads]:
+        """A transaction for a tenant's questions by the same model. Raises _OtherModel where the index has another."""
         model, vector = several[0].model, next((one.vector for one in several if one.vector is not None), None)
+        nobody = Principal.system(several[0].principal.tenant_id, _NOBODY)
         # A merge takes segments away and shows another: no statement may see both, or neither.
-        async with self._db.transaction(principal, is_snapshot=True) as tx:
+        async with self._db.transaction(nobody, is_snapshot=True) as tx:
             index = await open_index(tx, self._cache, with_codes=vector is not None)
             if index.model not in {None, model}:
                 raise _OtherModel(str(index.model))
@@ -171,15 +178,25 @@ class ContextSearch:
         if len(self._models) > _MODELS_KNOWN:
             self._models.popitem(last=False)
 
-    async def _embed(self, request: SearchRequest, model: str) -> Asked:
+    async def _embed(self, principal: Principal, request: SearchRequest, model: str) -> Asked:
         if request.mode == "text":
-            return Asked(request, model)
+            return Asked(principal, request, model)
         try:
             async with self._embedders.use(model) as embedder:
                 vector: Numbers = (await embedder.embed([request.query], purpose="query")).vectors[0]
         except ProviderError as error:
-            return Asked(request, model, failure=error)
-        return Asked(request, model, vector if vector.any() else None)
+            return Asked(principal, request, model, failure=error)
+        return Asked(principal, request, model, vector if vector.any() else None)
+
+
+def _tell(answered: Iterable[tuple[_Waiting, asyncio.Task[Answer]]]) -> None:
+    """What is no answer and no refusal is left to who waits for the task."""
+    for waiting, task in answered:
+        error = task.exception()
+        if error is None:
+            waiting.reply(task.result())
+        elif isinstance(error, CopilotError):
+            waiting.refuse(error)
 
 
 def _check(request: SearchRequest) -> None:
