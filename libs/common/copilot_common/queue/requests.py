@@ -30,7 +30,6 @@ _CONCURRENT = 64  # that are answered at once; each waits for the database most 
 _TAKEN = 8  # at once: more may be for another process of the queue
 _AGAIN_SECONDS = 1.0
 _LAST_SECONDS = 2.0  # twice what a look for a question takes, and many times what a search does
-_NOBODY = UserId(UUID(int=0))  # until the question is opened
 
 
 class NoAnswer(Exception):
@@ -239,7 +238,7 @@ class RequestServer:
 
     async def _answer(self, method: Method, question: _Question) -> _Answer:
         try:
-            cipher = await self._db.cipher(Principal.system(TenantId(question.tenant_id), _NOBODY))
+            cipher = await self._db.cipher(Principal.nobody(TenantId(question.tenant_id)))
             asked = _asked.decode(cipher.open(Purpose.REQUEST, question.id, question.sealed))
             result = await method(_principal(question, asked), asked.body)
             return _Answer(question.id, cipher.seal(Purpose.REPLY, question.id, result))

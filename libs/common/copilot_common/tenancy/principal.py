@@ -10,6 +10,8 @@ PrincipalKind = Literal["user", "api_key", "platform_key", "system"]
 Role = Literal["owner", "admin", "member", "viewer"]
 Scope = Literal["read", "write", "chat", "workflows", "context", "admin", "platform"]
 
+_NOBODY = UserId(UUID(int=0))
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
@@ -40,6 +42,11 @@ class Principal:
         if self.user_id is None:
             raise PermissionError("a platform principal has no user")
         return self.user_id
+
+    @classmethod
+    def nobody(cls, tenant_id: TenantId) -> "Principal":
+        """For what is the tenant's and no user's: it may see what all of the tenant may."""
+        return cls.system(tenant_id, _NOBODY)
 
     @classmethod
     def system(cls, tenant_id: TenantId, user_id: UserId) -> "Principal":

@@ -4,7 +4,7 @@ Taking a text apart into words takes longer than opening it, so vectors say firs
 may turn the vector of a few: those are always compared by words.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -20,18 +20,25 @@ _LEAST_PRODUCT_UNDER_HEADINGS: Final = 0.75
 _FEW_SPACES: Final = 60
 
 
+@dataclass(slots=True)
+class Direction:
+    """Where a text's vector (of length 1) points, unless it has none (zeros). `has_near`: another one's points there,
+    too."""
+
+    vector: Numbers
+    is_known: bool
+    has_near: bool
+
+
 @dataclass
 class Text:
-    """`vector`: of length 1, zeros where there is none."""
-
     text: str
-    vector: Numbers
-    has_vector: bool
+    direction: Direction
     has_heading: bool
+    is_unclear: bool = field(init=False)  # its vector does not tell what it is like
 
-    @cached_property
-    def is_short(self) -> bool:
-        return self.text.count(" ") < _FEW_SPACES
+    def __post_init__(self) -> None:
+        self.is_unclear = not self.direction.is_known or self.text.count(" ") < _FEW_SPACES
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -43,37 +50,37 @@ class KeptTexts:
 
     def __init__(self) -> None:
         self._texts: list[Text] = []
+        self._unclear: list[Text] = []
         self._wholes: set[str] = set()
-        self._vectors: Numbers = np.empty((0, 0), np.float32)  # a row for each, and room for more
+
+    def directions(self, vectors: Numbers) -> list[Direction]:
+        """Of texts that come next, a row for each. Most have nothing near, among them and what is kept: then that is
+        all there is to be known."""
+        kept = [text.direction.vector[None] for text in self._texts]
+        products = vectors @ np.concatenate([vectors, *kept]).T
+        are_known = np.einsum("ij,ij->i", vectors, vectors) > 0
+        have_near = np.count_nonzero(products >= _LEAST_PRODUCT_UNDER_HEADINGS, axis=1) > 1  # itself is one
+        return [Direction(*one) for one in zip(vectors, are_known.tolist(), have_near.tolist(), strict=True)]
 
     def has_one_like(self, text: Text) -> bool:
         if text.text in self._wholes:
             return True
-        if not self._texts:
-            return False
-        products = (self._vectors[: len(self._texts)] @ text.vector).tolist()
-        return any(
-            _may_be_same(text, other, product) and _is_same(text.words, other.words)
-            for other, product in zip(self._texts, products, strict=True)
-        )
+        others = self._texts if text.is_unclear or text.direction.has_near else self._unclear
+        return any(_may_be_same(text, other) and _is_same(text.words, other.words) for other in others)
 
     def keep(self, text: Text) -> None:
-        count = len(self._texts)
-        if count == len(self._vectors):
-            room = np.empty((2 * count + 16, len(text.vector)), np.float32)
-            if count:
-                room[:count] = self._vectors
-            self._vectors = room
-        self._vectors[count] = text.vector
         self._texts.append(text)
+        if text.is_unclear:
+            self._unclear.append(text)
         self._wholes.add(text.text)
 
 
-def _may_be_same(one: Text, other: Text, product: float) -> bool:
-    if one.is_short or other.is_short or not (one.has_vector and other.has_vector):
+def _may_be_same(one: Text, other: Text) -> bool:
+    if one.is_unclear or other.is_unclear:
         return True
     under_headings = one.has_heading or other.has_heading
-    return product >= (_LEAST_PRODUCT_UNDER_HEADINGS if under_headings else _LEAST_PRODUCT)
+    least = _LEAST_PRODUCT_UNDER_HEADINGS if under_headings else _LEAST_PRODUCT
+    return bool(one.direction.vector @ other.direction.vector >= least)
 
 
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -6,10 +6,9 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-import numpy as np
 
 from copilot_common.encryption import Purpose, TenantCipher
-from copilot_domain.context.search.duplicates import KeptTexts, Text
+from copilot_domain.context.search.duplicates import Direction, KeptTexts, Text
 from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchHit
 
@@ -77,18 +76,17 @@ class Assembler:
 
     def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None:
         """`vectors` has a row for each, zeros for none."""
-        have_vectors: Numbers = np.einsum("ij,ij->i", vectors, vectors) > 0
-        for row, score, vector, has_vector in zip(rows, scores, vectors, have_vectors.tolist(), strict=True):
+        for row, score, direction in zip(rows, scores, self._kept.directions(vectors), strict=True):
             if self.is_full:
                 break
             if row.text_hash not in self._hashes:
                 self._hashes.add(row.text_hash)
-                self._add(row, score, vector, has_vector=has_vector)
+                self._add(row, score, direction)
 
-    def _add(self, chunk: Found, score: float, vector: Numbers, *, has_vector: bool) -> None:
+    def _add(self, chunk: Found, score: float, direction: Direction) -> None:
         opened = self._cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
         has_heading = chunk.heading_sealed is not None
-        text = Text(opened[: chunk.end_offset - chunk.start_offset], vector, has_vector, has_heading)
+        text = Text(opened[: chunk.end_offset - chunk.start_offset], direction, has_heading)
         if self._kept.has_one_like(text):
             return
         found = _Passage(chunk, score, [chunk], [opened])

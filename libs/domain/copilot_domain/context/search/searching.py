@@ -12,10 +12,9 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeAlias, TypeVar
-from uuid import UUID
 
 from copilot_common.base.errors import CopilotError, InvalidInput, ProviderError, Unavailable
-from copilot_common.base.ids import TenantId, UserId
+from copilot_common.base.ids import TenantId
 from copilot_common.platform.coalescing import Grouped, Waiting
 from copilot_common.platform.tasks import end_tasks
 from copilot_common.reranking import Reranker
@@ -40,9 +39,6 @@ _PATIENCE_SECONDS: Final = 0.05  # with what takes longer: five times what a gro
 _RETURN_SECONDS: Final = 0.02
 # From the first of these to the last: of four 0.6 ms, of eight 0.9 for half of the groups.
 _TOGETHER_SECONDS: Final = 0.001
-
-# The transaction of a group is nobody's: what is not asked with somebody's rights finds what all may see.
-_NOBODY: Final = UserId(UUID(int=0))
 
 T = TypeVar("T")
 _Waiting: TypeAlias = Waiting[Asked, Answer]
@@ -164,7 +160,8 @@ class ContextSearch:
     async def _opened(self, several: Sequence[Asked]) -> AsyncIterator[Reads]:
         """A transaction for a tenant's questions by the same model. Raises _OtherModel where the index has another."""
         model, vector = several[0].model, next((one.vector for one in several if one.vector is not None), None)
-        nobody = Principal.system(several[0].principal.tenant_id, _NOBODY)
+        # What is not asked with somebody's rights finds what all may see.
+        nobody = Principal.nobody(several[0].principal.tenant_id)
         # A merge takes segments away and shows another: no statement may see both, or neither.
         async with self._db.transaction(nobody, is_snapshot=True) as tx:
             index = await open_index(tx, self._cache, with_codes=vector is not None)
