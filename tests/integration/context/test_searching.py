@@ -9,7 +9,7 @@ from copilot_common.base.errors import InvalidInput, ProviderError
 from copilot_common.embedding import Embedded
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_domain.context import AclEntry
-from copilot_domain.context.search import index, likely
+from copilot_domain.context.search import answering, index, likely
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, open_context, person
 from support.api import Site
@@ -50,6 +50,27 @@ async def test_as_many_are_found_as_there_are_though_all_the_likeliest_say_the_s
     hits = await context.search("When are invoices due?", mode, limit=4)
     assert len({hit.text for hit in hits}) == 4
     assert others < {hit.item_id for hit in hits}
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_as_many_are_found_as_there_are_though_thousands_say_the_same(
+    context: ContextGround, mode: SearchMode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than are looked at together."""
+    for name in ("_BY_WORDS", "_BY_MEANING", "_LIMIT_SHARE", "_CHECKED", "_CHECKED_SHARE"):
+        monkeypatch.setattr(likely, name, 1)
+    monkeypatch.setattr(answering, "_BREADTHS", (1, 2))
+    same = "Invoices are due within thirty days."
+    hidden = [await context.add(same, acl=OWNERS) for _ in range(3)]
+    shown = [await context.add(same, metadata={"is": "shown"}) for _ in range(12)]
+    others = {(await context.add(f"{text} But see the invoices.")).id for text in TEXTS.values()}
+    bob = person(context.acme.tenant_id, "member")
+    hits = await context.search("When are invoices due?", mode, limit=4, by=bob)
+    assert hits[0].text == same
+    assert hits[0].item_id in {item.id for item in shown}
+    assert {hit.item_id for hit in hits[1:]} == others
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert not {item.id for item in hidden} & {hit.item_id for hit in hits}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -143,10 +143,10 @@ async def test_who_is_ready_does_not_wait_for_a_slow_one(
 ) -> None:
     find, may_go_on = answering.find_candidates, asyncio.Event()
 
-    async def slow(reads: Reads, asked: Asked, breadth: int = 1) -> Candidates:
+    async def slow(reads: Reads, asked: Asked, *more: Any) -> Candidates:
         if asked.request.query == "badger Graz":
             await may_go_on.wait()
-        return await find(reads, asked, breadth)
+        return await find(reads, asked, *more)
 
     monkeypatch.setattr(answering, "find_candidates", slow)
     transactions = Transactions(animals, monkeypatch)
@@ -165,10 +165,10 @@ async def test_a_question_that_breaks_the_transaction_harms_no_other(
 ) -> None:
     find = answering.find_candidates
 
-    async def fragile(reads: Reads, asked: Asked, breadth: int = 1) -> Candidates:
+    async def fragile(reads: Reads, asked: Asked, *more: Any) -> Candidates:
         if asked.request.query == "badger Graz":
             await reads.tx.connection.execute(sql.SQL("SELECT 1 / 0"))
-        return await find(reads, asked, breadth)
+        return await find(reads, asked, *more)
 
     alone = [shown(await animals.searcher.search(animals.acme, request)) for request in REQUESTS]
     monkeypatch.setattr(answering, "find_candidates", fragile)
@@ -186,10 +186,10 @@ async def test_a_connection_that_dies_is_told_to_all_as_what_may_be_tried_again(
 ) -> None:
     find = answering.find_candidates
 
-    async def dying(reads: Reads, asked: Asked, breadth: int = 1) -> Candidates:
+    async def dying(reads: Reads, asked: Asked, *more: Any) -> Candidates:
         if asked.request.query == "badger Graz":
             await reads.tx.connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
-        return await find(reads, asked, breadth)
+        return await find(reads, asked, *more)
 
     monkeypatch.setattr(answering, "find_candidates", dying)
     asked = (animals.searcher.search(animals.acme, SearchRequest(query=query)) for query in ("badger Graz", "owl"))

@@ -1,8 +1,12 @@
 """One question's way from its candidates to its passages, within a transaction that others may share."""
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from typing import Final
 from uuid import UUID
+
+import numpy as np
 
 from copilot_common.base.errors import ProviderError
 from copilot_common.platform.sql import Queries
@@ -21,9 +25,12 @@ from copilot_domain.context.types import SearchFilter, SearchHit, SearchRequest
 
 _sql = Queries(__package__)
 
+_NO_PLACES: Final = np.empty(0, np.int64)
 _BREADTHS: Final = (1, 16)  # so many times as many are looked at first, and where too few passages come of them
+_MORE: Final = 24  # times as many as last, of those not looked at yet, where nearly all say the same
 _MAX_TERMS: Final = 64  # of a query: those it has most often
 _SHOWN_SHARE: Final = 2  # so many times the limit are opened at first: some are near-duplicates or neighbours
+_MOST_SHOWN: Final = 8  # times as many are opened at once, where most are: some 10 ms of the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +71,23 @@ async def answer(reads: Reads, asked: Asked) -> Answer:
 
 async def _passages(reads: Reads, asked: Asked) -> list[SearchHit]:
     """As many as asked for where there are as many, also where most of what is likely says the same."""
-    hits: list[SearchHit] = []
-    for breadth in _BREADTHS:
-        found = await find_candidates(reads, asked, breadth)
-        assembler = await _show(reads, rank(asked.request.mode, asked.vector, found), asked.request)
-        hits = assembler.hits()
-        if assembler.is_full or len(hits) == asked.request.limit or found.is_whole:
+    request, cipher = asked.request, await reads.tx.cipher()
+    new = partial(Assembler, cipher, limit=request.limit, max_tokens=request.max_tokens)
+    assembler, seen = new(), _NO_PLACES
+    for breadth in (*_BREADTHS, *repeat(_BREADTHS[-1], _MORE)):
+        found = await find_candidates(reads, asked, breadth, seen)
+        await _show(reads, assembler, rank(request.mode, asked.vector, found), request.limit)
+        if assembler.has_enough or found.is_whole:
             break
-    return hits
+        if breadth < _BREADTHS[-1]:
+            assembler = new()  # all are ranked anew, among more
+        else:
+            seen = np.union1d(seen, found.looked_at)
+    return assembler.hits()
 
 
-async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1) -> Candidates:
+async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1, seen: Numbers = _NO_PLACES) -> Candidates:
+    """`seen`: places, rising, that are not looked at again."""
     request = asked.request
     terms = await _terms(reads, request)
     # Asked for in this order, nearness is computed while PostgreSQL looks for the words.
@@ -83,25 +96,31 @@ async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1) -> Candi
     by_words = await reads.index.text_scores(terms, await postings)
     scores = Scores(by_words, None if nearness is None else await nearness)
     allowed = await _allowed(reads, asked) if _narrows(request.filter) else None
-    found, looked_at = await _look(reads, asked, scores, allowed, breadth)
+    found = await _look(reads, asked, scores, _without(seen, allowed, reads.index.size), breadth)
+    looked_at = len(found.looked_at)
     is_crowded = found.size < min(request.limit, looked_at) or 2 * found.size < looked_at
     if is_crowded and allowed is None:
         # What may not be seen is in the way: look again, among what may.
         allowed = await _allowed(reads, asked)
-        found, _ = await _look(reads, asked, scores, allowed, breadth)
+        found = await _look(reads, asked, scores, _without(seen, allowed, reads.index.size), breadth)
     return found
 
 
-async def _look(
-    reads: Reads, asked: Asked, scores: Scores, allowed: Numbers | None, breadth: int
-) -> tuple[Candidates, int]:
-    """Those of the promising ones that may be shown, and how many were looked at."""
+def _without(seen: Numbers, allowed: Numbers | None, size: int) -> Numbers | None:
+    """Of the allowed places (None: of all) those not seen."""
+    if not len(seen):
+        return allowed
+    return np.setdiff1d(np.arange(size) if allowed is None else allowed, seen, assume_unique=True)
+
+
+async def _look(reads: Reads, asked: Asked, scores: Scores, allowed: Numbers | None, breadth: int) -> Candidates:
+    """Those of the promising ones that may be shown."""
     request = asked.request
     likely, is_whole = likely_places(scores, request.limit, breadth, allowed)
     places = promising_places(scores, likely, request.limit, breadth) if request.mode == "hybrid" else likely
     checked = await reads.check(asked.principal, places)
     is_whole = is_whole and len(places) == len(likely)
-    return Candidates(checked.chunk_ids, scores.by_words[checked.places], checked.vectors, is_whole), len(places)
+    return Candidates(checked.chunk_ids, scores.by_words[checked.places], checked.vectors, places, is_whole)
 
 
 async def _terms(reads: Reads, request: SearchRequest) -> list[int]:
@@ -133,11 +152,9 @@ def _narrows(chosen: SearchFilter) -> bool:
     return any(one is not None for one in given) or bool(chosen.metadata)
 
 
-async def _show(reads: Reads, ranking: Ranking, request: SearchRequest) -> Assembler:
-    assembler = Assembler(await reads.tx.cipher(), limit=request.limit, max_tokens=request.max_tokens)
-    step = _SHOWN_SHARE * request.limit
-    for first in range(0, ranking.size, step):
+async def _show(reads: Reads, assembler: Assembler, ranking: Ranking, limit: int) -> None:
+    first, step = 0, _SHOWN_SHARE * limit
+    most = _MOST_SHOWN * step
+    while first < ranking.size and not assembler.is_full:
         assembler.add_all(*await reads.rows(ranking.part(first, first + step)))
-        if assembler.is_full:
-            break
-    return assembler
+        first, step = first + step, min(2 * step, most)

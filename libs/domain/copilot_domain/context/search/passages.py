@@ -74,6 +74,11 @@ class Assembler:
         self._kept = KeptTexts()
         self.is_full = False
 
+    @property
+    def has_enough(self) -> bool:
+        """Another one could only be joined to what it has."""
+        return self.is_full or len(self._passages) == self._limit
+
     def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None:
         """`vectors` has a row for each, zeros for none."""
         for row, score, direction in zip(rows, scores, self._kept.directions(vectors), strict=True):
@@ -89,6 +94,8 @@ class Assembler:
         text = Text(opened[: chunk.end_offset - chunk.start_offset], direction, has_heading)
         if self._kept.has_one_like(text):
             return
+        # What was looked for later, among what was left, is not above what came before.
+        score = min(score, self._passages[-1].score) if self._passages else score
         found = _Passage(chunk, score, [chunk], [opened])
         better = self._touching(found)
         if not self._fits(chunk, is_new=better is None):
