@@ -21,7 +21,7 @@ class Generator:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._clients = [
-            Client(_of_client(job.target, number / job.clients), job.tokens) for number in range(job.clients)
+            Client(_of_client(job, number), job.tokens) for number in range(job.clients)
         ]
         self._samples: list[Sample] = []
         self._failures: Counter[str] = Counter()
@@ -107,8 +107,12 @@ class Generator:
         ]
 
 
-def _of_client(target: Target, share: float) -> Target:
-    if not target.is_spread:
-        return target
-    first = int(share * len(target.bodies))
-    return msgspec.structs.replace(target, bodies=target.bodies[first:] + target.bodies[:first])
+def _of_client(job: Job, number: int) -> Target:
+    target = job.target
+    headers, bodies = target.headers, target.bodies
+    if target.headers_each:
+        headers = headers | target.headers_each[number % len(target.headers_each)]
+    if target.is_spread:
+        first = number * len(bodies) // job.clients
+        bodies = bodies[first:] + bodies[:first]
+    return msgspec.structs.replace(target, headers=headers, bodies=bodies)

@@ -17,6 +17,7 @@ class Target(msgspec.Struct, kw_only=True):
     `turns` requests of a client.
 
     `is_spread`: each client begins elsewhere among the bodies. All would else send the same one at the same time.
+    `headers_each`: besides `headers`, the first ones for the first client, and so on, in a circle.
     """
 
     host: str
@@ -27,6 +28,7 @@ class Target(msgspec.Struct, kw_only=True):
     conversations: str | None = None
     turns: int = 10
     is_spread: bool = False
+    headers_each: list[dict[str, str]] = []
 
 
 class Job(msgspec.Struct, kw_only=True):

@@ -3,8 +3,11 @@
 import asyncio
 import secrets
 from dataclasses import dataclass
+from uuid import uuid4
 
 from bench.product import Product, owner
+from bench.queueing.producer import as_superuser
+from copilot_common.auth.api_keys import new_key
 from copilot_common.tenancy import Principal
 from copilot_domain.tenants.bootstrap import bootstrap
 
@@ -33,6 +36,27 @@ def sizes(chunks: int) -> dict[str, int]:
 
 def make_tenants(product: Product, wanted: dict[str, int]) -> dict[str, Tenant]:
     return {slug: asyncio.run(_make(product, slug, chunks)) for slug, chunks in wanted.items()}
+
+
+def add_members(product: Product, tenant: Tenant, count: int) -> list[str]:
+    """API keys of so many new users of it."""
+    made = []
+    for _ in range(count):
+        user_id, key = uuid4(), new_key("live")
+        as_superuser(
+            product,
+            """
+            WITH one AS (INSERT INTO users (id, email, username, password_hash) VALUES (%s, %s, %s, '') RETURNING id),
+            member AS (INSERT INTO memberships (tenant_id, user_id, role) SELECT %s, id, 'member' FROM one
+                RETURNING tenant_id, user_id)
+            INSERT INTO api_keys (tenant_id, id, user_id, name, prefix, key_hash, scopes)
+            SELECT tenant_id, %s, user_id, 'bench', %s, %s, '{read}' FROM member
+            """,
+            *(user_id, f"{user_id}@example.com", str(user_id), tenant.principal.tenant_id),
+            *(uuid4(), key.prefix, key.hash),
+        )
+        made.append(key.secret)
+    return made
 
 
 async def _make(product: Product, slug: str, chunks: int) -> Tenant:

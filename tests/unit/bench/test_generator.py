@@ -59,19 +59,28 @@ async def test_a_cut_stream_is_a_failure(port: int) -> None:
     assert outcome.failures == {"the server closed the connection": 1}
 
 
-async def test_where_bodies_are_spread_each_client_begins_with_another() -> None:
+async def test_where_bodies_are_spread_each_client_begins_with_another_and_each_has_its_own_headers() -> None:
     sent: list[bytes] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
-        sent.append(await reader.readexactly(length))
+        caller = head.partition(b"X-Caller: ")[2][:1]
+        sent.append(caller + await reader.readexactly(length))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        target = Target(host="127.0.0.1", port=port, path="/", headers={}, bodies=list("abcdef"), is_spread=True)
+        target = Target(
+            host="127.0.0.1",
+            port=port,
+            path="/",
+            headers={"X-Caller": "0"},
+            bodies=list("abcdef"),
+            is_spread=True,
+            headers_each=[{"X-Caller": "1"}, {"X-Caller": "2"}],
+        )
         await Generator(Job(mode="once", target=target, clients=3)).run()
-    assert sorted(sent) == [b"a", b"c", b"e"]
+    assert sorted(sent) == [b"1a", b"1e", b"2c"]
