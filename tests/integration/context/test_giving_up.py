@@ -1,44 +1,20 @@
 """An item is `processing` no longer than its job has tries: the handler and the ledger count the same ones."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
-from prometheus_client import CollectorRegistry
 
-from copilot_common.base.ids import ProcessId
-from copilot_common.queue import CONTEXT_QUEUE, Dispatcher, JobType, Ledger, QueueMetrics, Worker
-from copilot_context_service.ingesting import ItemIngester
+from copilot_common.queue import JobType, Ledger
 from copilot_domain.context import NewItem
 from copilot_domain.context.ingestion import fetching
 from copilot_domain.context.jobs import INGEST_IN_BULK, INGEST_ITEM, REFRESH_ITEM, IngestItem, request_refresh
 from integration.context.ground import ContextGround
+from integration.context.workers import at_work
 from support.clients import eventually
 from support.receiver import answer, hang, receiver
 
 PAGE = answer(b"<p>The copper walrus signals.</p>", headers=("Content-Type: text/html",))
 TRIES = 6
-
-
-@asynccontextmanager
-async def at_work(context: ContextGround) -> AsyncIterator[tuple[Worker, Dispatcher]]:
-    """The context service's handlers of items, without pauses between tries."""
-    process_id = ProcessId(uuid4())
-    lasting = "INSERT INTO processes (id, service, lease_expires_at) VALUES (%s, 'test', 'infinity') RETURNING id"
-    context.site.rows(lasting, process_id)
-    dispatcher = Dispatcher(context.db.database, process_id)
-    handlers = {
-        replace(job_type, first_pause=timedelta()): ItemIngester(context.ingestion, is_refresh=job_type is REFRESH_ITEM)
-        for job_type in (INGEST_ITEM, INGEST_IN_BULK, REFRESH_ITEM)
-    }
-    metrics = QueueMetrics(CollectorRegistry())
-    worker = Worker(dispatcher, CONTEXT_QUEUE, handlers, slots=1, tenant_limit=1, metrics=metrics)
-    worker.start()
-    yield worker, dispatcher
-    await worker.stop()
 
 
 async def add_page(context: ContextGround, url: str, job_type: JobType[IngestItem]) -> UUID:
