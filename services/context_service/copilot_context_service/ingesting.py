@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from copilot_common.queue import Job, JobFailed
+from copilot_domain.context.ingestion.errors import FetchFailed
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.jobs import INGEST_ITEM, REFRESH_ITEM, IngestItem, MergeSegments
 from copilot_domain.context.segments.merging import LEASE_SECONDS, MergeBusy, Merger
@@ -23,6 +24,8 @@ class ItemIngester:
             of_type = REFRESH_ITEM if self._is_refresh else INGEST_ITEM
             if job.failures + 1 >= of_type.max_failures:
                 await self._ingestion.fail(job.principal, item_id, generation, error)
+            if isinstance(error, FetchFailed):  # somebody else's server: the job says why, and is no fault of ours
+                raise JobFailed(error.reason, error.message) from None
             raise
 
 

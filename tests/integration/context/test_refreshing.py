@@ -8,10 +8,9 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from copilot_common.queue import Job, Ledger
+from copilot_common.queue import Job, JobFailed, Ledger
 from copilot_context_service.ingesting import ItemIngester
 from copilot_domain.context import Item
-from copilot_domain.context.ingestion.errors import FetchFailed
 from copilot_domain.context.jobs import IngestItem
 from copilot_domain.context.refreshing import PageRefresher
 from integration.context.ground import ContextGround
@@ -149,7 +148,7 @@ async def test_the_handler_gives_up_after_its_tries_and_the_old_chunks_stay(cont
         handle = ItemIngester(context.ingestion, is_refresh=True)
         for failures, status in ((4, "processing"), (5, "failed")):
             payload = IngestItem(item.id, context.generation(item.id))
-            with pytest.raises(FetchFailed):
+            with pytest.raises(JobFailed, match="FETCH_FAILED"):
                 await handle(Job(id=uuid4(), fence=1, payload=payload, principal=context.acme, failures=failures))
             assert (await context.get(item.id)).status == status
     assert len(await context.search("walrus", "text")) == 1
