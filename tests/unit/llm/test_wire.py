@@ -1,5 +1,6 @@
 """What the decoders make of events no simulator sends by itself."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from copilot_common.base.errors import ProviderError
 from copilot_common.llm import ChatEvent, TextDelta, ToolCallReady
 from copilot_common.llm.adapters.anthropic_wire import AnthropicDecoder
 from copilot_common.llm.adapters.failures import retry_after_seconds, status_failure
-from copilot_common.llm.adapters.google_wire import GoogleDecoder, retry_delay_seconds
+from copilot_common.llm.adapters.google_wire import GoogleDecoder, google_failure
 from copilot_common.llm.adapters.openai_wire import OpenAIDecoder
 from copilot_common.llm.adapters.sse import SseDecoder
 from unit.llm.fakes import REQUEST
@@ -112,8 +113,24 @@ def test_google_a_blocked_prompt_is_a_filtered_answer() -> None:
 
 def test_google_names_its_wish_to_wait_in_the_errors_body() -> None:
     details = {"error": {"code": 429, "details": [{"@type": "x"}, {"@type": "RetryInfo", "retryDelay": "13.5s"}]}}
-    assert retry_delay_seconds(details) == 13.5
-    assert retry_delay_seconds({"message": "html"}) is None
+    assert google_failure(429, {}, details).retry_after_seconds == 13.5
+    assert google_failure(429, {"retry-after": "2"}, details).retry_after_seconds == 2
+    assert google_failure(429, {}, {"message": "html"}).retry_after_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ({"details": [{"@type": "x"}, {"reason": "API_KEY_INVALID", "domain": "googleapis.com"}]}, 401),
+        ({"details": [{"reason": "API_KEY_SERVICE_BLOCKED"}]}, 400),
+        ({"message": "API_KEY_INVALID", "status": "INVALID_ARGUMENT"}, 400),
+        ({"message": "text", "details": [{"reason": 7}]}, 400),
+        ("API_KEY_INVALID", 400),
+    ],
+)
+def test_google_tells_a_refused_key_by_its_reason_and_not_by_its_words(error: object, status: int) -> None:
+    failure = google_failure(400, {}, msgspec.json.encode({"error": error}))
+    assert (failure.status, failure.is_final) == (status, status == 400)
 
 
 @pytest.mark.parametrize("decoder", [OpenAIDecoder, AnthropicDecoder, GoogleDecoder])

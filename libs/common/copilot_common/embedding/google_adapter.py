@@ -12,7 +12,7 @@ from copilot_common.embedding.protocol import Embedded, EmbedderSpec, Purpose
 from copilot_common.embedding.vectors import read_answer
 from copilot_common.llm import estimate_tokens
 from copilot_common.llm.adapters.failures import unreadable_answer
-from copilot_common.llm.adapters.google_wire import retry_delay_seconds
+from copilot_common.llm.adapters.google_wire import google_failure
 
 _TASKS: Final[dict[Purpose, str]] = {"query": "RETRIEVAL_QUERY", "document": "RETRIEVAL_DOCUMENT"}
 _BYTES_PER_NUMBER: Final = 32
@@ -46,7 +46,7 @@ class GoogleEmbedder:
         self._name = f"models/{model.model}"
         self._url = f"{base_url.rstrip('/')}/v1beta/{quote(self._name)}:batchEmbedContents"
         self._http = JsonPoster(
-            model.provider, {"x-goog-api-key": api_key}, timeout_seconds=timeout_seconds, delay_of=_delay_of
+            model.provider, {"x-goog-api-key": api_key}, timeout_seconds=timeout_seconds, failure_of=google_failure
         )
 
     async def embed(self, texts: Sequence[str], *, purpose: Purpose = "document") -> Embedded:
@@ -75,11 +75,3 @@ class GoogleEmbedder:
         prefix = self._model.prefix(purpose)
         requests = [{**options, "content": {"parts": [{"text": prefix + text}]}} for text in texts]
         return msgspec.json.encode({"requests": requests})
-
-
-def _delay_of(refusal: bytes) -> float | None:
-    try:
-        details: object = msgspec.json.decode(refusal)
-    except msgspec.DecodeError:
-        return None
-    return retry_delay_seconds(details)

@@ -23,16 +23,12 @@ _MAX_CONNECTIONS: Final = 64
 _MAX_REFUSAL_BYTES: Final = 64 * 1024
 _REFUSED: Final = 300  # redirects are not followed: one that leads a POST with a key elsewhere must not be
 
-DelayOf = Callable[[bytes], float | None]
-
-
-def _no_delay(_refusal: bytes) -> None:
-    return None
+FailureOf = Callable[[int, Mapping[str, str], bytes], ProviderError]
 
 
 class JsonPoster:
-    """Requests to one provider. `delay_of` reads from a refusal's body how many seconds the provider wants to wait.
-    `timeout_seconds` is for one request."""
+    """Requests to one provider. `failure_of` makes an error of a refusal's status, headers and body, where the status
+    does not say all. `timeout_seconds` is for one request."""
 
     def __init__(
         self,
@@ -40,9 +36,9 @@ class JsonPoster:
         headers: Mapping[str, str],
         *,
         timeout_seconds: float,
-        delay_of: DelayOf = _no_delay,
+        failure_of: FailureOf | None = None,
     ) -> None:
-        self._provider, self._delay_of = provider, delay_of
+        self._provider, self._failure_of = provider, failure_of
         # Uncompressed: numbers shrink little, and an answer's size is then what it says.
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=_CONNECT_SECONDS)
@@ -78,10 +74,14 @@ class JsonPoster:
         return bytes(body)
 
     async def _refusal(self, answer: aiohttp.ClientResponse) -> ProviderError:
-        failure = status_failure(self._provider, answer.status, answer.headers)
-        if failure.retry_after_seconds is None:
-            failure.retry_after_seconds = self._delay_of(await answer.content.read(_MAX_REFUSAL_BYTES))
-        return failure
+        if self._failure_of is None:
+            return status_failure(self._provider, answer.status, answer.headers)
+        body = bytearray()
+        async for data in answer.content.iter_any():
+            body += data
+            if len(body) > _MAX_REFUSAL_BYTES:
+                break
+        return self._failure_of(answer.status, answer.headers, bytes(body))
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 import msgspec
 
+from copilot_devstack.simulator.google_format import WRONG_KEY
 from copilot_devstack.simulator.http import STREAM_END, STREAM_HEAD, Request, chunk, plain_answer
 from copilot_devstack.simulator.recording import State
 from copilot_devstack.simulator.script import Fault, Script
@@ -26,7 +27,7 @@ class Exchange:
     async def run(self, request: Request, *, faulty: bool) -> State:
         script = self._script
         if any("wrong" in request.headers.get(name, "") for name in _CREDENTIALS):
-            return self._refuse(401)
+            return self._refuse_key()
         if script.refuse and f'"{script.refuse}"'.encode() in request.body:
             return self._refuse(400)
         if faulty and script.fault == "status":
@@ -36,6 +37,12 @@ class Exchange:
         if self._ask.stream and isinstance(self._wire, StreamFormat):
             return await self._stream(self._wire, broken=broken)
         return await self._document(broken=broken)
+
+    def _refuse_key(self) -> State:
+        if self._wire.name != "google":
+            return self._refuse(401)
+        self._writer.write(plain_answer(400, WRONG_KEY))
+        return "faulted"
 
     def _refuse(self, status: int, headers: dict[str, str] | None = None) -> State:
         self._writer.write(plain_answer(status, self._wire.error(status), headers))

@@ -9,8 +9,8 @@ from google.genai import errors, types
 
 from copilot_common.base.errors import ProviderError
 from copilot_common.llm.adapters.base import RemoteModel
-from copilot_common.llm.adapters.failures import connect_timeout, connection_failure, status_failure
-from copilot_common.llm.adapters.google_wire import GoogleDecoder, encode_request, retry_delay_seconds
+from copilot_common.llm.adapters.failures import connect_timeout, connection_failure
+from copilot_common.llm.adapters.google_wire import GoogleDecoder, encode_request, google_failure
 from copilot_common.llm.adapters.transport import Answer, LeanClient
 from copilot_common.llm.types import ChatRequest
 
@@ -43,7 +43,7 @@ class GoogleModel(RemoteModel):
             answer = await client._async_request(built, stream=True)
         except errors.APIError as error:
             headers = getattr(error.response, "headers", None)
-            raise _with_delay(status_failure(self.provider, error.code, headers), error.details) from None
+            raise google_failure(error.code, headers, error.details) from None
         except httpx2.TimeoutException:
             raise connect_timeout(self.provider) from None
         except httpx2.TransportError:
@@ -51,15 +51,4 @@ class GoogleModel(RemoteModel):
         return cast(httpx2.Response, answer.response_stream)
 
     def _refusal(self, answer: Answer, text: bytes) -> ProviderError:
-        try:
-            details: object = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            details = None
-        return _with_delay(super()._refusal(answer, text), details)
-
-
-def _with_delay(failure: ProviderError, details: object) -> ProviderError:
-    """Google says when to come back in its error's body."""
-    if failure.retry_after_seconds is None:
-        failure.retry_after_seconds = retry_delay_seconds(details)
-    return failure
+        return google_failure(answer.status, answer.headers, text)

@@ -1,10 +1,12 @@
 """Google's request and stream formats."""
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
+from copilot_common.base.errors import ProviderError
 from copilot_common.llm.adapters.failures import status_failure
 from copilot_common.llm.adapters.tool_calls import new_call_id
 from copilot_common.llm.estimates import estimate_usage
@@ -37,6 +39,8 @@ _OLD_MODELS: Final = ("gemini-1", "gemini-2")
 # Gemini 3 and later refuse a call in the history without the signature it came with. We keep none, since a conversation
 # may change models; this is Google's own word for that case.
 _NO_SIGNATURE: Final = "skip_thought_signature_validator"
+# Google's reason for a key that is wrong or has expired comes with a 400; everybody else's answer is a 401.
+_KEY_REFUSED: Final = "API_KEY_INVALID"
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)s")
 
 
@@ -84,12 +88,15 @@ class _Answer(msgspec.Struct, rename="camel"):
     error: _Error | None = None
 
 
-class _RetryDetail(msgspec.Struct, rename="camel"):
+class _ErrorDetail(msgspec.Struct, rename="camel"):
+    """One of google.rpc's RetryInfo, ErrorInfo and others."""
+
     retry_delay: str = ""
+    reason: str = ""
 
 
 class _ErrorBody(msgspec.Struct):
-    details: list[_RetryDetail] = []
+    details: list[_ErrorDetail] = []
 
 
 class _ErrorAnswer(msgspec.Struct):
@@ -97,6 +104,7 @@ class _ErrorAnswer(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Answer)
+_decode_error = msgspec.json.Decoder(_ErrorAnswer).decode
 
 
 def encode_request(request: ChatRequest) -> dict[str, object]:
@@ -181,14 +189,24 @@ class GoogleDecoder:
         return [TextDelta(part.text)]
 
 
-def retry_delay_seconds(details: object) -> float | None:
-    """From the RetryInfo in an error's body: Google sends no Retry-After header."""
+def google_failure(status: int, headers: Mapping[str, str] | None, body: object) -> ProviderError:
+    """As `status_failure`, with what Google says in its error's body alone: when to come back, and that a 400 is the
+    key's, which is a 401 then. `body`: as it came, or decoded."""
+    details = _error_details(body)
+    is_of_key = any(detail.reason == _KEY_REFUSED for detail in details)
+    failure = status_failure("google", 401 if is_of_key else status, headers)
+    if failure.retry_after_seconds is None:
+        found = (_DURATION.fullmatch(detail.retry_delay) for detail in details)
+        failure.retry_after_seconds = next((float(match[1]) for match in found if match), None)
+    return failure
+
+
+def _error_details(body: object) -> list[_ErrorDetail]:
     try:
-        error = msgspec.convert(details, _ErrorAnswer).error
-    except msgspec.ValidationError:
-        return None
-    found = (_DURATION.fullmatch(detail.retry_delay) for detail in error.details)
-    return next((float(match[1]) for match in found if match), None)
+        answer = _decode_error(body) if isinstance(body, bytes) else msgspec.convert(body, _ErrorAnswer)
+    except msgspec.DecodeError:
+        return []
+    return answer.error.details
 
 
 def _convert_usage(usage: _Usage) -> TokenUsage:
