@@ -16,6 +16,8 @@ MAX_INPUT: Final = 512
 WORDS: Final = " ".join(f"Sentence {number} tells of the walrus and what it ate." for number in range(400))
 DEEP: Final = "\n\n".join(f"{'#' * level} {'Of walruses' * 4}" for level in range(1, 7)) + f"\n\n{WORDS}"
 
+TOO_DEEP: Final = "\n\n".join(f"{'#' * level} {'Of walruses' * 17}" for level in range(1, 7)) + f"\n\n{WORDS}"
+
 
 class Short:
     """Reads 512 tokens, and keeps what it was given."""
@@ -48,7 +50,9 @@ async def short(site: Site) -> AsyncIterator[tuple[ContextGround, Short]]:
         yield context, embedder
 
 
-@pytest.mark.parametrize("content", [WORDS, DEEP], ids=["without headings", "under long headings"])
+@pytest.mark.parametrize(
+    "content", [WORDS, DEEP, TOO_DEEP], ids=["without headings", "under long ones", "under too long ones"]
+)
 async def test_an_embedder_that_reads_little_reads_all_of_each_chunk(
     short: tuple[ContextGround, Short], content: str
 ) -> None:

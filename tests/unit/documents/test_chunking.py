@@ -185,7 +185,46 @@ def test_sections_are_cut_by_their_own_rules_below_their_own_heading() -> None:
     ]
 
 
+titles = st.text(st.sampled_from("ab 漢é."), min_size=1, max_size=180).map(lambda title: f"T{title}")
+headed = st.tuples(st.integers(1, 6), titles).map(lambda pair: f"{'#' * pair[0]} {pair[1]}\n\n")
+headed_texts = st.lists(
+    headed | st.sampled_from((SENTENCES[:900], "Words.\n\n", "| a | b |\n|--|--|\n| c | d |\n")), max_size=30
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    parts=headed_texts,
+    section=st.lists(titles, max_size=6).map(tuple),
+    tokenizer=st.sampled_from(TOKENIZERS),
+    room=st.integers(0, 80),
+)
+def test_a_piece_is_no_longer_than_is_read_with_its_innermost_headings(
+    parts: list[str], section: tuple[str, ...], tokenizer: TokenizerName, room: int
+) -> None:
+    text, most = "".join(parts), 64 + room
+    under = Section(start=0, end=len(text), kind="markdown", heading=section)
+    made = Document(text=text, sections=(under,), media_type="text/plain")
+    every = list(cut(made, ChunkRules(tokenizer=tokenizer, max_tokens=64, overlap_tokens=8)))
+    some = list(cut(made, ChunkRules(tokenizer=tokenizer, max_tokens=64, overlap_tokens=8, shown_tokens=most)))
+    count = open_counter(tokenizer).count
+    assert [(one.start, one.end) for one in some] == [(one.start, one.end) for one in every]
+    for piece, whole in zip(some, every, strict=True):
+        own = text[piece.start : piece.end]
+        kept, left = len(piece.heading), whole.heading[len(whole.heading) - len(piece.heading) :]
+        assert piece.heading == left
+        assert count("\n".join([*piece.heading, own])) <= most
+        assert kept == len(whole.heading) or count("\n".join([*whole.heading[-kept - 1 :], own])) > most
+
+
 @pytest.mark.parametrize(("max_tokens", "overlap_tokens"), [(31, 0), (100, 26), (100, -1)])
 def test_rules_that_make_no_sense_are_refused(max_tokens: int, overlap_tokens: int) -> None:
     with pytest.raises(ValueError, match="tokens is"):
         ChunkRules(tokenizer="estimate", max_tokens=max_tokens, overlap_tokens=overlap_tokens)
+
+
+def test_a_piece_may_always_be_shown_whole() -> None:
+    with pytest.raises(ValueError, match="shown_tokens is"):
+        ChunkRules(tokenizer="estimate", max_tokens=100, overlap_tokens=0, shown_tokens=99)
+    least = ChunkRules.of_size("estimate", 8, 9)
+    assert (least.max_tokens, least.shown_tokens) == (32, 32)

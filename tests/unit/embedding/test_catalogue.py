@@ -60,7 +60,6 @@ def test_what_is_no_name_is_refused(name: str) -> None:
 
 def test_a_chunk_and_its_headings_are_read_to_their_end() -> None:
     _, spec = described("compatible/intfloat/multilingual-e5-large")
-    assert spec.chunk_tokens is not None
-    chunk = "x" * (spec.chunk_tokens * BYTES_PER_TOKEN)
-    headings = "h" * 255 + "\n"
-    assert cut(headings + chunk, spec.max_input_tokens) == headings + chunk
+    assert (spec.chunk_tokens, spec.shown_tokens) == (320, 384)
+    shown = "x" * (384 * BYTES_PER_TOKEN)
+    assert cut(shown, spec.max_input_tokens) == shown

@@ -17,7 +17,7 @@ EmbeddingProvider = Literal["openai", "google", "compatible"]
 
 MAX_DIMENSIONS: Final = 4_000  # pgvector's index over halfvec takes no more
 # Of what is read, for a chunk, whose tokens are four bytes each: texts are cut at three, and a sixth of that is
-# left for its headings, which come first.
+# left for its headings, which come first (`EmbedderSpec.shown_tokens`).
 _CHUNK_SHARE: Final = 5 / 8
 _Count = Annotated[int, Meta(ge=1)]
 # Google puts the id into the URL: nothing that could leave its place in it. `@` parts the dimensions off.

@@ -24,8 +24,8 @@ Vectors: TypeAlias = "NDArray[numpy.float32]"
 class EmbedderSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Vectors of two texts can be compared only where `name` is the same: it is stored with each of them, and names
     provider, model and dimensions. Longer texts than `max_input_tokens` are cut there. `tokenizer` counts for whoever
-    cuts chunks: into `chunk_tokens` at most, where longer ones would not be read to their end. `prices` is None where
-    nothing is paid, or nothing known.
+    cuts chunks: into `chunk_tokens` at most, where longer ones would not be read to their end, and `shown_tokens` with
+    the headings above them. `prices` is None where nothing is paid, or nothing known.
     """
 
     name: str
@@ -36,6 +36,11 @@ class EmbedderSpec(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: TokenCounter = "estimate"
     chunk_tokens: int | None = None
     prices: Prices | None = None
+
+    @property
+    def shown_tokens(self) -> int | None:
+        # What the catalogue's share of a chunk leaves, and about what MiniLM's longer tokens do.
+        return None if self.chunk_tokens is None else self.chunk_tokens * 6 // 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ def _read(request: ReadRequest, data: bytes) -> Iterator[bytes]:
     else:
         document = _as_sent(request.source, request.form, data)
     del data
-    pieces = chunking.cut(document, ChunkRules.of_size(request.tokenizer, request.max_tokens))
+    rules = ChunkRules.of_size(request.tokenizer, request.max_tokens, request.shown_tokens)
+    pieces = chunking.cut(document, rules)
     while some := list(islice(pieces, _PIECES)):
         yield _part(Part.PIECES, encode(some))
     yield _part(Part.DONE, document.media_type.encode())

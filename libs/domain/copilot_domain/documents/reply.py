@@ -18,6 +18,7 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
     form: Form
     tokenizer: Literal["wordllama", "estimate"]
     max_tokens: int  # of a chunk
+    shown_tokens: int | None = None  # of a chunk with its headings
 
 
 class Part(IntEnum):

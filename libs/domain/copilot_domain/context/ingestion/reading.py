@@ -107,6 +107,7 @@ class DocumentReader:
             form=cast(Form, "file" if item.type in {"file", "url"} else item.type),
             tokenizer=self._embedder.tokenizer,
             max_tokens=self._chunk_tokens,
+            shown_tokens=self._embedder.shown_tokens,
         )
         try:
             return await self._read(principal, version, request, blob_id)

@@ -30,19 +30,23 @@ def cut(document: Document, rules: ChunkRules) -> Iterator[Piece]:
     where neighbours of one section overlap. A piece has at most `max_tokens` tokens, and no white space at its ends.
 
     A heading has at most 200 characters, a path 13: those of the section, those of Markdown, and a table's header row
-    above rows that are not in one piece with it. The text may have no lone surrogates (UnicodeEncodeError).
+    above rows that are not in one piece with it. Of a path that is too long for `shown_tokens` the innermost are kept.
+    The text may have no lone surrogates (UnicodeEncodeError).
     """
     counter = counters.open_counter(rules.tokenizer)
     for section in document.sections:
         own = tuple(title[:MAX_TITLE] for title in section.heading[:_SECTION_TITLES])
         spans, path = _cut_section(document.text, section, counter, rules)
         for span in spans:
+            heading = own + path(span.start)
+            if rules.shown_tokens is not None:
+                heading = _innermost(heading, document.text[span.start : span.end], counter, rules.shown_tokens)
             yield Piece(
                 start=span.start,
                 end=span.end,
                 token_count=span.token_count,
                 page=_page(document.pages, span.start),
-                heading=own + path(span.start),
+                heading=heading,
             )
 
 
@@ -61,6 +65,14 @@ def _cut_section(text: str, section: Section, counter: counters.TokenCounter, ru
             outline = Outline.of_table(text, start, end)
             return ProseCutter(text, outline, counter, rules).spans(start, end), HeadingPath(text, outline).at
     assert_never(section.kind)
+
+
+def _innermost(
+    heading: tuple[str, ...], text: str, counter: counters.TokenCounter, shown_tokens: int
+) -> tuple[str, ...]:
+    while heading and counter.count("\n".join([*heading, text])) > shown_tokens:
+        heading = heading[1:]
+    return heading
 
 
 def _page(pages: Sequence[int], position: int) -> int | None:
