@@ -20,9 +20,7 @@ _FAILURE_PAUSE_SECONDS = 0.05  # a server that refuses everything must not be fl
 class Generator:
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._clients = [
-            Client(_of_client(job, number), job.tokens) for number in range(job.clients)
-        ]
+        self._clients = [Client(_of_client(job, number), job.tokens) for number in range(job.clients)]
         self._samples: list[Sample] = []
         self._failures: Counter[str] = Counter()
 
