@@ -12,6 +12,7 @@ from copilot_common.platform.settings import Settings
 from copilot_common.reranking import Reranker, RerankerSpec, build_reranker
 from copilot_domain.context import AclEntry, SearchRequest
 from copilot_domain.context.reembedding.embedders import Embedders
+from copilot_domain.context.search import reranking
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, person
@@ -109,6 +110,22 @@ async def test_a_failing_or_slow_reranker_leaves_the_order_and_says_so(
     found = await searcher.search(context.acme, wanted())
     assert found.results == plain.results
     assert (plain.degraded, found.degraded) == (False, True)
+
+
+async def test_what_says_the_same_is_sent_once_and_leaves_room_for_others(
+    context: ContextGround, connect: Connect, simulator: SimulatorHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reranking, "_RERANKED", 1)
+    for _ in range(9):
+        await context.add(OFTEN)
+    others = [f"Invoices of {place} are kept in the {room}." for place, room in (("Lund", "attic"), ("Graz", "cellar"))]
+    for text in others:
+        await context.add(text)
+    searcher, key = connect()
+    found = await searcher.search(context.acme, wanted(limit=3))
+    (request,) = await simulator.requests(key)
+    assert sorted(request["body"]["documents"]) == sorted([OFTEN, *others])
+    assert sorted(hit.text for hit in found.results) == sorted([OFTEN, *others])
 
 
 async def test_nothing_found_is_not_sent(context: ContextGround, connect: Connect, simulator: SimulatorHandle) -> None:

@@ -1,9 +1,10 @@
 """One question's way from its candidates to its passages, within a transaction that others may share."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
-from typing import Final
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -15,10 +16,10 @@ from copilot_domain.context.labels import label_hashes
 from copilot_domain.context.repository import seen_by, wanted_metadata
 from copilot_domain.context.search.candidates import Candidates
 from copilot_domain.context.search.likely import Scores, likely_places, promising_places
-from copilot_domain.context.search.passages import Assembler
+from copilot_domain.context.search.passages import Assembler, Found
 from copilot_domain.context.search.ranking import Ranking, rank
 from copilot_domain.context.search.reads import Reads
-from copilot_domain.context.search.reranking import Ranked, reranked_count
+from copilot_domain.context.search.reranking import Ranked, Shortlist
 from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.terms import TermHasher, query_terms
 from copilot_domain.context.types import SearchFilter, SearchHit, SearchRequest
@@ -59,31 +60,52 @@ class Answer:
     ranked: Ranked | None = None
 
 
+class _Takes(Protocol):
+    """Takes what was found, from the best down."""
+
+    @property
+    def is_full(self) -> bool: ...
+
+    @property
+    def has_enough(self) -> bool: ...
+
+    def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None: ...
+
+
+_Taker = TypeVar("_Taker", bound=_Takes)
+
+
 async def answer(reads: Reads, asked: Asked) -> Answer:
-    if asked.failure is not None and asked.request.mode == "vector":
-        raise asked.failure
-    if not asked.request.rerank:
-        return Answer(asked, await _passages(reads, asked))
-    ranking = rank(asked.request.mode, asked.vector, await find_candidates(reads, asked))
-    rows, scores, vectors = await reads.rows(ranking.part(0, reranked_count(asked.request.limit)))
-    return Answer(asked, [], Ranked(rows, scores, vectors, await reads.tx.cipher()))
-
-
-async def _passages(reads: Reads, asked: Asked) -> list[SearchHit]:
-    """As many as asked for where there are as many, also where most of what is likely says the same."""
     request, cipher = asked.request, await reads.tx.cipher()
+    if asked.failure is not None and request.mode == "vector":
+        raise asked.failure
+    if request.rerank:
+        shortlist = await _fill(reads, asked, partial(Shortlist, cipher, request.limit))
+        return Answer(asked, [], shortlist.ranked())
     new = partial(Assembler, cipher, limit=request.limit, max_tokens=request.max_tokens)
-    assembler, seen = new(), _NO_PLACES
+    return Answer(asked, (await _fill(reads, asked, new)).hits())
+
+
+async def _fill(reads: Reads, asked: Asked, new: Callable[[], _Taker]) -> _Taker:
+    """With enough where there is enough, also where most of what is likely says the same."""
+    taker, seen = new(), _NO_PLACES
     for breadth in (*_BREADTHS, *repeat(_BREADTHS[-1], _MORE)):
         found = await find_candidates(reads, asked, breadth, seen)
-        await _show(reads, assembler, rank(request.mode, asked.vector, found), request.limit)
-        if assembler.has_enough or found.is_whole:
+        await _show(reads, taker, rank(asked.request.mode, asked.vector, found), _SHOWN_SHARE * asked.request.limit)
+        if taker.has_enough or found.is_whole:
             break
         if breadth < _BREADTHS[-1]:
-            assembler = new()  # all are ranked anew, among more
+            taker = new()  # all are ranked anew, among more
         else:
             seen = np.union1d(seen, found.looked_at)
-    return assembler.hits()
+    return taker
+
+
+async def _show(reads: Reads, taker: _Takes, ranking: Ranking, step: int) -> None:
+    first, most = 0, _MOST_SHOWN * step
+    while first < ranking.size and not taker.is_full:
+        taker.add_all(*await reads.rows(ranking.part(first, first + step)))
+        first, step = first + step, min(2 * step, most)
 
 
 async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1, seen: Numbers = _NO_PLACES) -> Candidates:
@@ -150,11 +172,3 @@ async def _allowed(reads: Reads, asked: Asked) -> Numbers:
 def _narrows(chosen: SearchFilter) -> bool:
     given = (chosen.item_ids, chosen.collection_ids, chosen.type)
     return any(one is not None for one in given) or bool(chosen.metadata)
-
-
-async def _show(reads: Reads, assembler: Assembler, ranking: Ranking, limit: int) -> None:
-    first, step = 0, _SHOWN_SHARE * limit
-    most = _MOST_SHOWN * step
-    while first < ranking.size and not assembler.is_full:
-        assembler.add_all(*await reads.rows(ranking.part(first, first + step)))
-        first, step = first + step, min(2 * step, most)

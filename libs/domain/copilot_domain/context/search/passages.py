@@ -1,6 +1,6 @@
 """From ranked chunks to the passages that are shown: no text twice, neighbours as one, within the budget."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from copilot_common.encryption import Purpose, TenantCipher
-from copilot_domain.context.search.duplicates import Direction, KeptTexts, Text
+from copilot_domain.context.search.duplicates import KeptTexts, Text
 from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchHit
 
@@ -62,6 +62,28 @@ class _Passage:
         return is_next and last.start_offset + len(self.texts[-1]) >= first.start_offset
 
 
+class DifferentTexts:
+    """Opens chunks, and passes over those that say what one before has said."""
+
+    def __init__(self, cipher: TenantCipher) -> None:
+        self._cipher = cipher
+        self._hashes: set[bytes] = set()
+        self._kept = KeptTexts()
+
+    def among(self, rows: Sequence[Found], vectors: Numbers) -> Iterator[tuple[int, str]]:
+        """The places of those that are left, and what was sealed in them. `vectors` has a row for each, zeros for
+        none."""
+        for place, (row, direction) in enumerate(zip(rows, self._kept.directions(vectors), strict=True)):
+            if row.text_hash in self._hashes:
+                continue
+            self._hashes.add(row.text_hash)
+            opened = self._cipher.open_text(Purpose.CONTEXT_TEXT, row.id, row.text_sealed)
+            text = Text(opened[: row.end_offset - row.start_offset], direction, row.heading_sealed is not None)
+            if not self._kept.has_one_like(text):
+                self._kept.keep(text)
+                yield place, opened
+
+
 class Assembler:
     """Takes chunks, from the best down, until it has `limit` passages or one does not fit the budget any more."""
 
@@ -70,8 +92,7 @@ class Assembler:
         self._limit = limit
         self._left = max_tokens
         self._passages: list[_Passage] = []
-        self._hashes: set[bytes] = set()
-        self._kept = KeptTexts()
+        self._texts = DifferentTexts(cipher)
         self.is_full = False
 
     @property
@@ -80,29 +101,20 @@ class Assembler:
         return self.is_full or len(self._passages) == self._limit
 
     def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None:
-        """`vectors` has a row for each, zeros for none."""
-        for row, score, direction in zip(rows, scores, self._kept.directions(vectors), strict=True):
+        """`vectors` as in DifferentTexts."""
+        for place, opened in self._texts.among(rows, vectors):
+            self._add(rows[place], scores[place], opened)
             if self.is_full:
                 break
-            if row.text_hash not in self._hashes:
-                self._hashes.add(row.text_hash)
-                self._add(row, score, direction)
 
-    def _add(self, chunk: Found, score: float, direction: Direction) -> None:
-        opened = self._cipher.open_text(Purpose.CONTEXT_TEXT, chunk.id, chunk.text_sealed)
-        has_heading = chunk.heading_sealed is not None
-        text = Text(opened[: chunk.end_offset - chunk.start_offset], direction, has_heading)
-        if self._kept.has_one_like(text):
-            return
+    def _add(self, chunk: Found, score: float, opened: str) -> None:
         # What was looked for later, among what was left, is not above what came before.
         score = min(score, self._passages[-1].score) if self._passages else score
         found = _Passage(chunk, score, [chunk], [opened])
         better = self._touching(found)
         if not self._fits(chunk, is_new=better is None):
             self.is_full = True
-            return
-        self._kept.keep(text)
-        if better is None:
+        elif better is None:
             self._passages.append(found)
         else:
             self._join(better, found)

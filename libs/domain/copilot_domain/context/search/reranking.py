@@ -1,19 +1,21 @@
 """The best candidates, put in order once more by a model that reads them together with the query.
 
 What they hold leaves for the reranker that the operator has configured, and only for a search that asks for it. They
-are read in the search's transaction and sent after it: none is open while another server is waited for.
+are read in the search's transaction and sent after it: none is open while another server is waited for. What says the
+same as another one is not sent.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 from loguru import logger
 
 from copilot_common.base.errors import ProviderError
 from copilot_common.encryption import TenantCipher
 from copilot_common.reranking import Reranker
-from copilot_domain.context.search.passages import Assembler, Found, shown_text
+from copilot_domain.context.search.passages import Assembler, DifferentTexts, Found, shown_text
 from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchHit, SearchRequest
 
@@ -32,9 +34,41 @@ class Ranked:
     cipher: TenantCipher
 
 
-def reranked_count(limit: int) -> int:
-    """How many candidates are reranked for so many results: only these are shown, as only these have its scores."""
-    return max(_RERANKED, _LIMIT_SHARE * limit)
+@dataclass(slots=True)
+class Shortlist:
+    """Takes chunks of different texts, from the best down, as many as are reranked for `limit` results: only these are
+    shown, as only these have its scores."""
+
+    cipher: TenantCipher
+    limit: int
+    rows: list[Found] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    vectors: list[Numbers] = field(default_factory=list)
+    texts: DifferentTexts = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.texts = DifferentTexts(self.cipher)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.rows) >= max(_RERANKED, _LIMIT_SHARE * self.limit)
+
+    @property
+    def has_enough(self) -> bool:
+        """For so many results, though not to choose from."""
+        return len(self.rows) >= _LIMIT_SHARE * self.limit
+
+    def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None:
+        for place, _ in self.texts.among(rows, vectors):
+            self.rows.append(rows[place])
+            self.scores.append(scores[place])
+            self.vectors.append(vectors[place])
+            if self.is_full:
+                break
+
+    def ranked(self) -> Ranked:
+        vectors = np.stack(self.vectors) if self.vectors else np.empty((0, 0), np.float32)
+        return Ranked(self.rows, self.scores, vectors, self.cipher)
 
 
 async def rerank(reranker: Reranker, query: str, ranked: Ranked) -> tuple[Ranked, bool]:
