@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copilot_domain.documents.chunking import ChunkRules, cut
+from copilot_domain.documents.chunking import ChunkRules, code, cut
 from copilot_domain.documents.chunking.counters import open_counter
 from copilot_domain.documents.chunking.rules import TokenizerName
 from copilot_domain.documents.types import Document, Piece, Section, SectionKind
@@ -74,6 +74,13 @@ def check(text: str, pieces: list[Piece], rules: ChunkRules) -> None:
 @given(text=texts, kind=st.sampled_from(KINDS), rules=rules)
 def test_pieces_cover_any_text_in_order(text: str, kind: SectionKind, rules: ChunkRules) -> None:
     check(text, list(cut(document(text, kind, "python"), rules)), rules)
+
+
+@settings(max_examples=4, deadline=None)
+@given(text=texts, rules=rules)
+@pytest.mark.parametrize("language", code._GRAMMARS)
+def test_pieces_cover_any_code_in_order(language: str, text: str, rules: ChunkRules) -> None:
+    check(text, list(cut(document(text, "code", language), rules)), rules)
 
 
 HOSTILE = {

@@ -124,17 +124,34 @@ def test_a_long_header_row_is_shortened() -> None:
     assert all(len(piece.heading[-1]) == 200 for piece in cut_text(text, "table") if piece.heading)
 
 
+# More of a gap within than between them: who doesn't know the syntax cuts there.
 FUNCTIONS = {
-    "python": "def f{0}(a, b):\n    c = a + b\n\n    d = c * {0}\n    return d\n\n\n",
-    "javascript": "function f{0}(a, b) {{\n  const c = a + b;\n\n  return c * {0};\n}}\n\n",
-    "typescript": "function f{0}(a: number, b: number): number {{\n  const c = a + b;\n\n  return c * {0};\n}}\n\n",
-    "java": "class F{0} {{\n  int f(int a, int b) {{\n    int c = a + b;\n\n    return c * {0};\n  }}\n}}\n\n",
-    "go": "func f{0}(a int, b int) int {{\n\tc := a + b\n\n\treturn c * {0}\n}}\n\n",
-    "rust": "fn f{0}(a: i64, b: i64) -> i64 {{\n    let c = a + b;\n\n    c * {0}\n}}\n\n",
-    "c": "int f{0}(int a, int b) {{\n  int c = a + b;\n\n  return c * {0};\n}}\n\n",
-    "ruby": "def f{0}(a, b)\n  c = a + b\n\n  c * {0}\nend\n\n",
-    "bash": "f{0}() {{\n  local c=$1\n\n  echo $c {0}\n}}\n\n",
+    "bash": "f{0}() {{\n  local c=$1\n\n\n  echo $c {0}\n}}\n\n",
+    "c": "int f{0}(int a, int b) {{\n  int c = a + b;\n\n\n  return c * {0};\n}}\n\n",
+    "cpp": "int f{0}(const A& a, int b) {{\n  auto c = a.n + b;\n\n\n  return c * {0};\n}}\n\n",
+    "csharp": "class F{0} {{\n  int F(int a, int b) {{\n    var c = a + b;\n\n\n    return c * {0};\n  }}\n}}\n\n",
+    "elixir": "defmodule F{0} do\n  def f(a, b) do\n    c = a + b\n\n\n    c * {0}\n  end\nend\n\n",
+    "go": "func f{0}(a int, b int) int {{\n\tc := a + b\n\n\n\treturn c * {0}\n}}\n\n",
+    "java": "class F{0} {{\n  int f(int a, int b) {{\n    int c = a + b;\n\n\n    return c * {0};\n  }}\n}}\n\n",
+    "javascript": "function f{0}(a, b) {{\n  const c = a + b;\n\n\n  return c * {0};\n}}\n\n",
+    "kotlin": "fun f{0}(a: Int, b: Int): Int {{\n  val c = a + b\n\n\n  return c * {0}\n}}\n\n",
+    "lua": "function f{0}(a, b)\n  local c = a + b\n\n\n  return c * {0}\nend\n\n",
+    "php": "function f{0}($a, $b) {{\n  $c = $a + $b;\n\n\n  return $c * {0};\n}}\n\n",
+    "powershell": "function F{0} {{\n  param($a, $b)\n  $c = $a + $b\n\n\n  return $c * {0}\n}}\n\n",
+    "python": "def f{0}(a, b):\n    c = a + b\n\n\n    d = c * {0}\n    return d\n\n",
+    "ruby": "def f{0}(a, b)\n  c = a + b\n\n\n  c * {0}\nend\n\n",
+    "rust": "fn f{0}(a: i64, b: i64) -> i64 {{\n    let c = a + b;\n\n\n    c * {0}\n}}\n\n",
+    "scala": "def f{0}(a: Int, b: Int): Int = {{\n  val c = a + b\n\n\n  c * {0}\n}}\n\n",
+    "sql": "CREATE PROCEDURE f{0}(a INT)\nBEGIN\n  DECLARE c INT;\n\n\n  SET c = a * {0};\nEND;\n\n",
+    "swift": "func f{0}(a: Int, b: Int) -> Int {{\n  let c = a + b\n\n\n  return c * {0}\n}}\n\n",
+    "tsx": "function F{0}(p: P): JSX.Element {{\n  const c = p.a;\n\n\n  return <b>{{c}} {0}</b>;\n}}\n\n",
+    "typescript": "function f{0}(a: number, b: number): number {{\n  const c = a + b;\n\n\n  return c * {0};\n}}\n\n",
 }
+WITHOUT_FUNCTIONS = {"css", "html", "json", "yaml"}
+
+
+def test_every_language_with_a_grammar_has_its_function() -> None:
+    assert set(FUNCTIONS) == set(code._GRAMMARS) - WITHOUT_FUNCTIONS
 
 
 @pytest.mark.parametrize("language", FUNCTIONS)
@@ -146,6 +163,23 @@ def test_code_is_cut_between_functions(language: str) -> None:
     beginnings = {text.index(function) for function in whole}
     assert len(pieces) < len(functions) / 2
     assert all(piece.start in beginnings for piece in pieces)
+
+
+PROCEDURES = {
+    "SQL Server": "CREATE PROCEDURE p{0} @a INT AS\nBEGIN\n  DECLARE @c INT = @a;\n  SELECT @c * {0};\nEND\nGO\n\n",
+    "PostgreSQL": (
+        "CREATE FUNCTION p{0}(a int) RETURNS trigger LANGUAGE plpgsql AS $$\nDECLARE\n  c int;\nBEGIN\n"
+        "  IF NEW.x IS NULL THEN\n    RAISE EXCEPTION 'no %', {0};\n  END IF;\n"
+        "  FOR c IN SELECT id FROM t LOOP\n    PERFORM q(c);\n  END LOOP;\n  RETURN NEW;\nEND;\n$$;\n\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", PROCEDURES)
+def test_sql_whose_procedures_the_grammar_does_not_know_is_cut_at_blank_lines(dialect: str) -> None:
+    text = "".join(PROCEDURES[dialect].format(number) for number in range(200))
+    pieces = texts_of(text, cut_text(text, "code", "sql", max_tokens=200))
+    assert all(piece.startswith("CREATE") for piece in pieces)
 
 
 def test_code_of_an_unknown_language_is_cut_at_blank_lines() -> None:

@@ -178,6 +178,9 @@ def test_json_with_comments_is_taken_as_it_stands() -> None:
         ("C:\\work\\Makefile", "", "make"),
         ("run", "#!/usr/bin/env python3", "python"),
         ("run", "#!/bin/sh -eu", "bash"),
+        ("run", "#!/usr/bin/env elixir", "elixir"),
+        ("run", "#!/usr/bin/lua5.4", "lua"),
+        ("run", "#!/usr/bin/env pwsh", "powershell"),
     ],
 )
 def test_source_code_is_known_by_its_name_or_first_line(name: str, first_line: str, language: str) -> None:

@@ -93,9 +93,12 @@ _NAMES: Final = {
 _INTERPRETERS: Final = {
     "bash": "bash",
     "dash": "bash",
+    "elixir": "elixir",
+    "lua": "lua",
     "node": "javascript",
     "perl": "perl",
     "php": "php",
+    "pwsh": "powershell",
     "python": "python",
     "ruby": "ruby",
     "rscript": "r",
