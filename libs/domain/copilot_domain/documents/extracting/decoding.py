@@ -6,6 +6,7 @@ from typing import Final
 
 from charset_normalizer import CharsetMatch, from_bytes
 
+from copilot_domain.documents.extracting import alphabets
 from copilot_domain.documents.types import DocumentError
 
 # UTF-32's little-endian mark begins with UTF-16's.
@@ -20,21 +21,40 @@ _WIDE: Final = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 # Those in which texts are still met. Others of Python's are not encodings of text, or take quadratic time.
 _LEGACY: Final = (
     "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258", "cp437", "cp850",
-    "cp852", "cp866", "cp874", "iso8859_2", "iso8859_5", "iso8859_7", "iso8859_9", "iso8859_15", "koi8_r", "koi8_u",
-    "mac_roman", "cp932", "shift_jis", "euc_jp", "iso2022_jp", "cp949", "euc_kr", "gb18030", "gbk", "big5",
+    "cp852", "cp866", "cp874", "iso8859_2", "iso8859_5", "iso8859_6", "iso8859_7", "iso8859_9", "iso8859_15", "koi8_r",
+    "koi8_u", "mac_roman", "cp932", "shift_jis", "euc_jp", "iso2022_jp", "cp949", "euc_kr", "gb18030", "gbk", "big5",
     "big5hkscs",
 )  # fmt: skip
-_DECLARABLE: Final = frozenset((*_LEGACY, "utf-8", "utf-16", "utf-32", *_WIDE))
+# Too rare, or too like others, to be guessed.
+_RARE: Final = ("iso8859_3", "iso8859_4", "iso8859_8", "iso8859_10", "iso8859_13", "iso8859_16", "mac_cyrillic")
+_DECLARABLE: Final = frozenset((*_LEGACY, *_RARE, "utf-8", "utf-16", "utf-32", *_WIDE))
 # As browsers read them: nearly everything that is called Latin-1 or ASCII is Windows' superset of it.
-_ALIASES: Final = {"iso8859-1": "cp1252", "ascii": "cp1252", "shift_jis": "cp932", "gb2312": "gb18030"}
+_ALIASES: Final = {
+    "iso8859-1": "cp1252",
+    "ascii": "cp1252",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "shift_jis": "cp932",
+    "gb2312": "gb18030",
+}
+# Names of the web that Python does not know.
+_WEB_NAMES: Final = {
+    "windows-874": "cp874",
+    "iso-8859-8-i": "iso8859_8",
+    "x-mac-cyrillic": "mac_cyrillic",
+    "x-sjis": "cp932",
+    "x-gbk": "gb18030",
+}
 
 _SAMPLE: Final = 64 * 1024  # bytes; more makes a guess slower, not better
 _CONTROLS: Final = re.compile(b"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _MAX_CONTROLS: Final = 0.05  # of a legacy text; random bytes have 0.11
 _MAX_CONTROLS_UTF8: Final = 0.3  # valid UTF-8 is text, unless it is mostly padding
-_AS_GOOD: Final = 0.02  # of 1: below it the library's scores tell languages no more than chance does
-# Polish, Romanian, Turkish read as cp1252 have these within words; of its own languages, Icelandic has the letters.
-_EASTERN: Final = re.compile(r"[ðþýÐÞÝ]|\w[¹²³ºª¼½¾¿¡£¥]\w")
+_AS_GOOD: Final = 0.02  # of 1: below it the library's measure of disorder tells encodings no more than chance does
+# Words of Latin letters; what the library takes for one of these may be any.
+_LATIN: Final = alphabets.ENCODINGS | {"iso8859_9", "iso8859_15", "mac_roman"}
+# Letters that Hebrew has at the ends of words, amid one: Cyrillic.
+_NO_HEBREW: Final = re.compile("[ךםןףץ](?=[א-ת])")
 _CHARSET: Final = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
 
 
@@ -82,7 +102,7 @@ def _utf_8(data: bytes) -> str | None:
 
 def _named(data: bytes, declared: str) -> str | None:
     try:
-        name = codecs.lookup(declared).name
+        name = codecs.lookup(_WEB_NAMES.get(declared.lower(), declared)).name
     except (LookupError, ValueError):
         return None
     encoding = _ALIASES.get(name, name).replace("-", "_")
@@ -123,14 +143,27 @@ def _likeliest(data: bytes) -> str:
     first = next((match.start() for match in re.finditer(b"[\x80-\xff]", data)), 0)
     begin = max(0, data.rfind(b"\n", 0, first) + 1, first - _SAMPLE // 4)
     sample = data[begin : begin + _SAMPLE]
-    matches = from_bytes(sample, cp_isolation=list(_LEGACY), preemptive_behaviour=False)
-    best = matches.best()
-    if best is None or best.encoding not in _LEGACY or any(_is_western(match, best) for match in matches):
-        return "cp1252"
-    return best.encoding
+    found = from_bytes(sample, cp_isolation=list(_LEGACY), preemptive_behaviour=False)
+    matches = [match for match in found if match.encoding in _LEGACY and not _is_cyrillic_as_hebrew(match)]
+    return _of_as_good(matches) if matches else "cp1252"
 
 
-def _is_western(match: CharsetMatch, best: CharsetMatch) -> bool:
-    """Whether cp1252 fits as well as the best: of those that do, the library takes the first by name, cp1250."""
-    is_as_good = match.chaos - best.chaos < _AS_GOOD and best.coherence - match.coherence < _AS_GOOD
-    return match.encoding == "cp1252" and is_as_good and not _EASTERN.search(str(match))
+def _of_as_good(matches: list[CharsetMatch]) -> str:
+    """The best, which comes first; but Latin letters where they make sense: of equals the library takes the first by
+    name, for most of them big5 or cp1250."""
+    best = matches[0]
+    is_latin = best.encoding in _LATIN
+    texts = {
+        encoding: str(match)
+        for match in matches
+        if match.chaos - best.chaos < _AS_GOOD and (is_latin or best.coherence - match.coherence < _AS_GOOD)
+        for encoding in alphabets.ENCODINGS.intersection(match.could_be_from_charset)
+    }
+    if not texts:
+        return best.encoding
+    encoding, strangers = alphabets.likeliest(texts)
+    return encoding if best.encoding in alphabets.ENCODINGS or strangers == 0 else best.encoding
+
+
+def _is_cyrillic_as_hebrew(match: CharsetMatch) -> bool:
+    return match.encoding == "cp1255" and _NO_HEBREW.search(str(match)) is not None
