@@ -60,6 +60,32 @@ def go() -> str:
     return "package main\n\n" + "\n\n".join(functions)
 
 
+# A function in each language whose grammar came last: a comment, then what stands below it.
+SOURCES = {
+    "Main.kt": "// {0}\nfun f{1}(a: Int): Int {{\n    return a * {1}\n}}\n\n",
+    "main.swift": "// {0}\nfunc f{1}(a: Int) -> Int {{\n    return a * {1}\n}}\n\n",
+    "Main.scala": "// {0}\ndef f{1}(a: Int): Int = {{\n  a * {1}\n}}\n\n",
+    "tables.sql": "-- {0}\nCREATE TABLE t{1} (\n  id integer PRIMARY KEY,\n  name text\n);\n\n",
+    "main.lua": "-- {0}\nfunction f{1}(a)\n  return a * {1}\nend\n\n",
+    "main.ps1": "# {0}\nfunction F{1} {{\n    param($a)\n    return $a * {1}\n}}\n\n",
+    "main.ex": "# {0}\ndefmodule F{1} do\n  def f(a) do\n    a * {1}\n  end\nend\n\n",
+}
+
+
+def source(form: str) -> bytes:
+    return "".join(form.format(PHRASE if number == 60 else "nothing", number) for number in range(120)).encode()
+
+
+# Of texts in encodings nobody names: what fills them, the phrase, its rare word.
+LEGACY = {
+    "cp1253": ("Το λιμάνι ήταν ήσυχο και τα καράβια γύριζαν αργά από τη θάλασσα. ", "φώτα από χαλκό", "χαλκό"),
+    "cp1256": ("كان الميناء هادئا وعادت السفن ببطء من البحر. ", "مصابيح من النحاس", "النحاس"),
+    "iso8859_8": ("הנמל היה שקט בערב והספינות חזרו לאט מן הים. ", "פנסים של נחושת", "נחושת"),
+    "cp1250": ("Este csendes volt a kikötő, és a hajók lassan tértek vissza. ", "rézből készült lámpák", "rézből"),
+    "cp1257": ("Vakare uostas buvo tylus, o laivai lėtai grįžo iš jūros. ", "žibintai iš žalvario", "žalvario"),
+}
+
+
 def archive() -> bytes:
     return office_files.packed(
         {
@@ -86,6 +112,11 @@ CASES = (
     Case("plain.txt", in_the_middle().encode()),
     Case(
         "latin.txt", in_the_middle("la forêt brûlée", FRENCH).encode("latin-1"), phrase="la forêt brûlée", word="brûlée"
+    ),
+    *(Case(name, source(form)) for name, form in SOURCES.items()),
+    *(
+        Case(f"{encoding}.txt", in_the_middle(phrase, filler * 60).encode(encoding), phrase=phrase, word=word)
+        for encoding, (filler, phrase, word) in LEGACY.items()
     ),
     Case("wide.txt", in_the_middle("Größe der Brücke 鉛").encode("utf-16"), phrase="Größe der Brücke", word="Brücke"),
     Case("all.zip", archive(), ("docs/port.md", "Port", "Signals")),
