@@ -86,27 +86,32 @@ async def test_the_use_of_a_key_is_noted(world: World) -> None:
     assert await world.as_owner("SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL") == [(1,)]
 
 
-async def test_in_a_burst_each_credential_is_looked_up_once_and_each_request_gets_its_own(
+async def test_a_burst_is_looked_up_by_one_statement_of_each_kind_and_each_request_gets_its_own(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetch_row, looked_up = world.database.fetch_row, []
+    fetch_rows, looked_up = world.database.fetch_rows, []
 
-    async def counted(query: LiteralString, params: Params) -> TupleRow | None:
+    async def counted(query: LiteralString, params: Params) -> list[TupleRow]:
         looked_up.append(query)
-        return await fetch_row(query, params)
+        return await fetch_rows(query, params)
 
+    await world.add_member("bob", "viewer")
+    bob = (await world.log_in("bob")).access_token
     token, key, wrong = (await world.log_in("ann")).access_token, world.acme.api_key, new_key("live").secret
-    monkeypatch.setattr(world.database, "fetch_row", counted)
+    monkeypatch.setattr(world.database, "fetch_rows", counted)
     looked_up.clear()
-    asked = [f"Bearer {token}", f"Bearer {key}", f"Bearer {wrong}"] * 3
+    asked = [f"Bearer {token}", f"Bearer {key}", f"Bearer {wrong}", f"Bearer {bob}"] * 3
     found = await asyncio.gather(
         *(world.authenticator.authenticate(authorization=one, api_key=None) for one in asked), return_exceptions=True
     )
-    assert len(looked_up) == 3
-    for user, by_key, refusal in (found[first : first + 3] for first in range(0, 9, 3)):
+    assert len(looked_up) == 2
+    for user, by_key, refusal, other in (found[first : first + 4] for first in range(0, 12, 4)):
         assert isinstance(user, Principal)
         assert isinstance(by_key, Principal)
-        assert (user.kind, by_key.kind) == ("user", "api_key")
+        assert isinstance(other, Principal)
+        assert (user.kind, by_key.kind, other.kind) == ("user", "api_key", "user")
+        assert (user.role, other.role) == ("owner", "viewer")
+        assert user.user_id == by_key.user_id != other.user_id
         assert isinstance(refusal, Unauthenticated)
 
 

@@ -5,9 +5,7 @@ revoked key, a removed member, a demoted role or a suspended tenant counts from 
 has more than its creator has now. Every refusal reads the same, and costs no look-up where the form alone is wrong.
 """
 
-import asyncio
 from collections.abc import Sequence
-from typing import LiteralString, TypeAlias
 from uuid import UUID
 
 from psycopg.rows import TupleRow
@@ -19,19 +17,18 @@ from copilot_common.base.errors import Unauthenticated
 from copilot_common.platform.coalescing import CoalescedEach
 from copilot_common.platform.db import Database
 from copilot_common.platform.sql import Queries
-from copilot_common.tenancy import Principal
+from copilot_common.tenancy import Principal, Role
 
 _sql = Queries(__package__)
-
-_LookUp: TypeAlias = tuple[LiteralString, tuple[tuple[str, bytes | UUID], ...]]
 
 
 class Authenticator:
     def __init__(self, database: Database, access_tokens: AccessTokens) -> None:
         self._database = database
         self._access_tokens = access_tokens
-        # What a client asks in a burst comes with the same credential, which is looked up once for all of it.
-        self._rows = CoalescedEach(self._find_rows)
+        # Requests of a burst share a look-up, whether or not they come with the same credential.
+        self._members = CoalescedEach(self._find_members)
+        self._api_keys = CoalescedEach(self._find_api_keys)
 
     async def authenticate(
         self, *, authorization: str | None, api_key: str | None, address: str | None = None
@@ -51,7 +48,9 @@ class Authenticator:
 
     async def _by_access_token(self, token: str, address: str | None) -> Principal:
         claims = self._access_tokens.read(token)
-        (role,) = await self._find(_sql["find_member"], tenant_id=claims.tenant_id, user_id=claims.user_id)
+        role = await self._members((claims.tenant_id, claims.user_id))
+        if role is None:
+            raise Unauthenticated(REFUSAL)
         return Principal(
             kind="user",
             tenant_id=claims.tenant_id,
@@ -63,7 +62,9 @@ class Authenticator:
         )
 
     async def _by_api_key(self, secret: str, address: str | None) -> Principal:
-        found = await self._find(_sql["find_api_key"], key_hash=hash_key(secret))
+        found = await self._api_keys(hash_key(secret))
+        if found is None:
+            raise Unauthenticated(REFUSAL)
         tenant_id, key_id, user_id, role, scopes = found
         return Principal(
             kind="api_key",
@@ -76,20 +77,22 @@ class Authenticator:
         )
 
     async def _by_platform_key(self, secret: str, address: str | None) -> Principal:
-        (key_id,) = await self._find(_sql["find_platform_key"], key_hash=hash_key(secret))
-        return Principal.platform(key_id, address=address)
-
-    async def _find(self, query: LiteralString, **params: bytes | UUID) -> TupleRow:
-        row = await self._rows((query, tuple(params.items())))
+        row = await self._database.fetch_row(_sql["find_platform_key"], {"key_hash": hash_key(secret)})
         if row is None:
             raise Unauthenticated(REFUSAL)
-        return row
+        return Principal.platform(row[0], address=address)
 
-    async def _find_rows(self, several: Sequence[_LookUp]) -> Sequence[TupleRow | None | BaseException]:
-        different = set(several)
-        asked = (self._database.fetch_row(query, dict(params)) for query, params in different)
-        rows = dict(zip(different, await asyncio.gather(*asked, return_exceptions=True), strict=True))
-        return [rows[one] for one in several]
+    async def _find_members(self, several: Sequence[tuple[UUID, UUID]]) -> Sequence[Role | None]:
+        tenant_ids, user_ids = zip(*set(several), strict=True)
+        params = {"tenant_ids": list(tenant_ids), "user_ids": list(user_ids)}
+        rows = await self._database.fetch_rows(_sql["find_members"], params)
+        roles: dict[tuple[UUID, UUID], Role] = {(tenant_id, user_id): role for tenant_id, user_id, role in rows}
+        return [roles.get(one) for one in several]
+
+    async def _find_api_keys(self, hashes: Sequence[bytes]) -> Sequence[TupleRow | None]:
+        rows = await self._database.fetch_rows(_sql["find_api_keys"], {"key_hashes": list(set(hashes))})
+        found = {row[0]: row[1:] for row in rows}
+        return [found.get(one) for one in hashes]
 
 
 def _one_credential(authorization: str | None, api_key: str | None) -> str:
