@@ -1,5 +1,6 @@
 """What was ingested is found, by its words and by its meaning, and by nobody who may not see it."""
 
+import re
 from typing import get_args
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ import pytest
 from copilot_common.base.errors import InvalidInput, ProviderError
 from copilot_common.embedding import Embedded
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
-from copilot_domain.context import AclEntry
+from copilot_domain.context import AclEntry, terms
 from copilot_domain.context.search import answering, index, likely
 from copilot_domain.context.types import SearchMode
 from integration.context.ground import ContextGround, open_context, person
@@ -170,6 +171,40 @@ async def test_an_identifier_is_found_as_it_is_written(context: ContextGround) -
     for query in ("ERR-4021", "err-4021", "copilot.audit.flush", "10.0.0.7"):
         for mode in ("text", "hybrid"):
             assert (await context.search(query, mode))[0].item_id == item.id, (query, mode)
+
+
+async def test_code_is_found_by_its_signs(context: ContextGround) -> None:
+    texts = {
+        "std::vector": "Call reserve on a std::vector before you fill it, where the size is known.",
+        "C++": "The parser is written in C++ and takes a file.",
+        "C#": "The parser is written in C# and takes a file.",
+        ".NET": "The client for .NET opens one connection and keeps it.",
+        "operator==": "Give the class an operator== so that it can be compared.",
+        "node->next": "Then node->next leads to what follows it in the list.",
+        "--dry-run": "With --dry-run the importer says what it would do.",
+        "@property": "A getter is marked by @property above it.",
+        "$HOME": "The key is looked for in $HOME first.",
+        "X-Request-Id": "Each answer has X-Request-Id among its headers.",
+    }
+    for name, text in texts.items():
+        words = " ".join(re.findall(r"\w+", name))
+        await context.add(f"{text.replace(name, words)} So {words}.", name="only its words, but twice")
+        await context.add(text, name=name)
+    for query in texts:
+        for mode in ("text", "hybrid"):
+            assert (await context.search(query, mode))[0].name == query, (query, mode)
+
+
+async def test_what_was_indexed_without_an_identifier_is_found_by_its_words_until_it_is_reindexed(
+    context: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(terms, "_TOKEN", terms._JOINED)
+        old = await context.add("Call reserve on a std::vector before you fill it.")
+    other = await context.add("A vector has a direction, which std, the vector of the mosquito, has not.")
+    assert [hit.item_id for hit in await context.search("std::vector", "text")] == [other.id, old.id]
+    await context.reindexed(old)
+    assert [hit.item_id for hit in await context.search("std::vector", "text")] == [old.id, other.id]
 
 
 async def test_neighbours_are_shown_as_one_passage_and_the_same_text_once(context: ContextGround) -> None:

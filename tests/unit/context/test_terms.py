@@ -30,10 +30,54 @@ from copilot_domain.context.terms import TermHasher, count_terms, detect, query_
         ("os.path.join", {"os.path.join": 1, "os": 1, "path": 1, "join": 1}),
         ("well-known", {"well": 1, "known": 1}),
         ("x-1" * 40, {"x": 1, "1x": 39, "1": 1}),
+        ("std::vector<int>", {"std::vector": 1, "std": 1, "vector": 1, "int": 1}),
+        ("Foo::bar()", {"foo::bar": 1, "foo": 1, "bar": 1}),
+        ("node->next", {"node->next": 1, "node": 1, "next": 1}),
+        ("C, C++ and C#: F#?", {"c": 3, "c++": 1, "c#": 1, "f": 1, "f#": 1}),
+        ("ASP.NET (.NET)", {"asp.net": 1, ".net": 1, "asp": 1, "net": 2}),
+        ("bool operator==(T)", {"operator==": 1, "oper": 1, "bool": 1, "t": 1}),
+        ("operator- operator[]", {"operator-": 1, "operator[]": 1, "oper": 2}),
+        ("Foo::operator()(T)", {"foo::operator()": 1, "foo::operator": 1, "foo": 1, "oper": 1, "t": 1}),
+        ("--dry-run", {"--dry-run": 1, "dri": 1, "run": 1}),
+        ("@property $HOME #42", {"@property": 1, "properti": 1, "$home": 1, "home": 1, "#42": 1, "42": 1}),
+        ("X-Request-Id", {"x-request-id": 1, "x": 1, "request": 1, "id": 1}),
+        ("$" + "x" * 63 + " $" + "z" * 64, {"$" + "x" * 63: 1, "x" * 63: 1, "z" * 64: 1}),
     ],
 )
 def test_the_terms_of_a_text(text: str, expected: dict[str, int]) -> None:
     assert dict(count_terms(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x-request-id, state-of-the-art", {"x": 1, "request": 1, "id": 1, "state": 1, "art": 1}),
+        ("Navier-Stokes", {"navier": 1, "stoke": 1}),
+        ("ship. .5 ...ship (ship).ship", {"ship": 4, "5": 1}),
+        ("-ship ship--ship ---ship", {"ship": 4}),
+        ("ship? ship! ship= ship: ship->", {"ship": 5}),
+        ("cooperator==", {"cooper": 1}),
+    ],
+)
+def test_what_prose_has_is_no_identifier(text: str, expected: dict[str, int]) -> None:
+    assert dict(count_terms(text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        (".github/workflows/ci.yml", "github/workflows/ci.yml"),
+        ("$HOME/bin", "home/bin"),
+        ("@types/node", "types/node"),
+        ("--retry-429", "retry-429"),
+        ("Pool::size++", "pool::size"),
+        ("Report::Invoice.paid", "invoice.paid"),
+        ("self.pool->next", "self.pool"),
+        ("libstdc.a++", "libstdc.a"),
+    ],
+)
+def test_an_identifier_is_found_without_the_signs_around_it_too(text: str, without: str) -> None:
+    assert {without, text.casefold()} <= count_terms(text).keys()
 
 
 def cipher(*keys: int) -> TenantCipher:

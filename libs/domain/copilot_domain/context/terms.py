@@ -23,10 +23,21 @@ _WORD: Final = re.compile(r"\w+")
 _PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")  # of getUserName, HTTPServer, max_batch_2
 _IS_COMPOUND: Final = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]{2}|[A-Za-z]_+[A-Za-z0-9]")
 # Words and what joins them: ERR-4021, 10.0.0.7, os.path.join, ada@example.org are found as they are written, besides by
-# their words. Words that only hyphens join are not: prose is full of them, and was found worse with them
-# (docs/retrieval.md).
-_TOKEN: Final = re.compile(r"\w++(?:[-.:@#/+]\w++)*+")
-_IS_IDENTIFIER: Final = re.compile(r"[0-9.:@#/+]")
+# their words.
+_JOINED: Final = re.compile(r"\w++(?:[-.:@#/+]\w++)*+")
+# With the signs that code has before, between and after them: --dry-run, .NET, @property, $HOME, #42; std::vector,
+# a->b; C++, C#, operator==. It is found without those around it, too, and so is every `_JOINED` in it, which is all
+# that texts have that were indexed before this. No sign is what prose has as well: a period at a word's end or before
+# a decimal, one dash (of a list), the question mark of `empty?`.
+_TOKEN: Final = re.compile(
+    r"(?:(?=[-.@#$])(?<![\w.)\]-])(?:--|[@#$]|\.(?!\d)))?+"  # looked ahead for: nearly no word has one
+    r"\w++(?:(?:[-.:@#/+]|::|->)\w++)*+"
+    r"(?:\+\+|#|(?<=\boperator)(?:\(\)|\[\]|[-+*/%&|^~!=<>]{1,3}))?+"
+)
+_UNSIGNED: Final = re.compile(r"\w.*\w")
+# What only hyphens join is none: prose is full of it, and was found worse with it (docs/retrieval.md). German prose has
+# two capitals in it (Software-Entwicklung), but hardly three (X-Request-Id).
+_IS_IDENTIFIER: Final = re.compile(r"[^\w-]|^-|-$|-.*[0-9]|[0-9].*-|[A-Z]\w*-[A-Z]\w*-[A-Z]")
 _MAX_JOINED: Final = 64  # characters: beyond it nobody types it
 # Words, some 16 MB: they follow Zipf's law, nearly all have been seen before. With half the room, one in ten of a
 # text's different words was forgotten when it came again: many have two spellings, one for a sentence's beginning.
@@ -41,8 +52,8 @@ def detect(texts: Iterable[str]) -> str:
 
 
 def count_terms(text: str, language: str = DEFAULT) -> Counter[str]:
-    """Stems by how often the text has them; stop words have none. A compound or joined identifier counts whole and in
-    parts."""
+    """Stems by how often the text has them; stop words have none. A compound or an identifier with its signs
+    counts whole and in parts."""
     return Counter(_add_up(_count_tokens(text), _known[language]))
 
 
@@ -82,10 +93,13 @@ _known: Final = {language: _Known(language) for language in LANGUAGES}
 
 def _terms(token: str, language: str) -> tuple[str, ...]:
     words = _WORD.findall(token)
-    stem = Stemmer.Stemmer(language).stemWord  # a stemmer of its own: it must not be shared by threads
+    # A stemmer of its own: it must not be shared by threads. Its cache would hold the words of this token alone.
+    stem = Stemmer.Stemmer(language, 0).stemWord
     terms = [stem(part) for word in words for part in _parts(word) if part not in STOPWORDS]
-    if len(words) > 1 and len(token) <= _MAX_JOINED and _IS_IDENTIFIER.search(token):
-        terms.append(token.casefold())
+    if token != words[0]:
+        wholes = {token, *_UNSIGNED.findall(token), *_JOINED.findall(token)}
+        short = (whole for whole in wholes if len(whole) <= _MAX_JOINED)
+        terms += [whole.casefold() for whole in short if _IS_IDENTIFIER.search(whole)]
     return tuple(terms)
 
 
