@@ -80,6 +80,11 @@ def test_an_identifier_is_found_without_the_signs_around_it_too(text: str, witho
     assert {without, text.casefold()} <= count_terms(text).keys()
 
 
+@pytest.mark.parametrize("word", ["not", "or", "an", "by"])
+def test_english_stop_words_have_no_term_in_any_language(word: str) -> None:
+    assert not query_terms(word, LANGUAGES)
+
+
 def cipher(*keys: int) -> TenantCipher:
     return TenantCipher(TenantId(uuid4()), {number: bytes([number]) * 32 for number in keys})
 

@@ -52,8 +52,8 @@ def detect(texts: Iterable[str]) -> str:
 
 
 def count_terms(text: str, language: str = DEFAULT) -> Counter[str]:
-    """Stems by how often the text has them; stop words have none. A compound or an identifier with its signs
-    counts whole and in parts."""
+    """Stems by how often the text has them; stop words have none, in any language those of English. A compound or an
+    identifier with its signs counts whole and in parts."""
     return Counter(_add_up(_count_tokens(text), _known[language]))
 
 
@@ -95,6 +95,8 @@ def _terms(token: str, language: str) -> tuple[str, ...]:
     words = _WORD.findall(token)
     # A stemmer of its own: it must not be shared by threads. Its cache would hold the words of this token alone.
     stem = Stemmer.Stemmer(language, 0).stemWord
+    # English stop words in every language, though French has gold in `or`: were they kept in some texts alone, they
+    # would be rare, and decide where English questions lead (docs/retrieval.md).
     terms = [stem(part) for word in words for part in _parts(word) if part not in STOPWORDS]
     if token != words[0]:
         wholes = {token, *_UNSIGNED.findall(token), *_JOINED.findall(token)}
