@@ -86,24 +86,40 @@ async def test_the_use_of_a_key_is_noted(world: World) -> None:
     assert await world.as_owner("SELECT count(*) FROM api_keys WHERE last_used_at IS NOT NULL") == [(1,)]
 
 
-async def test_a_burst_is_looked_up_by_one_statement_of_each_kind_and_each_request_gets_its_own(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fetch_rows, looked_up = world.database.fetch_rows, []
+@pytest.fixture
+def looked_up(world: World, monkeypatch: pytest.MonkeyPatch) -> list[LiteralString]:
+    """The statements that the database is asked outside of transactions."""
+    queries: list[LiteralString] = []
+    fetch_row, fetch_rows = world.database.fetch_row, world.database.fetch_rows
 
-    async def counted(query: LiteralString, params: Params) -> list[TupleRow]:
-        looked_up.append(query)
+    async def one(query: LiteralString, params: Params) -> TupleRow | None:
+        queries.append(query)
+        return await fetch_row(query, params)
+
+    async def several(query: LiteralString, params: Params) -> list[TupleRow]:
+        queries.append(query)
         return await fetch_rows(query, params)
 
-    await world.add_member("bob", "viewer")
-    bob = (await world.log_in("bob")).access_token
-    token, key, wrong = (await world.log_in("ann")).access_token, world.acme.api_key, new_key("live").secret
-    monkeypatch.setattr(world.database, "fetch_rows", counted)
-    looked_up.clear()
-    asked = [f"Bearer {token}", f"Bearer {key}", f"Bearer {wrong}", f"Bearer {bob}"] * 3
-    found = await asyncio.gather(
-        *(world.authenticator.authenticate(authorization=one, api_key=None) for one in asked), return_exceptions=True
+    monkeypatch.setattr(world.database, "fetch_row", one)
+    monkeypatch.setattr(world.database, "fetch_rows", several)
+    return queries
+
+
+async def burst(world: World, credentials: list[str]) -> list[Principal | BaseException]:
+    return await asyncio.gather(
+        *(world.authenticator.authenticate(authorization=f"Bearer {one}", api_key=None) for one in credentials),
+        return_exceptions=True,
     )
+
+
+async def test_a_burst_is_looked_up_by_one_statement_of_each_kind_and_each_request_gets_its_own(
+    world: World, looked_up: list[LiteralString]
+) -> None:
+    await world.add_member("bob", "viewer")
+    bob, ann = (await world.log_in("bob")).access_token, (await world.log_in("ann")).access_token
+    key, wrong = world.acme.api_key or "", new_key("live").secret
+    looked_up.clear()
+    found = await burst(world, [ann, key, wrong, bob] * 3)
     assert len(looked_up) == 2
     for user, by_key, refusal, other in (found[first : first + 4] for first in range(0, 12, 4)):
         assert isinstance(user, Principal)
@@ -113,6 +129,15 @@ async def test_a_burst_is_looked_up_by_one_statement_of_each_kind_and_each_reque
         assert (user.role, other.role) == ("owner", "viewer")
         assert user.user_id == by_key.user_id != other.user_id
         assert isinstance(refusal, Unauthenticated)
+
+
+async def test_a_burst_with_one_credential_is_looked_up_once(world: World, looked_up: list[LiteralString]) -> None:
+    ann, key, wrong = (await world.log_in("ann")).access_token, world.acme.api_key or "", new_key("live").secret
+    for credential, kind in ((ann, "user"), (key, "api_key"), (wrong, None)):
+        looked_up.clear()
+        found = await burst(world, [credential] * 3)
+        assert len(looked_up) == 1
+        assert [one.kind if isinstance(one, Principal) else None for one in found] == [kind] * 3
 
 
 @pytest.mark.parametrize("role", ["admin", "member", "viewer"])

@@ -26,7 +26,8 @@ class Authenticator:
     def __init__(self, database: Database, access_tokens: AccessTokens) -> None:
         self._database = database
         self._access_tokens = access_tokens
-        # Requests of a burst share a look-up, whether or not they come with the same credential.
+        # Requests of a burst share a look-up, whether or not they come with the same credential. That of a single one
+        # has a statement of its own, which takes two thirds of the time.
         self._members = CoalescedEach(self._find_members)
         self._api_keys = CoalescedEach(self._find_api_keys)
 
@@ -84,13 +85,21 @@ class Authenticator:
 
     async def _find_members(self, several: Sequence[tuple[UUID, UUID]]) -> Sequence[Role | None]:
         tenant_ids, user_ids = zip(*set(several), strict=True)
+        if len(user_ids) == 1:
+            one = {"tenant_id": tenant_ids[0], "user_id": user_ids[0]}
+            row = await self._database.fetch_row(_sql["find_member"], one)
+            return [None if row is None else row[0]] * len(several)
         params = {"tenant_ids": list(tenant_ids), "user_ids": list(user_ids)}
         rows = await self._database.fetch_rows(_sql["find_members"], params)
         roles: dict[tuple[UUID, UUID], Role] = {(tenant_id, user_id): role for tenant_id, user_id, role in rows}
         return [roles.get(one) for one in several]
 
     async def _find_api_keys(self, hashes: Sequence[bytes]) -> Sequence[TupleRow | None]:
-        rows = await self._database.fetch_rows(_sql["find_api_keys"], {"key_hashes": list(set(hashes))})
+        different = list(set(hashes))
+        if len(different) == 1:
+            row = await self._database.fetch_row(_sql["find_api_key"], {"key_hash": different[0]})
+            return [row] * len(hashes)
+        rows = await self._database.fetch_rows(_sql["find_api_keys"], {"key_hashes": different})
         found = {row[0]: row[1:] for row in rows}
         return [found.get(one) for one in hashes]
 
