@@ -75,7 +75,7 @@ async def bootstrap(
     email = names.check_email(admin_email, field="admin_email")
     username = names.check_username(admin_username, field="admin_username")
     keyring = KeyRing(encryption_key)
-    async with _as_owner(migration_url, Principal.system(PLATFORM_TENANT, UserId(UUID(int=0)))) as tx:
+    async with _as_owner(migration_url, Principal.nobody(PLATFORM_TENANT)) as tx:
         await tx.execute(_sql["lock_bootstrap"])
         found = await tx.fetch_one(_Found, _sql["find_bootstrapped"], {"slug": slug})
         if found is not None:
