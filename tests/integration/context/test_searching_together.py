@@ -122,7 +122,9 @@ async def test_tenants_are_not_answered_together(animals: ContextGround, monkeyp
     assert sorted(tenants) == sorted({animals.acme.tenant_id, animals.other.tenant_id})
 
 
-async def test_what_nobody_asks_for_himself_is_asked_with_nobodys_rights(animals: ContextGround) -> None:
+async def test_what_nobody_asks_for_himself_is_asked_with_nobodys_rights(
+    animals: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A statement that took the transaction's principal for the asker would show what all may see, and no more."""
     seen: list[Principal] = []
     find = animals.searcher._opened
@@ -133,7 +135,7 @@ async def test_what_nobody_asks_for_himself_is_asked_with_nobodys_rights(animals
             seen.append(reads.tx.principal)
             yield reads
 
-    animals.searcher._opened = opened  # type: ignore[method-assign]
+    monkeypatch.setattr(animals.searcher, "_opened", opened)
     assert await animals.search("heron")
     assert {(one.user_id in {None, animals.acme.user_id}, one.role) for one in seen} == {(False, None)}
 
