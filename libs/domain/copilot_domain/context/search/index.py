@@ -1,7 +1,7 @@
 """A tenant's segments as one search sees them: all chunks in one row, each at its place."""
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -13,7 +13,7 @@ import numpy as np
 
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.segments.bm25 import TermScores, add_up, length_norms, score_term
-from copilot_domain.context.segments.cache import SegmentCache
+from copilot_domain.context.segments.cache import KnownTerms, SegmentCache
 from copilot_domain.context.segments.codes import UNKNOWN, Codes, nearness
 from copilot_domain.context.segments.store import list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings
@@ -29,7 +29,8 @@ _TERMS_PER_PASS: Final = 16  # of a question: scores of their chunks are added a
 @dataclass(frozen=True)
 class OpenIndex:
     """`model`: of the vectors, None without segments. `codes`: by it, None for a segment that has none, or if they were
-    not asked for. `starts`: the place of each segment's first chunk, and their number at the end."""
+    not asked for. `starts`: the place of each segment's first chunk, and their number at the end. `known`: of these
+    segments."""
 
     model: str | None
     ids: Sequence[UUID]
@@ -39,6 +40,7 @@ class OpenIndex:
     languages: Sequence[str]
     term_total: int
     starts: Numbers
+    known: KnownTerms
     _terms: dict[int, TermScores] = field(default_factory=dict, init=False)
 
     @property
@@ -50,18 +52,30 @@ class OpenIndex:
         """The segments whose posting lists are not in memory."""
         return [one for one, fresh in zip(self.ids, self.fresh, strict=True) if fresh is None]
 
-    @property
-    def scored_terms(self) -> Container[int]:
-        """Those whose postings need not be found again."""
-        return self._terms
+    def unscored(self, terms: Sequence[int]) -> list[int]:
+        """Those whose postings must be found."""
+        for term in terms:
+            scores = None if term in self._terms else self.known.get(term)
+            if scores is not None:
+                # Held here from now on: before they are used, others may take their place among the known.
+                self._terms[term] = scores
+        return [term for term in terms if term not in self._terms]
 
     async def text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
         """BM25 by place. `found`: of the stored segments the posting lists of those terms that are not scored yet, and
         perhaps of others."""
-        return await self._compute(self.size * -(-len(terms) // _TERMS_PER_PASS), self._text_scores, terms, found)
+        new = self.unscored(terms)
+        scores = await self._compute(
+            self.size * -(-len(terms) // _TERMS_PER_PASS), self._text_scores, terms, new, found
+        )
+        for term in new:
+            self.known.put(term, self._terms[term])
+        return scores
 
-    def _text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
-        new = [term for term in terms if term not in self._terms]
+    def _text_scores(
+        self, terms: Sequence[int], new: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]
+    ) -> Numbers:
+        """`new`: of the terms those that are not scored yet."""
         lists = [
             (start, found.get(one, {}) if fresh is None else fresh.find(new))
             for start, one, fresh in zip(self.starts.tolist(), self.ids, self.fresh, strict=False)
@@ -141,6 +155,7 @@ async def open_index(tx: Transaction, cache: SegmentCache, *, with_codes: bool) 
         sorted({language for row in rows for language in row.languages}),
         sum(row.term_total for row in rows),
         np.cumsum([0, *sizes.values()]),
+        cache.terms([row.id for row in rows]),
     )
 
 

@@ -42,7 +42,7 @@ class Reads:
 
     def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
         """Of the stored segments the posting lists of those terms that are not scored yet. Asked for at once."""
-        return self._postings.begin([term for term in terms if term not in self.index.scored_terms])[0]
+        return self._postings.begin(self.index.unscored(terms))[0]
 
     def vector_scores(self, vector: Numbers) -> Awaitable[Numbers]:
         """How near each chunk's vector is, by place; UNKNOWN where that is not known. Begins at once."""
