@@ -22,12 +22,13 @@ _FEW_SPACES: Final = 60
 
 @dataclass(slots=True)
 class Direction:
-    """Where a text's vector (of length 1) points, unless it has none (zeros). `has_near`: another one's points there,
-    too."""
+    """Where a text's vector (of length 1) points, unless it has none (zeros). `products`: with the others, each at its
+    `column`, if any of them points there, too."""
 
     vector: Numbers
     is_known: bool
-    has_near: bool
+    column: int
+    products: list[float]
 
 
 @dataclass
@@ -56,16 +57,20 @@ class KeptTexts:
     def directions(self, vectors: Numbers) -> list[Direction]:
         """Of texts that come next, a row for each. Most have nothing near, among them and what is kept: then that is
         all there is to be known."""
-        kept = [text.direction.vector[None] for text in self._texts]
-        products = vectors @ np.concatenate([vectors, *kept]).T
-        are_known = np.einsum("ij,ij->i", vectors, vectors) > 0
+        for column, text in enumerate(self._texts):
+            text.direction.column = column
+        products = vectors @ np.concatenate([*(text.direction.vector[None] for text in self._texts), vectors]).T
+        are_known = (np.einsum("ij,ij->i", vectors, vectors) > 0).tolist()
         have_near = np.count_nonzero(products >= _LEAST_PRODUCT_UNDER_HEADINGS, axis=1) > 1  # itself is one
-        return [Direction(*one) for one in zip(vectors, are_known.tolist(), have_near.tolist(), strict=True)]
+        return [
+            Direction(vectors[row], are_known[row], len(self._texts) + row, products[row].tolist() if has_near else [])
+            for row, has_near in enumerate(have_near.tolist())
+        ]
 
     def has_one_like(self, text: Text) -> bool:
         if text.text in self._wholes:
             return True
-        others = self._texts if text.is_unclear or text.direction.has_near else self._unclear
+        others = self._texts if text.is_unclear or text.direction.products else self._unclear
         return any(_may_be_same(text, other) and _is_same(text.words, other.words) for other in others)
 
     def keep(self, text: Text) -> None:
@@ -80,7 +85,7 @@ def _may_be_same(one: Text, other: Text) -> bool:
         return True
     under_headings = one.has_heading or other.has_heading
     least = _LEAST_PRODUCT_UNDER_HEADINGS if under_headings else _LEAST_PRODUCT
-    return bool(one.direction.vector @ other.direction.vector >= least)
+    return one.direction.products[other.direction.column] >= least
 
 
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:
