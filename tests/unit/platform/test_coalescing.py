@@ -330,6 +330,25 @@ async def test_those_that_ask_again_at_once_are_waited_for_and_answered_with_tho
     assert one.groups == [["e", "f", "g"], ["h", "i", "j"]]
 
 
+async def test_of_a_group_that_is_answered_in_parts_all_are_waited_for() -> None:
+    one = Groups()
+    await _take_turns(one)
+    one.hold("f")
+    one.free("d")
+    await _settle()
+    asked = [one.ask("g")]
+    await _until(lambda: one.is_at(["e", "f", "g"]))
+    asked.append(one.ask("h"))  # for e, which is answered
+    await _settle()
+    one.free("f")
+    asked.append(one.ask("i"))
+    await _settle()
+    assert one.groups == [["e", "f", "g"]]
+    asked.append(one.ask("j"))
+    await asyncio.gather(*asked)
+    assert one.groups == [["e", "f", "g"], ["h", "i", "j"]]
+
+
 async def test_who_does_not_ask_again_is_waited_for_once() -> None:
     one = Groups()
     await _take_turns(one)

@@ -87,7 +87,11 @@ class Waiting(Generic[Question, Answer]):
     @property
     def is_answered(self) -> bool:
         """Also where the answer is a refusal."""
-        return self.is_over and not self.future.cancelled()
+        return self.is_over and not self.has_left
+
+    @property
+    def has_left(self) -> bool:
+        return self.future.cancelled()
 
     def reply(self, answer: Answer) -> None:
         if not self.is_over:
@@ -158,9 +162,9 @@ class _Line(Generic[Question, Answer]):
         self.returns.note()
 
     def note_answers(self, group: Sequence[Waiting[Question, Answer]]) -> None:
-        answered = sum(asked.is_answered for asked in group)
-        if answered:
-            self.returns.expect(answered)
+        """Those that are not answered yet are so soon."""
+        if any(asked.is_answered for asked in group):
+            self.returns.expect(sum(not asked.has_left for asked in group))
 
     @property
     def grows(self) -> bool:

@@ -32,6 +32,7 @@ class Reads:
     def __init__(self, tx: Transaction, index: OpenIndex, model: str, vector: Numbers | None) -> None:
         self.tx = tx
         self.index = index
+        self._of = model, vector
         dimensions = GUIDE_DIMENSIONS if vector is None else len(vector)
         # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
         self._postings = Coalesced(partial(_find_postings, tx, index.stored))
@@ -39,6 +40,10 @@ class Reads:
         self._check = partial(_check, tx, index, model, dimensions)
         self._checked: dict[Principal, Coalesced[Numbers, Checked]] = {}
         self._shown = Coalesced(partial(_show, tx))
+
+    def beside(self) -> "Reads":
+        """The same for others of the transaction, with statements of their own."""
+        return Reads(self.tx, self.index, *self._of)
 
     def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
         """Of the stored segments the posting lists of those terms that are not scored yet. Asked for at once."""
