@@ -98,12 +98,17 @@ def test_checking_candidates_reads_no_others(site: Site, app: psycopg.Connection
         chunk_ids=uuids(app, "c", numbers, site),
         item_ids=uuids(app, "i", numbers, site),
         attempts=[1] * len(numbers),
+        wanted=[True] * len(numbers),
         model="m",
     )
     plan = Plan(app, search_sql["check_candidates"], params)
     assert "context_embeddings" not in plan.scanned_tables
     assert rows_of_table(plan, "context_embeddings") == len(numbers)
     assert "context_embeddings_embedding_idx" not in plan.indexes
+    params["wanted"] = [number % 20 == 0 for number in numbers]
+    fewer = Plan(app, search_sql["check_candidates"], params)
+    assert rows_of_table(fewer, "context_items") == len(numbers)
+    assert rows_of_table(fewer, "context_embeddings") == len(numbers) // 2
 
 
 def test_a_table_without_statistics_tempts_nobody_to_read_all_of_it(site: Site) -> None:
@@ -113,7 +118,15 @@ def test_a_table_without_statistics_tempts_nobody_to_read_all_of_it(site: Site) 
     with psycopg.connect(site.database.app_url, autocommit=True) as app:
         app.execute("SELECT set_config('app.tenant_id', %s, false)", [site.other.tenant_id])
         chunk_ids, item_ids = (uuids(app, kind, numbers, site) for kind in "ci")
-        params = asked(site, chunk_ids=chunk_ids, item_ids=item_ids, attempts=[1] * len(numbers), model="m")
+        count = len(numbers)
+        params = asked(
+            site,
+            chunk_ids=chunk_ids,
+            item_ids=item_ids,
+            attempts=[1] * count,
+            wanted=[True] * count,
+            model="m",
+        )
         checked = Plan(app, search_sql["check_candidates"], params)
         shown = Plan(app, search_sql["show_chunks"], asked(site, ids=chunk_ids[:20]))
     for plan, count in ((checked, len(numbers)), (shown, 20)):
@@ -130,6 +143,7 @@ def test_which_collections_may_be_seen_is_found_out_once(site: Site, app: psycop
         chunk_ids=uuids(app, "c", numbers, site),
         item_ids=uuids(app, "i", numbers, site),
         attempts=[1] * len(numbers),
+        wanted=[True] * len(numbers),
         model="m",
     )
     plan = Plan(app, search_sql["check_candidates"], params | stranger)

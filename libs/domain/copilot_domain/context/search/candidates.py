@@ -7,7 +7,7 @@ import numpy as np
 
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, Transaction
-from copilot_domain.context.columns import GUIDE_DIMENSIONS, Integers, Uuids, accept_arrays, decode_vectors
+from copilot_domain.context.columns import GUIDE_DIMENSIONS, Booleans, Integers, Uuids, accept_arrays, decode_vectors
 from copilot_domain.context.repository import seen_by
 from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.segments.types import Numbers
@@ -51,24 +51,31 @@ class Checked:
 
 
 async def check_candidates(
-    tx: Transaction, principal: Principal, index: OpenIndex, places: Numbers, model: str, dimensions: int
+    tx: Transaction, principal: Principal, index: OpenIndex, places: Numbers, model: str
 ) -> Checked:
     """Of these places, which rise, those that are live and that this principal may see, with their vectors by that
     model."""
     if not len(places):
-        return Checked(places, np.empty(0, "V16"), np.zeros((0, dimensions), np.float32))
+        return Checked(places, np.empty(0, "V16"), np.zeros((0, index.dimensions), np.float32))
     accept_arrays(tx)
     chunk_ids, item_ids, attempts = index.chunks(places)
+    are_wanted = np.ones(len(places), bool) if index.vectors is None else ~index.vectors.are_there(places)
     params = {
         "chunk_ids": Uuids(chunk_ids),
         "item_ids": Uuids(item_ids),
         "attempts": Integers(attempts.astype(">i4")),
+        "wanted": Booleans(are_wanted),
         "model": model,
         **seen_by(principal),
     }
-    statement = _sql["check_candidates" if dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"]
+    statement = _sql["check_candidates" if index.dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"]
     async with tx.connection.cursor(binary=True) as cursor:
         await cursor.execute(statement, params)
         rows = sorted(await cursor.fetchall(), key=itemgetter(0))
     found = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    return Checked(places[found], chunk_ids[found], decode_vectors([row[1] for row in rows], dimensions))
+    read = found[are_wanted[found]]
+    vectors = decode_vectors([row[1] for row in rows if are_wanted[row[0]]], index.dimensions)
+    if index.vectors is not None:
+        index.vectors.add(places[read], vectors)
+        vectors = index.vectors.at(places[found])
+    return Checked(places[found], chunk_ids[found], vectors)

@@ -5,16 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from itertools import pairwise
 from typing import Final
 from uuid import UUID
 
 import numpy as np
 
 from copilot_common.tenancy import Transaction
+from copilot_domain.context.columns import GUIDE_DIMENSIONS
 from copilot_domain.context.segments.bm25 import TermScores, add_up, length_norms, score_term
 from copilot_domain.context.segments.cache import KnownTerms, SegmentCache
 from copilot_domain.context.segments.codes import UNKNOWN, Codes, nearness
+from copilot_domain.context.segments.places import by_segment
+from copilot_domain.context.segments.read_vectors import ReadVectors
 from copilot_domain.context.segments.store import list_segments
 from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings
 
@@ -30,7 +32,7 @@ _TERMS_PER_PASS: Final = 16  # of a question: scores of their chunks are added a
 class OpenIndex:
     """`model`: of the vectors, None without segments. `codes`: by it, None for a segment that has none, or if they were
     not asked for. `starts`: the place of each segment's first chunk, and their number at the end. `known`: of these
-    segments."""
+    segments. `vectors`: by the model, None where there is no room for all."""
 
     model: str | None
     ids: Sequence[UUID]
@@ -39,8 +41,10 @@ class OpenIndex:
     codes: Sequence[Codes | None]
     languages: Sequence[str]
     term_total: int
+    dimensions: int
     starts: Numbers
     known: KnownTerms
+    vectors: ReadVectors | None
     _terms: dict[int, TermScores] = field(default_factory=dict, init=False)
 
     @property
@@ -102,12 +106,7 @@ class OpenIndex:
 
     def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and attempts."""
-        bounds = pairwise(np.searchsorted(places, self.starts).tolist())
-        found = [
-            _chunks(layout, places[first:last] - start)
-            for layout, start, (first, last) in zip(self.layouts, self.starts, bounds, strict=False)
-            if first < last
-        ]
+        found = [_chunks(self.layouts[number], ordinals) for number, _, ordinals in by_segment(places, self.starts)]
         if not found:
             return np.empty(0, "V16"), np.empty(0, "V16"), np.empty(0, np.int32)
         chunk_ids, item_ids, attempts = zip(*found, strict=True)
@@ -139,13 +138,17 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="search")
 
 
-async def open_index(tx: Transaction, cache: SegmentCache, *, with_codes: bool) -> OpenIndex:
+async def open_index(tx: Transaction, cache: SegmentCache, vector: Numbers | None) -> OpenIndex:
+    """`vector`: one of the questions', None where they have none."""
+    dimensions = GUIDE_DIMENSIONS if vector is None else len(vector)
     rows = await list_segments(tx)
     known = await cache.segments(tx, [row.id for row in rows])
     rows = [row for row in rows if row.id in known]
     model = rows[0].model if rows else None
     sizes = {row.id: row.chunk_count for row in rows}
-    codes = await cache.codes(tx, sizes, model) if model and with_codes else {}
+    codes = await cache.codes(tx, sizes, model) if model and vector is not None else {}
+    starts = np.cumsum([0, *sizes.values()])
+    vectors = cache.vectors(sizes, model, dimensions) if model else None
     return OpenIndex(
         model,
         [row.id for row in rows],
@@ -154,8 +157,10 @@ async def open_index(tx: Transaction, cache: SegmentCache, *, with_codes: bool) 
         [codes.get(row.id) for row in rows],
         sorted({language for row in rows for language in row.languages}),
         sum(row.term_total for row in rows),
-        np.cumsum([0, *sizes.values()]),
+        dimensions,
+        starts,
         cache.terms([row.id for row in rows]),
+        None if vectors is None else ReadVectors(vectors, starts, dimensions),
     )
 
 

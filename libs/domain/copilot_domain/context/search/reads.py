@@ -12,7 +12,7 @@ import numpy as np
 from copilot_common.platform.coalescing import Coalesced, CoalescedEach
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, Transaction
-from copilot_domain.context.columns import GUIDE_DIMENSIONS, Uuids, accept_arrays
+from copilot_domain.context.columns import Uuids, accept_arrays
 from copilot_domain.context.search.candidates import Checked, check_candidates
 from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.search.passages import Found
@@ -27,23 +27,22 @@ PostingsOfTerms: TypeAlias = Mapping[UUID, Mapping[int, Postings]]
 
 
 class Reads:
-    """Of one index. `vector`: one of the questions', None where they have none."""
+    """Of one index."""
 
-    def __init__(self, tx: Transaction, index: OpenIndex, model: str, vector: Numbers | None) -> None:
+    def __init__(self, tx: Transaction, index: OpenIndex, model: str) -> None:
         self.tx = tx
         self.index = index
-        self._of = model, vector
-        dimensions = GUIDE_DIMENSIONS if vector is None else len(vector)
+        self._model = model
         # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
         self._postings = Coalesced(partial(_find_postings, tx, index.stored))
         self._near = CoalescedEach(index.vector_scores)
-        self._check = partial(_check, tx, index, model, dimensions)
+        self._check = partial(_check, tx, index, model)
         self._checked: dict[Principal, Coalesced[Numbers, Checked]] = {}
         self._shown = Coalesced(partial(_show, tx))
 
     def beside(self) -> "Reads":
         """The same for others of the transaction, with statements of their own."""
-        return Reads(self.tx, self.index, *self._of)
+        return Reads(self.tx, self.index, self._model)
 
     def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
         """Of the stored segments the posting lists of those terms that are not scored yet. Asked for at once."""
@@ -76,9 +75,9 @@ async def _find_postings(tx: Transaction, segments: Sequence[UUID], parts: Seque
 
 
 async def _check(
-    tx: Transaction, index: OpenIndex, model: str, dimensions: int, principal: Principal, parts: Sequence[Numbers]
+    tx: Transaction, index: OpenIndex, model: str, principal: Principal, parts: Sequence[Numbers]
 ) -> Checked:
-    return await check_candidates(tx, principal, index, np.unique(np.concatenate(parts)), model, dimensions)
+    return await check_candidates(tx, principal, index, np.unique(np.concatenate(parts)), model)
 
 
 async def _show(tx: Transaction, parts: Sequence[Numbers]) -> Mapping[bytes, Found]:

@@ -109,7 +109,7 @@ class ContextSearch:
 
     async def nearest(self, tx: Transaction, asked: Asked) -> tuple[Candidates, OpenIndex]:
         """What a vector search ranks for this vector, and of which index."""
-        reads = Reads(tx, await open_index(tx, self._cache, with_codes=True), asked.model, asked.vector)
+        reads = Reads(tx, await open_index(tx, self._cache, asked.vector), asked.model)
         by_vector = Asked(asked.principal, SearchRequest(query="", mode="vector"), asked.model, asked.vector)
         return await find_candidates(reads, by_vector), reads.index
 
@@ -156,10 +156,10 @@ class ContextSearch:
         nobody = Principal.nobody(several[0].principal.tenant_id)
         # A merge takes segments away and shows another: no statement may see both, or neither.
         async with self._db.transaction(nobody, is_snapshot=True) as tx:
-            index = await open_index(tx, self._cache, with_codes=vector is not None)
+            index = await open_index(tx, self._cache, vector)
             if index.model not in {None, model}:
                 raise _OtherModel(str(index.model))
-            yield Reads(tx, index, model, vector)
+            yield Reads(tx, index, model)
 
     def _note_model(self, tenant_id: TenantId, model: str) -> None:
         self._models[tenant_id] = model

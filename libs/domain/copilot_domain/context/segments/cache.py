@@ -4,7 +4,7 @@ A tenant's segments are asked for by the ids that its own transaction has listed
 another's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 from uuid import UUID
@@ -13,13 +13,16 @@ from copilot_common.tenancy import Transaction
 from copilot_domain.context.segments.bm25 import TermScores
 from copilot_domain.context.segments.codes import Codes
 from copilot_domain.context.segments.kept import Kept
+from copilot_domain.context.segments.read_vectors import SegmentVectors, vector_bytes
 from copilot_domain.context.segments.store import load_codes, load_segments
 from copilot_domain.context.segments.types import Layout, PostingLists
 
 CACHE_BYTES: Final = 128 * 1024 * 1024
 """Some 500 000 chunks with vectors of 256 components."""
 SCORES_BYTES: Final = 16 * 1024 * 1024
-"""Eight for each time that a chunk has a term."""
+"""Eight for each time that a chunk has a term. They drive out nothing that takes longer to have again."""
+VECTORS_BYTES: Final = 32 * 1024 * 1024
+"""Some 65 000 of 256 components."""
 
 _DIGEST_BYTES: Final = 16
 
@@ -43,13 +46,20 @@ class KnownTerms:
 
 
 class SegmentCache:
-    def __init__(self, max_bytes: int = CACHE_BYTES, max_scores_bytes: int = SCORES_BYTES) -> None:
+    def __init__(
+        self,
+        max_bytes: int = CACHE_BYTES,
+        max_scores_bytes: int = SCORES_BYTES,
+        max_vectors_bytes: int = VECTORS_BYTES,
+    ) -> None:
         self._kept: Kept[tuple[UUID, str], object] = Kept(max_bytes)
         self._scores: Kept[tuple[bytes, int], TermScores] = Kept(max_scores_bytes)
+        self._vectors: Kept[tuple[UUID, str, int], SegmentVectors] = Kept(max_vectors_bytes)
+        self._max_vectors_bytes = max_vectors_bytes
 
     @property
     def size_bytes(self) -> int:
-        return self._kept.size_bytes + self._scores.size_bytes
+        return self._kept.size_bytes + self._scores.size_bytes + self._vectors.size_bytes
 
     async def segments(self, tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Known]:
         """Those of the ids that are still there."""
@@ -81,3 +91,17 @@ class SegmentCache:
     def terms(self, ids: Sequence[UUID]) -> KnownTerms:
         """Of these segments together, in this order."""
         return KnownTerms(ids, self._scores)
+
+    def vectors(self, sizes: Mapping[UUID, int], model: str, dimensions: int) -> list[SegmentVectors] | None:
+        """Of `sizes` (chunks by segment), to be added to as they are read. None where there is no room for all: these
+        segments would drive one another out with every search."""
+        if sum(sizes.values()) * vector_bytes(dimensions) > self._max_vectors_bytes:
+            return None
+        return [self._vectors_of((one, model, dimensions), size) for one, size in sizes.items()]
+
+    def _vectors_of(self, key: tuple[UUID, str, int], size: int) -> SegmentVectors:
+        known = self._vectors.get(key)
+        if known is None:
+            known = SegmentVectors.unread(size, key[2])
+            self._vectors.put(key, known, size * vector_bytes(key[2]))
+        return known
