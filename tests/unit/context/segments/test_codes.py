@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from copilot_domain.context.segments.codes import UNKNOWN, Codes, encode_vectors, nearness
+from copilot_domain.context.segments.codes import UNKNOWN, Codes, encode_questions, encode_vectors, nearness
 from copilot_domain.context.segments.types import Numbers
 
 RNG = np.random.default_rng(7)
@@ -42,7 +42,8 @@ def test_the_true_best_are_among_the_nearest_by_codes(dimensions: int) -> None:
     codes, found = encoded(vectors), []
     for query in queries:
         best = set(np.argsort(-(vectors @ query))[:10].tolist())
-        found.append(len(best & set(np.argsort(-nearness(codes, query[None])[0])[:12].tolist())) / 10)
+        near = nearness(codes, encode_questions(query[None]))[0]
+        found.append(len(best & set(np.argsort(-near)[:12].tolist())) / 10)
     assert np.mean(found) > 0.99
 
 
@@ -50,7 +51,7 @@ def test_the_true_best_are_among_the_nearest_by_codes(dimensions: int) -> None:
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 200])
 def test_products_are_nearly_known_from_codes(dimensions: int, count: int) -> None:
     vectors, query = unit(count, dimensions), unit(1, dimensions)[0]
-    found = nearness(encoded(vectors), np.stack((query, -query)))
+    found = nearness(encoded(vectors), encode_questions(np.stack((query, -query))))
     assert found.shape == (2, count)
     assert (found > UNKNOWN).all()
     if dimensions > 2 and count > 2:  # fewer dimensions do not lie about 1/√d, and fewer points are always on a line
@@ -59,14 +60,14 @@ def test_products_are_nearly_known_from_codes(dimensions: int, count: int) -> No
 
 
 def test_the_same_number_means_as_near_in_another_segment() -> None:
-    vectors, query = unit(400), unit(1)
-    whole = nearness(encoded(vectors), query)
-    parts = [nearness(encoded(part), query) for part in (vectors[:7], vectors[7:])]
+    vectors, question = unit(400), encode_questions(unit(1))
+    whole = nearness(encoded(vectors), question)
+    parts = [nearness(encoded(part), question) for part in (vectors[:7], vectors[7:])]
     assert np.concatenate(parts, axis=1).tolist() == whole.tolist()
 
 
 def test_to_a_question_without_direction_all_is_equally_near() -> None:
-    assert nearness(encoded(unit(40)), np.zeros((1, 256), np.float32)).tolist() == [[0] * 40]
+    assert nearness(encoded(unit(40)), encode_questions(np.zeros((1, 256), np.float32))).tolist() == [[0] * 40]
 
 
 def on_a_line(numbers: Numbers, products: Numbers) -> Numbers:

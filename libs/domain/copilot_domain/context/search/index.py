@@ -14,7 +14,7 @@ from copilot_common.tenancy import Transaction
 from copilot_domain.context.columns import GUIDE_DIMENSIONS
 from copilot_domain.context.segments.bm25 import TermScores, add_up, length_norms, score_term
 from copilot_domain.context.segments.cache import KnownTerms, SegmentCache
-from copilot_domain.context.segments.codes import UNKNOWN, Codes, nearness
+from copilot_domain.context.segments.codes import UNKNOWN, Codes, encode_questions, nearness
 from copilot_domain.context.segments.places import by_segment
 from copilot_domain.context.segments.read_vectors import ReadVectors
 from copilot_domain.context.segments.store import list_segments
@@ -98,8 +98,9 @@ class OpenIndex:
         return list(await self._compute(self.size * len(vectors), self._vector_scores, np.stack(vectors)))
 
     def _vector_scores(self, vectors: Numbers) -> Numbers:
+        questions = encode_questions(vectors)
         parts = [
-            np.full((len(vectors), layout.size), UNKNOWN, np.int32) if codes is None else nearness(codes, vectors)
+            np.full((len(vectors), layout.size), UNKNOWN, np.int32) if codes is None else nearness(codes, questions)
             for codes, layout in zip(self.codes, self.layouts, strict=True)
         ]
         return np.concatenate(parts, axis=1) if parts else np.empty((len(vectors), 0), np.int32)

@@ -43,13 +43,19 @@ def encode_vectors(vectors: Numbers) -> Numbers:
     return _in_pairs(levels.astype(np.uint8))
 
 
-def nearness(codes: Codes, vectors: Numbers) -> Numbers:
-    """For vectors, one a row, how near each vector of a segment is, by ordinal: whole numbers, of which a higher one
-    means nearer to that vector, in any segment. They are its products, times a factor, plus a number, some 0.03 off."""
+def encode_questions(vectors: Numbers) -> Numbers:
+    """Vectors, one a row, for `nearness`."""
     # Four bits are multiplied with four bits: what a question loses by it is less than what the codes have lost.
     units = np.maximum(np.abs(vectors).max(axis=1, keepdims=True), 1e-9) / _MAX_COMPONENT
     components = np.rint(vectors / units).astype(np.int8)
-    return np.asarray(numkong.dots_packed(_in_pairs(components.view(np.uint8) & 15), codes.packed))
+    return _in_pairs(components.view(np.uint8) & 15)
+
+
+def nearness(codes: Codes, questions: Numbers) -> Numbers:
+    """For each of these questions, as `encode_questions` gives them, how near each vector of a segment is, by ordinal:
+    whole numbers, of which a higher one means nearer to that question, in any segment. They are the products with its
+    vector, times a factor, plus a number, some 0.03 off."""
+    return np.asarray(numkong.dots_packed(questions, codes.packed))
 
 
 def _in_pairs(rows: Numbers) -> Numbers:
