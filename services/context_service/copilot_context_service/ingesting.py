@@ -1,12 +1,15 @@
 """The handlers of ingestion and of merges."""
 
 from datetime import timedelta
+from typing import Final
 
 from copilot_common.queue import Job, JobFailed
 from copilot_domain.context.ingestion.errors import FetchFailed
 from copilot_domain.context.ingestion.pipeline import Ingestion
 from copilot_domain.context.jobs import INGEST_ITEM, REFRESH_ITEM, IngestItem, MergeSegments
 from copilot_domain.context.segments.merging import LEASE_SECONDS, MergeBusy, Merger
+
+_BUSY_SECONDS: Final = 1.0  # most merges take less
 
 
 class ItemIngester:
@@ -40,4 +43,6 @@ class SegmentMerger:
             await self._merger.merge_all(job.principal)
         except MergeBusy:
             text = "Another merge is at work."
-            raise JobFailed("MERGE_BUSY", text, pause=timedelta(seconds=LEASE_SECONDS)) from None
+            # Soon: until then no other is asked for, and an import goes on adding segments that every search looks through.
+            pause = min(LEASE_SECONDS, _BUSY_SECONDS * 2**job.failures)
+            raise JobFailed("MERGE_BUSY", text, pause=timedelta(seconds=pause)) from None

@@ -3,11 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from copilot_common.base.ids import new_id
+from copilot_common.queue import Job, JobFailed
 from copilot_common.tenancy import Transaction
+from copilot_context_service.ingesting import SegmentMerger
+from copilot_domain.context.jobs import MergeSegments
 from copilot_domain.context.search import reads
 from copilot_domain.context.segments import merging, store
 from copilot_domain.context.segments.merging import MergeBusy, Merger
@@ -214,3 +219,18 @@ async def test_a_deletion_asks_for_a_merge(context: ContextGround) -> None:
     await context.delete(item.id)
     query = "SELECT status FROM jobs WHERE kind = 'context.merge/1'"
     assert context.site.rows(query) == [("scheduled",)]
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(0, 1), (3, 8), (19, 30)])
+async def test_a_merge_that_finds_another_at_work_comes_again_soon_at_first(
+    context: ContextGround, failures: int, seconds: int
+) -> None:
+    """While it waits no other one is asked for."""
+    await context.add("A hare.")
+    async with context.db.transaction(context.acme) as tx:
+        params = {"tenant_id": context.acme.tenant_id, "merge_id": new_id(), "seconds": 60}
+        assert await tx.execute(store.sql["claim_merge"], params)
+    job = Job(new_id(), 1, MergeSegments(), context.acme, failures)
+    with pytest.raises(JobFailed) as failed:
+        await SegmentMerger(Merger(context.db))(job)
+    assert (failed.value.code, failed.value.pause) == ("MERGE_BUSY", timedelta(seconds=seconds))
