@@ -43,6 +43,6 @@ class SegmentMerger:
             await self._merger.merge_all(job.principal)
         except MergeBusy:
             text = "Another merge is at work."
-            # Soon: until then no other is asked for, and an import goes on adding segments that every search looks through.
+            # Soon: until then no other is asked for, and every search looks through what an import goes on adding.
             pause = min(LEASE_SECONDS, _BUSY_SECONDS * 2**job.failures)
             raise JobFailed("MERGE_BUSY", text, pause=timedelta(seconds=pause)) from None
