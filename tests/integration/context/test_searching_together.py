@@ -109,6 +109,25 @@ async def test_half_of_a_large_group_has_its_answers_while_the_other_is_answered
     assert transactions.count == 1
 
 
+async def test_a_fault_in_one_half_costs_nobody_else_an_answer(
+    animals: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = answering.find_candidates
+
+    async def faulty(reads: Reads, asked: Asked, *more: Any) -> Candidates:
+        if asked.request.query == "owl 6":
+            raise ZeroDivisionError
+        return await find(reads, asked, *more)
+
+    monkeypatch.setattr(answering, "find_candidates", faulty)
+    transactions = Transactions(animals, monkeypatch)
+    requests = [SearchRequest(query=f"owl {number}", mode="text") for number in range(8)]
+    asked = (animals.searcher.search(animals.acme, request) for request in requests)
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [SearchResult] * 6 + [ZeroDivisionError, SearchResult]
+    assert transactions.count == 2  # all, and the one alone
+
+
 async def test_those_of_a_tenant_are_answered_together_each_with_his_own_rights(
     animals: ContextGround, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,12 +23,12 @@ _FEW_SPACES: Final = 60
 @dataclass(slots=True)
 class Direction:
     """Where a text's vector (of length 1) points, unless it has none (zeros). `products`: with the others, each at its
-    `column`, if any of them points there, too."""
+    `column`; None if none of them points there, too."""
 
     vector: Numbers
     is_known: bool
     column: int
-    products: list[float]
+    products: Numbers | None
 
 
 @dataclass
@@ -63,14 +63,14 @@ class KeptTexts:
         are_known = (np.einsum("ij,ij->i", vectors, vectors) > 0).tolist()
         have_near = np.count_nonzero(products >= _LEAST_PRODUCT_UNDER_HEADINGS, axis=1) > 1  # itself is one
         return [
-            Direction(vectors[row], are_known[row], len(self._texts) + row, products[row].tolist() if has_near else [])
+            Direction(vectors[row], are_known[row], len(self._texts) + row, products[row] if has_near else None)
             for row, has_near in enumerate(have_near.tolist())
         ]
 
     def has_one_like(self, text: Text) -> bool:
         if text.text in self._wholes:
             return True
-        others = self._texts if text.is_unclear or text.direction.products else self._unclear
+        others = self._texts if text.is_unclear or text.direction.products is not None else self._unclear
         return any(_may_be_same(text, other) and _is_same(text.words, other.words) for other in others)
 
     def keep(self, text: Text) -> None:
@@ -85,7 +85,8 @@ def _may_be_same(one: Text, other: Text) -> bool:
         return True
     under_headings = one.has_heading or other.has_heading
     least = _LEAST_PRODUCT_UNDER_HEADINGS if under_headings else _LEAST_PRODUCT
-    return one.direction.products[other.direction.column] >= least
+    products = one.direction.products
+    return products is not None and bool(products[other.direction.column] >= least)
 
 
 def _is_same(one: frozenset[str], other: frozenset[str]) -> bool:

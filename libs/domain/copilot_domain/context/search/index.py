@@ -32,7 +32,8 @@ _TERMS_PER_PASS: Final = 16  # of a question: scores of their chunks are added a
 class OpenIndex:
     """`model`: of the vectors, None without segments. `codes`: by it, None for a segment that has none, or if they were
     not asked for. `starts`: the place of each segment's first chunk, and their number at the end. `known`: of these
-    segments. `vectors`: by the model, None where there is no room for all."""
+    segments. `vectors`: by the model, None where there is no room for all, or if there is no
+    question with a vector."""
 
     model: str | None
     ids: Sequence[UUID]
@@ -72,7 +73,7 @@ class OpenIndex:
         scores = await self._compute(
             self.size * -(-len(terms) // _TERMS_PER_PASS), self._text_scores, terms, new, found
         )
-        for term in new:
+        for term in new if self.ids else ():
             self.known.put(term, self._terms[term])
         return scores
 
@@ -149,7 +150,7 @@ async def open_index(tx: Transaction, cache: SegmentCache, vector: Numbers | Non
     sizes = {row.id: row.chunk_count for row in rows}
     codes = await cache.codes(tx, sizes, model) if model and vector is not None else {}
     starts = np.cumsum([0, *sizes.values()])
-    vectors = cache.vectors(sizes, model, dimensions) if model else None
+    vectors = cache.vectors(sizes, model, dimensions) if model and vector is not None else None
     return OpenIndex(
         model,
         [row.id for row in rows],

@@ -11,7 +11,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from typing import Final, TypeAlias, TypeVar
+
+from psycopg.errors import InFailedSqlTransaction
 
 from copilot_common.base.errors import CopilotError, InvalidInput, ProviderError, Unavailable
 from copilot_common.base.ids import TenantId
@@ -142,11 +145,11 @@ class ContextSearch:
 
     async def _answer_together(self, several: Sequence[_Waiting]) -> None:
         async with self._opened([one.question for one in several]) as reads:
-            parts = [asyncio.create_task(_answer_part(reads.beside(), part)) for part in _parts(several)]
-            try:
-                await asyncio.gather(*parts)
-            finally:
-                await end_tasks(parts)
+            parts = (_answer_part(reads.beside(), part) for part in _parts(several))
+            faults = chain.from_iterable(await asyncio.gather(*parts))
+            # First what broke the transaction, not what it refused then.
+            for fault in sorted(faults, key=lambda one: isinstance(one, InFailedSqlTransaction)):
+                raise fault
 
     @asynccontextmanager
     async def _opened(self, several: Sequence[Asked]) -> AsyncIterator[Reads]:
@@ -185,7 +188,8 @@ def _parts(several: Sequence[_Waiting]) -> Sequence[Sequence[_Waiting]]:
     return [several] if len(several) < _HALVED else [several[:half], several[half:]]
 
 
-async def _answer_part(reads: Reads, several: Sequence[_Waiting]) -> None:
+async def _answer_part(reads: Reads, several: Sequence[_Waiting]) -> list[BaseException]:
+    """What went wrong that is no refusal: nobody has been told of it."""
     askers = {asyncio.create_task(answer(reads, one.question)): one for one in several}
     left = set(askers)
     try:
@@ -197,9 +201,7 @@ async def _answer_part(reads: Reads, several: Sequence[_Waiting]) -> None:
     finally:
         await end_tasks(left)
     errors = (task.exception() for task in askers)
-    for error in errors:
-        if error is not None and not isinstance(error, CopilotError):
-            raise error
+    return [error for error in errors if error is not None and not isinstance(error, CopilotError)]
 
 
 def _tell(answered: Iterable[tuple[_Waiting, asyncio.Task[Answer]]]) -> None:

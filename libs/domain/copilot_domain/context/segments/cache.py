@@ -12,13 +12,14 @@ from uuid import UUID
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.segments.bm25 import TermScores
 from copilot_domain.context.segments.codes import Codes
-from copilot_domain.context.segments.kept import Kept
+from copilot_domain.context.segments.kept import ENTRY_BYTES, Kept
 from copilot_domain.context.segments.read_vectors import SegmentVectors, vector_bytes
 from copilot_domain.context.segments.store import load_codes, load_segments
 from copilot_domain.context.segments.types import Layout, PostingLists
 
 CACHE_BYTES: Final = 128 * 1024 * 1024
-"""Some 500 000 chunks with vectors of 256 components."""
+"""Some 500 000 chunks with vectors of 256 components: with the two below what is left of 400 MB beside the model and
+the libraries."""
 SCORES_BYTES: Final = 16 * 1024 * 1024
 """Eight for each time that a chunk has a term. They drive out nothing that takes longer to have again."""
 VECTORS_BYTES: Final = 32 * 1024 * 1024
@@ -54,7 +55,7 @@ class SegmentCache:
     ) -> None:
         self._kept: Kept[tuple[UUID, str], object] = Kept(max_bytes)
         self._scores: Kept[tuple[bytes, int], TermScores] = Kept(max_scores_bytes)
-        self._vectors: Kept[tuple[UUID, str, int], SegmentVectors] = Kept(max_vectors_bytes)
+        self._vectors: Kept[UUID, SegmentVectors] = Kept(max_vectors_bytes)
         self._max_vectors_bytes = max_vectors_bytes
 
     @property
@@ -93,15 +94,16 @@ class SegmentCache:
         return KnownTerms(ids, self._scores)
 
     def vectors(self, sizes: Mapping[UUID, int], model: str, dimensions: int) -> list[SegmentVectors] | None:
-        """Of `sizes` (chunks by segment), to be added to as they are read. None where there is no room for all: these
-        segments would drive one another out with every search."""
-        if sum(sizes.values()) * vector_bytes(dimensions) > self._max_vectors_bytes:
+        """Of `sizes` (chunks by segment), to be added to as they are read. None where there would not be room for all:
+        these segments would drive one another out with every search."""
+        if sum(ENTRY_BYTES + size * vector_bytes(dimensions) for size in sizes.values()) > self._max_vectors_bytes:
             return None
-        return [self._vectors_of((one, model, dimensions), size) for one, size in sizes.items()]
+        return [self._vectors_of(one, size, model, dimensions) for one, size in sizes.items()]
 
-    def _vectors_of(self, key: tuple[UUID, str, int], size: int) -> SegmentVectors:
-        known = self._vectors.get(key)
-        if known is None:
-            known = SegmentVectors.unread(size, key[2])
-            self._vectors.put(key, known, size * vector_bytes(key[2]))
+    def _vectors_of(self, segment_id: UUID, size: int, model: str, dimensions: int) -> SegmentVectors:
+        known = self._vectors.get(segment_id)
+        # Those of another model are not needed any more, and one day may be made anew under its name.
+        if known is None or (known.model, known.dimensions) != (model, dimensions):
+            known = SegmentVectors(size, model, dimensions)
+        self._vectors.put(segment_id, known, known.memory_bytes)  # with what the search before has added
         return known

@@ -6,7 +6,8 @@ from typing import Final, Generic, TypeVar
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
-_ENTRY_BYTES: Final = 1_000  # of Python's objects around the arrays
+ENTRY_BYTES: Final = 1_000
+"""Of Python's objects around an entry's arrays."""
 
 
 class Kept(Generic[Key, Value]):
@@ -30,7 +31,7 @@ class Kept(Generic[Key, Value]):
 
     def put(self, key: Key, value: Value, size_bytes: int) -> None:
         """`size_bytes`: of its arrays. What is larger than all together may be is not kept."""
-        size_bytes += _ENTRY_BYTES
+        size_bytes += ENTRY_BYTES
         _, freed = self._entries.pop(key, (None, 0))
         self._size_bytes -= freed
         if size_bytes > self._max_bytes:
