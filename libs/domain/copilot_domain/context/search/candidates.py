@@ -1,4 +1,4 @@
-"""What PostgreSQL says of candidates: which are live and may be seen, and their vectors."""
+"""What PostgreSQL says of candidates: which are live and may be seen, and those of their vectors that are not known."""
 
 from dataclasses import dataclass
 from operator import itemgetter

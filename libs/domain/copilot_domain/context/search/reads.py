@@ -1,5 +1,6 @@
 """What the questions of one transaction read. They are answered side by side, and what they ask for in the same turn of
-the event loop is one statement: the round trips of a group are those of a single question."""
+the event loop is one statement: the round trips of a group are those of a single question. No read is two: what nobody
+waits for any more must end before its transaction does."""
 
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial

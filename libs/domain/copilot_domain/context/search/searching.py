@@ -2,9 +2,9 @@
 
 Candidates come from the tenant's segments, in memory: those that share words with the query, by BM25, and those whose
 vectors are near its own, by four bits a component. PostgreSQL then says which of them are live and may be seen, and
-gives their vectors, by which they are ranked exactly. Where too few are left, it is asked first which items may be
-found at all: as many passages are found as there are. What a tenant's principals ask meanwhile is answered together,
-to each with his own rights.
+gives the vectors that have not been read before: by these they are ranked. Where too few are left, it is asked first
+which items may be found at all: as many passages are found as there are. What a tenant's principals ask meanwhile is
+answered together, to each with his own rights.
 """
 
 import asyncio
