@@ -138,18 +138,11 @@ def test_which_collections_may_be_seen_is_found_out_once(site: Site, app: psycop
     """Not for each candidate anew, also where the asker has made none of them."""
     numbers = range(100, 2_500, 10)
     stranger = {"user_id": UUID(int=1), "identities": ["role:viewer"]}
-    params = asked(
-        site,
-        chunk_ids=uuids(app, "c", numbers, site),
-        item_ids=uuids(app, "i", numbers, site),
-        attempts=[1] * len(numbers),
-        wanted=[True] * len(numbers),
-        model="m",
-    )
-    plan = Plan(app, search_sql["check_candidates"], params | stranger)
+    params = asked(site, item_ids=uuids(app, "i", numbers, site))
+    plan = Plan(app, search_sql["check_rights"], params | stranger)
     (scan,) = (node for node in plan.nodes if node.get("Relation Name") == "context_collections")
     assert (scan["Actual Loops"], scan["Actual Rows"]) == (1, 50)
-    assert rows_of_table(plan, "context_embeddings") == len(numbers)
+    assert rows_of_table(plan, "context_items") == len(numbers)
 
 
 def test_exact_scores_are_of_every_vector_and_not_of_what_the_guides_index_shows(

@@ -14,7 +14,7 @@ from copilot_common.platform.coalescing import Coalesced, CoalescedEach
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, Transaction
 from copilot_domain.context.columns import Uuids, accept_arrays
-from copilot_domain.context.search.candidates import Checked, check_candidates
+from copilot_domain.context.search.candidates import Checked, check_candidates, check_rights
 from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.search.passages import Found
 from copilot_domain.context.search.ranking import Ranking
@@ -37,8 +37,9 @@ class Reads:
         # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
         self._postings = Coalesced(partial(_find_postings, tx, index.stored))
         self._near = CoalescedEach(index.vector_scores)
-        self._check = partial(_check, tx, index, model)
-        self._checked: dict[Principal, Coalesced[Numbers, Checked]] = {}
+        self._live = Coalesced(partial(_check, tx, index, model))
+        self._see = partial(_see, tx, index)
+        self._seen: dict[Principal, Coalesced[Numbers, Numbers]] = {}
         self._shown = Coalesced(partial(_show, tx))
 
     def beside(self) -> "Reads":
@@ -54,12 +55,16 @@ class Reads:
         return self._near(vector)
 
     async def check(self, principal: Principal, places: Numbers) -> Checked:
-        """Of these places, which rise, those that may be shown to the principal: a statement for each of them, with
-        nobody's rights but his own."""
-        checked = self._checked.get(principal)
-        if checked is None:
-            checked = self._checked[principal] = Coalesced(partial(self._check, principal))
-        return (await checked(places)).of(places)
+        """Of these places, which rise, those that are live and that the principal may see. What not everybody may see
+        is asked for by a statement for each principal, with nobody's rights but his own."""
+        live = (await self._live(places)).of(places)
+        closed = live.places[~live.are_open]
+        if not len(closed):
+            return live
+        seen = self._seen.get(principal)
+        if seen is None:
+            seen = self._seen[principal] = Coalesced(partial(self._see, principal))
+        return live.at(live.are_open | np.isin(live.places, await seen(closed)))
 
     async def rows(self, ranking: Ranking) -> tuple[list[Found], list[float], Numbers]:
         """Of these chunks, in their order: rows, scores, vectors. What an ingestion has replaced since it was found is
@@ -75,10 +80,17 @@ async def _find_postings(tx: Transaction, segments: Sequence[UUID], parts: Seque
     return await find_postings(tx, segments, list(terms)) if segments and terms else {}
 
 
-async def _check(
-    tx: Transaction, index: OpenIndex, model: str, principal: Principal, parts: Sequence[Numbers]
-) -> Checked:
-    return await check_candidates(tx, principal, index, np.unique(np.concatenate(parts)), model)
+async def _check(tx: Transaction, index: OpenIndex, model: str, parts: Sequence[Numbers]) -> Checked:
+    return await check_candidates(tx, index, _together(parts), model)
+
+
+async def _see(tx: Transaction, index: OpenIndex, principal: Principal, parts: Sequence[Numbers]) -> Numbers:
+    return await check_rights(tx, principal, index, _together(parts))
+
+
+def _together(parts: Sequence[Numbers]) -> Numbers:
+    """Places that rise."""
+    return np.unique(np.concatenate(parts))
 
 
 async def _show(tx: Transaction, parts: Sequence[Numbers]) -> Mapping[bytes, Found]:

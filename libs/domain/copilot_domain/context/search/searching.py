@@ -37,6 +37,7 @@ _TRIES: Final = 3  # the first may learn of another model than the last search, 
 _MODELS_KNOWN: Final = 10_000  # tenants with another model than the default: some 2 MB
 _GROUP: Final = 8  # questions: who comes next waits for as many
 _HALVED: Final = 6  # so many are answered in two halves: fewer would gain less than the statements cost
+_HALVED_CHUNKS: Final = 131_072  # going over the codes of more would take longer twice than it gains
 _GROUPS: Final = 2  # of a tenant at once, where they are slow: of half a million chunks one holds some 70 MB
 _PATIENCE_SECONDS: Final = 0.05  # with what takes longer: five times what a group does on an idle machine
 # From answers to the next questions of the same askers: of eight on two cores 7 ms, 13 of the slowest hundredth.
@@ -145,7 +146,7 @@ class ContextSearch:
 
     async def _answer_together(self, several: Sequence[_Waiting]) -> None:
         async with self._opened([one.question for one in several]) as reads:
-            parts = (_answer_part(reads.beside(), part) for part in _parts(several))
+            parts = (_answer_part(reads.beside(), part) for part in _parts(several, reads.index.size))
             faults = chain.from_iterable(await asyncio.gather(*parts))
             # First what broke the transaction, not what it refused then.
             for fault in sorted(faults, key=lambda one: isinstance(one, InFailedSqlTransaction)):
@@ -181,11 +182,12 @@ class ContextSearch:
         return Asked(principal, request, model, vector if vector.any() else None)
 
 
-def _parts(several: Sequence[_Waiting]) -> Sequence[Sequence[_Waiting]]:
+def _parts(several: Sequence[_Waiting], chunks: int) -> Sequence[Sequence[_Waiting]]:
     """While PostgreSQL looks something up for one half of many, the other's is computed, and while the second half's
-    is, the first one's answers are on their way."""
+    is, the first one's answers are on their way. `chunks`: in the index."""
     half = -(-len(several) // 2)
-    return [several] if len(several) < _HALVED else [several[:half], several[half:]]
+    is_halved = len(several) >= _HALVED and chunks <= _HALVED_CHUNKS
+    return [several[:half], several[half:]] if is_halved else [several]
 
 
 async def _answer_part(reads: Reads, several: Sequence[_Waiting]) -> list[BaseException]:
