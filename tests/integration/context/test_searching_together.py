@@ -82,36 +82,7 @@ async def test_each_is_answered_as_it_would_be_alone_and_all_in_one_transaction(
     assert transactions.count <= 2  # those that did not need to be embedded may be a group of their own
 
 
-async def test_half_of_a_large_group_has_its_answers_while_the_other_is_answered(
-    animals: ContextGround, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find, gates = answering.find_candidates, {query: asyncio.Event() for query in ("first", "last")}
-
-    async def held(reads: Reads, asked: Asked, *more: Any) -> Candidates:
-        if asked.request.query in gates:
-            await gates[asked.request.query].wait()
-        return await find(reads, asked, *more)
-
-    monkeypatch.setattr(answering, "find_candidates", held)
-    monkeypatch.setattr(searching, "_PATIENCE_SECONDS", 3600)
-    queries = ["first", *(f"owl {number}" for number in range(7)), "last"]
-    asked = []
-    for query in queries:  # all but the first are one group
-        request = SearchRequest(query=query, mode="text")
-        asked.append(asyncio.create_task(animals.searcher.search(animals.acme, request)))
-        await asyncio.sleep(0)
-    transactions = Transactions(animals, monkeypatch)
-    gates["first"].set()
-    await asyncio.wait_for(asyncio.gather(*asked[:5]), 30)
-    assert not any(task.done() for task in asked[5:])
-    gates["last"].set()
-    await asyncio.gather(*asked)
-    assert transactions.count == 1
-
-
-async def test_a_fault_in_one_half_costs_nobody_else_an_answer(
-    animals: ContextGround, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_fault_costs_nobody_else_an_answer(animals: ContextGround, monkeypatch: pytest.MonkeyPatch) -> None:
     find = answering.find_candidates
 
     async def faulty(reads: Reads, asked: Asked, *more: Any) -> Candidates:

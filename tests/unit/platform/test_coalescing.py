@@ -330,43 +330,6 @@ async def test_those_that_ask_again_at_once_are_waited_for_and_answered_with_tho
     assert one.groups == [["e", "f", "g"], ["h", "i", "j"]]
 
 
-async def test_of_a_group_that_is_answered_in_parts_all_are_waited_for() -> None:
-    one = Groups()
-    await _take_turns(one)
-    one.hold("f")
-    one.free("d")
-    await _settle()
-    asked = [one.ask("g")]
-    await _until(lambda: one.is_at(["e", "f", "g"]))
-    asked.append(one.ask("h"))  # for e, which is answered
-    await _settle()
-    one.free("f")
-    asked.append(one.ask("i"))
-    await _settle()
-    assert one.groups == [["e", "f", "g"]]
-    asked.append(one.ask("j"))
-    await asyncio.gather(*asked)
-    assert one.groups == [["e", "f", "g"], ["h", "i", "j"]]
-
-
-async def test_they_are_waited_for_from_the_latest_answer_of_their_group() -> None:
-    one = Groups()
-    await _take_turns(one)
-    one.hold("f")
-    one.free("d")
-    await _settle()
-    one.ask("g")
-    await _until(lambda: one.is_at(["e", "f", "g"]))
-    returns = one.grouped._lines["a"].returns
-    group, until = returns.group, returns.until
-    one.free("f")
-    await _until(lambda: returns.until > until)
-    assert returns.group == group
-    until = returns.until
-    returns.note_answer(group - 1)  # what an earlier one was slow with
-    assert returns.until == until
-
-
 async def test_who_does_not_ask_again_is_waited_for_once() -> None:
     one = Groups()
     await _take_turns(one)

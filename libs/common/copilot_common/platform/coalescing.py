@@ -3,7 +3,6 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
@@ -88,11 +87,7 @@ class Waiting(Generic[Question, Answer]):
     @property
     def is_answered(self) -> bool:
         """Also where the answer is a refusal."""
-        return self.is_over and not self.has_left
-
-    @property
-    def has_left(self) -> bool:
-        return self.future.cancelled()
+        return self.is_over and not self.future.cancelled()
 
     def reply(self, answer: Answer) -> None:
         if not self.is_over:
@@ -111,7 +106,6 @@ class _Returns:
     within_seconds: float
     together_seconds: float
     signs: int = 0  # that they do, one after the other
-    group: int = 0  # the latest that was answered
     answered: int = 0  # last
     missing: int = 0  # of as many questions
     until: float = 0.0  # when these are no longer expected, and when the first came, by the event loop's clock
@@ -122,18 +116,11 @@ class _Returns:
     def are_expected(self) -> bool:
         return self.signs >= _SIGNS and self.missing > 0
 
-    def expect(self, answered: int) -> int:
-        """As many are answered, the first of them now. Returns the number of this group."""
+    def expect(self, answered: int) -> None:
+        """As many were answered now."""
         self.answered = self.missing = answered
-        self.group += 1
-        self.note_answer(self.group)
+        self.until = asyncio.get_running_loop().time() + self.within_seconds
         self.have_come.clear()
-        return self.group
-
-    def note_answer(self, group: int) -> None:
-        """Of the latest group; what an earlier one has been slow with does not count."""
-        if group == self.group:
-            self.until = asyncio.get_running_loop().time() + self.within_seconds
 
     def note(self) -> None:
         """A question has come."""
@@ -151,13 +138,11 @@ class _Returns:
                 self.signs = self.signs + 1 if is_sign else 0
 
     async def wait(self) -> None:
-        """Until all have come that are expected, or don't come in time after the latest answer."""
-        loop = asyncio.get_running_loop()
-        while self.missing and loop.time() < self.until:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(self.until):
-                    await self.have_come.wait()
-        if self.missing:
+        """Until all have come that are expected, or don't come in time."""
+        try:
+            async with asyncio.timeout_at(self.until):
+                await self.have_come.wait()
+        except TimeoutError:
             self.signs = self.missing = 0
 
 
@@ -173,12 +158,9 @@ class _Line(Generic[Question, Answer]):
         self.returns.note()
 
     def note_answers(self, group: Sequence[Waiting[Question, Answer]]) -> None:
-        """Those that are not answered yet are so soon."""
-        if any(asked.is_answered for asked in group):
-            number = self.returns.expect(sum(not asked.has_left for asked in group))
-            for asked in group:
-                if not asked.is_over:
-                    asked.future.add_done_callback(lambda _: self.returns.note_answer(number))
+        answered = sum(asked.is_answered for asked in group)
+        if answered:
+            self.returns.expect(answered)
 
     @property
     def grows(self) -> bool:
@@ -203,11 +185,11 @@ class Grouped(Generic[Key, Question, Answer]):
     `patience_seconds`; who comes after that answer waits until the group ends, or so long. At most `at_once` run for a
     key.
 
-    It is a sign of askers that ask again at once where as many questions as a group had (more than one) come within
-    `return_seconds` of its answers and `together_seconds` of one another. After two signs, one after the other, the
-    next group waits for as many as the one before had, for `return_seconds` from its latest answer at most, if they and
-    who waits are one group: two groups would else take turns for ever, each waiting for the other. Once they don't
-    come, no group waits until there are two signs again.
+    It is a sign of askers that ask again at once where as many questions as were answered (more than one) come within
+    `return_seconds` of the answers and `together_seconds` of one another. After two signs, one after the other, the
+    next group waits for as many as were answered, for `return_seconds` from the answers at most, if they and who waits
+    are one group: two groups would else take turns for ever, each waiting for the other. Once they don't come, no group
+    waits until there are two signs again.
     """
 
     def __init__(

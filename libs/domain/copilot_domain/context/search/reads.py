@@ -33,7 +33,6 @@ class Reads:
     def __init__(self, tx: Transaction, index: OpenIndex, model: str) -> None:
         self.tx = tx
         self.index = index
-        self._model = model
         # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
         self._postings = Coalesced(partial(_find_postings, tx, index.stored))
         self._near = CoalescedEach(index.vector_scores)
@@ -41,10 +40,6 @@ class Reads:
         self._see = partial(_see, tx, index)
         self._seen: dict[Principal, Coalesced[Numbers, Numbers]] = {}
         self._shown = Coalesced(partial(_show, tx))
-
-    def beside(self) -> "Reads":
-        """The same for others of the transaction, with statements of their own."""
-        return Reads(self.tx, self.index, self._model)
 
     def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
         """Of the stored segments the posting lists of those terms that are not scored yet. Asked for at once."""

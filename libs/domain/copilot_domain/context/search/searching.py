@@ -11,10 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from itertools import chain
 from typing import Final, TypeAlias, TypeVar
-
-from psycopg.errors import InFailedSqlTransaction
 
 from copilot_common.base.errors import CopilotError, InvalidInput, ProviderError, Unavailable
 from copilot_common.base.ids import TenantId
@@ -36,8 +33,6 @@ from copilot_domain.metadata import check_metadata
 _TRIES: Final = 3  # the first may learn of another model than the last search, the second of a switch just made
 _MODELS_KNOWN: Final = 10_000  # tenants with another model than the default: some 2 MB
 _GROUP: Final = 8  # questions: who comes next waits for as many
-_HALVED: Final = 6  # so many are answered in two halves: fewer would gain less than the statements cost
-_HALVED_CHUNKS: Final = 131_072  # going over the codes of more would take longer twice than it gains
 _GROUPS: Final = 2  # of a tenant at once, where they are slow: of half a million chunks one holds some 70 MB
 _PATIENCE_SECONDS: Final = 0.05  # with what takes longer: five times what a group does on an idle machine
 # From answers to the next questions of the same askers: of eight on two cores 7 ms, 13 of the slowest hundredth.
@@ -146,11 +141,20 @@ class ContextSearch:
 
     async def _answer_together(self, several: Sequence[_Waiting]) -> None:
         async with self._opened([one.question for one in several]) as reads:
-            parts = (_answer_part(reads.beside(), part) for part in _parts(several, reads.index.size))
-            faults = chain.from_iterable(await asyncio.gather(*parts))
-            # First what broke the transaction, not what it refused then.
-            for fault in sorted(faults, key=lambda one: isinstance(one, InFailedSqlTransaction)):
-                raise fault
+            askers = {asyncio.create_task(answer(reads, one.question)): one for one in several}
+            left = set(askers)
+            try:
+                while left:
+                    # All at once: who asks again as soon as he is answered is again asked with the others. But nobody
+                    # waits long for a slow one.
+                    ready, left = await asyncio.wait(left, timeout=_PATIENCE_SECONDS)
+                    _tell((askers[task], task) for task in ready)
+            finally:
+                await end_tasks(left)
+            errors = (task.exception() for task in askers)
+            for error in errors:
+                if error is not None and not isinstance(error, CopilotError):
+                    raise error
 
     @asynccontextmanager
     async def _opened(self, several: Sequence[Asked]) -> AsyncIterator[Reads]:
@@ -180,30 +184,6 @@ class ContextSearch:
         except ProviderError as error:
             return Asked(principal, request, model, failure=error)
         return Asked(principal, request, model, vector if vector.any() else None)
-
-
-def _parts(several: Sequence[_Waiting], chunks: int) -> Sequence[Sequence[_Waiting]]:
-    """While PostgreSQL looks something up for one half of many, the other's is computed, and while the second half's
-    is, the first one's answers are on their way. `chunks`: in the index."""
-    half = -(-len(several) // 2)
-    is_halved = len(several) >= _HALVED and chunks <= _HALVED_CHUNKS
-    return [several[:half], several[half:]] if is_halved else [several]
-
-
-async def _answer_part(reads: Reads, several: Sequence[_Waiting]) -> list[BaseException]:
-    """What went wrong that is no refusal: nobody has been told of it."""
-    askers = {asyncio.create_task(answer(reads, one.question)): one for one in several}
-    left = set(askers)
-    try:
-        while left:
-            # All at once: who asks again as soon as he is answered is again asked with the others. But nobody waits
-            # long for a slow one.
-            ready, left = await asyncio.wait(left, timeout=_PATIENCE_SECONDS)
-            _tell((askers[task], task) for task in ready)
-    finally:
-        await end_tasks(left)
-    errors = (task.exception() for task in askers)
-    return [error for error in errors if error is not None and not isinstance(error, CopilotError)]
 
 
 def _tell(answered: Iterable[tuple[_Waiting, asyncio.Task[Answer]]]) -> None:
