@@ -1,5 +1,6 @@
 """Resident memory of a process and of its children, looked at again and again."""
 
+from itertools import count
 from threading import Event, Thread
 from types import TracebackType
 
@@ -31,12 +32,12 @@ class ResidentMemory:
         self._thread.join()
 
     def _look_on(self) -> None:
-        looks = 0
-        while not self._end.wait(_EVERY_SECONDS):
-            looks += 1
+        for look in count(1):
+            if self._end.wait(_EVERY_SECONDS):
+                return
             alone = _rss_mib(self._process)
             self.alone_mib = max(self.alone_mib, alone)
-            if looks % _LOOKS_FOR_CHILDREN:
+            if look % _LOOKS_FOR_CHILDREN:
                 continue
             children = _children(self._process)
             self.with_children_mib = max(self.with_children_mib, alone + sum(map(_rss_mib, children)))

@@ -32,8 +32,7 @@ _TERMS_PER_PASS: Final = 16  # of a question: scores of their chunks are added a
 class OpenIndex:
     """`model`: of the vectors, None without segments. `codes`: by it, None for a segment that has none, or if they were
     not asked for. `starts`: the place of each segment's first chunk, and their number at the end. `known`: of these
-    segments. `vectors`: by the model, None where there is no room for all, or if there is no
-    question with a vector."""
+    segments. `vectors`: by the model, None where there is no room for all, or without a question that has one."""
 
     model: str | None
     ids: Sequence[UUID]

@@ -36,9 +36,9 @@ class Reads:
         # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
         self._postings = Coalesced(partial(_find_postings, tx, index.stored))
         self._near = CoalescedEach(index.vector_scores)
-        self._live = Coalesced(partial(_check, tx, index, model))
-        self._see = partial(_see, tx, index)
-        self._seen: dict[Principal, Coalesced[Numbers, Numbers]] = {}
+        self._live = Coalesced(partial(_check_live, tx, index, model))
+        self._check_rights = partial(_check_rights, tx, index)
+        self._rights: dict[Principal, Coalesced[Numbers, Numbers]] = {}
         self._shown = Coalesced(partial(_show, tx))
 
     def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
@@ -56,10 +56,10 @@ class Reads:
         closed = live.places[~live.are_open]
         if not len(closed):
             return live
-        seen = self._seen.get(principal)
-        if seen is None:
-            seen = self._seen[principal] = Coalesced(partial(self._see, principal))
-        return live.at(live.are_open | np.isin(live.places, await seen(closed)))
+        rights = self._rights.get(principal)
+        if rights is None:
+            rights = self._rights[principal] = Coalesced(partial(self._check_rights, principal))
+        return live.at(live.are_open | np.isin(live.places, await rights(closed)))
 
     async def rows(self, ranking: Ranking) -> tuple[list[Found], list[float], Numbers]:
         """Of these chunks, in their order: rows, scores, vectors. What an ingestion has replaced since it was found is
@@ -75,11 +75,11 @@ async def _find_postings(tx: Transaction, segments: Sequence[UUID], parts: Seque
     return await find_postings(tx, segments, list(terms)) if segments and terms else {}
 
 
-async def _check(tx: Transaction, index: OpenIndex, model: str, parts: Sequence[Numbers]) -> Checked:
+async def _check_live(tx: Transaction, index: OpenIndex, model: str, parts: Sequence[Numbers]) -> Checked:
     return await check_candidates(tx, index, _together(parts), model)
 
 
-async def _see(tx: Transaction, index: OpenIndex, principal: Principal, parts: Sequence[Numbers]) -> Numbers:
+async def _check_rights(tx: Transaction, index: OpenIndex, principal: Principal, parts: Sequence[Numbers]) -> Numbers:
     return await check_rights(tx, principal, index, _together(parts))
 
 

@@ -23,7 +23,7 @@ the libraries."""
 SCORES_BYTES: Final = 16 * 1024 * 1024
 """Eight for each time that a chunk has a term. They drive out nothing that takes longer to have again."""
 VECTORS_BYTES: Final = 32 * 1024 * 1024
-"""Some 65 000 of 256 components."""
+"""Some 64 000 of 256 components."""
 
 _DIGEST_BYTES: Final = 16
 
@@ -56,7 +56,6 @@ class SegmentCache:
         self._kept: Kept[tuple[UUID, str], object] = Kept(max_bytes)
         self._scores: Kept[tuple[bytes, int], TermScores] = Kept(max_scores_bytes)
         self._vectors: Kept[UUID, SegmentVectors] = Kept(max_vectors_bytes)
-        self._max_vectors_bytes = max_vectors_bytes
 
     @property
     def size_bytes(self) -> int:
@@ -96,7 +95,7 @@ class SegmentCache:
     def vectors(self, sizes: Mapping[UUID, int], model: str, dimensions: int) -> list[SegmentVectors] | None:
         """Of `sizes` (chunks by segment), to be added to as they are read. None where there would not be room for all:
         these segments would drive one another out with every search."""
-        if sum(ENTRY_BYTES + size * vector_bytes(dimensions) for size in sizes.values()) > self._max_vectors_bytes:
+        if sum(ENTRY_BYTES + size * vector_bytes(dimensions) for size in sizes.values()) > self._vectors.max_bytes:
             return None
         return [self._vectors_of(one, size, model, dimensions) for one, size in sizes.items()]
 

@@ -14,7 +14,7 @@ class Kept(Generic[Key, Value]):
     """What was used last, up to a number of bytes."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._size_bytes = 0
         self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
 
@@ -34,10 +34,10 @@ class Kept(Generic[Key, Value]):
         size_bytes += ENTRY_BYTES
         _, freed = self._entries.pop(key, (None, 0))
         self._size_bytes -= freed
-        if size_bytes > self._max_bytes:
+        if size_bytes > self.max_bytes:
             return
         self._entries[key] = value, size_bytes
         self._size_bytes += size_bytes
-        while self._size_bytes > self._max_bytes:
+        while self._size_bytes > self.max_bytes:
             _, (_, freed) = self._entries.popitem(last=False)
             self._size_bytes -= freed
