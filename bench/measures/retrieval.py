@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from operator import itemgetter
 from time import perf_counter
 
@@ -42,6 +43,7 @@ _KEPT_LIMIT = 0.6
 _BEST = 10
 _CLIENTS = 8
 _API_QUESTIONS = 4_000  # more than a window has time for: what was kept of a word is of use, of a whole question not
+_FIRST_QUESTION = 10_000
 _WARM_UP = 20
 # The others, which take turns, are done by then: with and without chat the large tenant's texts come in.
 _CHAT_BEGINS = 0.52
@@ -107,9 +109,10 @@ async def _play(rounds: Rounds, tenants: Mapping[str, Tenant]) -> list[Row]:
             callers = [(name, [tenants[name].api_key]) for name in _MEASURED]
             callers.append(("large", add_members(rounds.product, tenants["large"], _CLIENTS)))
             asked: list[list[_Asked]] = [[] for _ in callers]
+            windows = count(_FIRST_QUESTION, _API_QUESTIONS)
             for _ in range(plan.rounds):
                 for (name, keys), several in zip(callers, asked, strict=True):
-                    several.append(await _ask(rounds, author, name, keys, CpuMeter(pids)))
+                    several.append(await _ask(rounds, author, name, keys, next(windows), CpuMeter(pids)))
             say("retrieval: chat alone, once more")
             quiet = summarise(answers + await Chat(rounds.product).talk(plan.chat_seconds))
     rounds.keep("retrieval", "ingestion", per_second=filled.per_second)
@@ -216,9 +219,10 @@ async def _time(
     return sql_ms, counts, whole_ms
 
 
-async def _ask(rounds: Rounds, author: Author, tenant: str, keys: Sequence[str], meter: CpuMeter) -> _Asked:
+async def _ask(rounds: Rounds, author: Author, tenant: str, keys: Sequence[str], first: int, meter: CpuMeter) -> _Asked:
+    """`first`: the number of its first question; none comes twice in a run."""
     say(f"retrieval: searches of the {tenant} tenant through the API, {_callers(len(keys))}")
-    bodies = [json_text({"query": author.question(10_000 + number)}) for number in range(_API_QUESTIONS)]
+    bodies = [json_text({"query": author.question(number)}) for number in range(first, first + _API_QUESTIONS)]
     target = Target(
         host="127.0.0.1",
         port=rounds.product.api.port,

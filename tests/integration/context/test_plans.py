@@ -93,20 +93,19 @@ def uuids(app: psycopg.Connection, kind: str, numbers: Sequence[int], site: Site
 
 def test_checking_candidates_reads_no_others(site: Site, app: psycopg.Connection) -> None:
     numbers = range(100, 2_500, 10)
+    chunk_ids = uuids(app, "c", numbers, site)
     params = asked(
         site,
-        chunk_ids=uuids(app, "c", numbers, site),
+        chunk_ids=chunk_ids,
         item_ids=uuids(app, "i", numbers, site),
         attempts=[1] * len(numbers),
-        wanted=[True] * len(numbers),
         model="m",
     )
     plan = Plan(app, search_sql["check_candidates"], params)
     assert "context_embeddings" not in plan.scanned_tables
     assert rows_of_table(plan, "context_embeddings") == len(numbers)
     assert "context_embeddings_embedding_idx" not in plan.indexes
-    params["wanted"] = [number % 20 == 0 for number in numbers]
-    fewer = Plan(app, search_sql["check_candidates"], params)
+    fewer = Plan(app, search_sql["check_candidates"], params | {"chunk_ids": chunk_ids[::2]})
     assert rows_of_table(fewer, "context_items") == len(numbers)
     assert rows_of_table(fewer, "context_embeddings") == len(numbers) // 2
 
@@ -124,7 +123,6 @@ def test_a_table_without_statistics_tempts_nobody_to_read_all_of_it(site: Site) 
             chunk_ids=chunk_ids,
             item_ids=item_ids,
             attempts=[1] * count,
-            wanted=[True] * count,
             model="m",
         )
         checked = Plan(app, search_sql["check_candidates"], params)

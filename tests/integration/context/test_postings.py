@@ -13,7 +13,6 @@ from copilot_domain.context.segments.types import Numbers, PostingLists, Posting
 from integration.context.ground import ContextGround
 
 LOWEST, HIGHEST = -(1 << 63), (1 << 63) - 1
-RNG = np.random.default_rng(17)
 
 SEGMENT = """
     INSERT INTO context_segments (tenant_id, id, level, chunk_count, term_total, languages, layout)
@@ -24,11 +23,12 @@ SEGMENT = """
 @pytest.fixture
 def lists() -> PostingLists:
     """Most of one posting, some of dozens or hundreds, among them the lowest and the highest terms there can be."""
-    terms = np.unique([LOWEST, LOWEST + 1, HIGHEST - 1, HIGHEST, *RNG.integers(-(1 << 62), 1 << 62, 1_200).tolist()])
-    sizes = np.where(RNG.random(len(terms)) < 0.05, RNG.integers(100, 3_000, len(terms)), 1)
-    sizes = np.where(RNG.random(len(terms)) < 0.1, RNG.integers(50, 220, len(terms)), sizes)
+    rng = np.random.default_rng(11)
+    terms = np.unique([LOWEST, LOWEST + 1, HIGHEST - 1, HIGHEST, *rng.integers(-(1 << 62), 1 << 62, 1_200).tolist()])
+    sizes = np.where(rng.random(len(terms)) < 0.05, rng.integers(100, 3_000, len(terms)), 1)
+    sizes = np.where(rng.random(len(terms)) < 0.1, rng.integers(50, 220, len(terms)), sizes)
     ordinals = np.concatenate([np.arange(size) for size in sizes])
-    return PostingLists.gather(np.repeat(terms, sizes), ordinals, RNG.integers(1, 255, len(ordinals)))
+    return PostingLists.gather(np.repeat(terms, sizes), ordinals, rng.integers(1, 255, len(ordinals)))
 
 
 async def stored(context: ContextGround, lists: PostingLists) -> UUID:
@@ -48,9 +48,24 @@ async def test_each_is_found_by_its_term_and_nothing_by_others(context: ContextG
     terms = lists.terms.tolist()
     others = [term + 1 for term in terms[:-1] if term + 1 not in set(terms)]
     async with context.db.transaction(context.acme) as tx:
-        found = (await find_postings(tx, [segment_id, new_id()], [*terms, *others]))[segment_id]
+        found = await find_postings(tx, [new_id(), segment_id], [*terms, *others])
     assert found.keys() == set(terms)
-    assert all(same(found[term], lists.at(place)) for place, term in enumerate(terms))
+    assert all(same(found[term].postings, lists.at(place)) for place, term in enumerate(terms))
+    assert all(set(one.segments.tolist()) == {1} for one in found.values())
+
+
+async def test_those_of_several_segments_come_with_the_number_of_theirs(
+    context: ContextGround, lists: PostingLists
+) -> None:
+    first, second = await stored(context, lists), await stored(context, lists)
+    term, place = int(lists.terms[7]), 7
+    count = len(lists.at(place).ordinals)
+    async with context.db.transaction(context.acme) as tx:
+        found = (await find_postings(tx, [new_id(), second, new_id(), first], [term]))[term]
+    assert sorted(found.segments.tolist()) == [1] * count + [3] * count
+    for number in (1, 3):
+        of_one = found.segments == number
+        assert same(Postings(found.postings.ordinals[of_one], found.postings.counts[of_one]), lists.at(place))
 
 
 async def test_many_short_ones_share_a_row_and_a_long_one_is_alone(context: ContextGround, lists: PostingLists) -> None:
@@ -66,7 +81,11 @@ async def test_many_short_ones_share_a_row_and_a_long_one_is_alone(context: Cont
 @pytest.mark.parametrize("count", [1, 2, 7, 40])
 async def test_any_ranges_of_terms_together_are_all(context: ContextGround, lists: PostingLists, count: int) -> None:
     segment_id = await stored(context, lists)
-    bounds = [LOWEST, *sorted(RNG.choice(lists.terms, count - 1, replace=False).tolist()), HIGHEST + 1]
+    bounds = [
+        LOWEST,
+        *sorted(np.random.default_rng(count).choice(lists.terms, count - 1, replace=False).tolist()),
+        HIGHEST + 1,
+    ]
     parts: list[tuple[Numbers, Postings]] = []
     async with context.db.transaction(context.acme) as tx:
         for low, following in pairwise(bounds):
@@ -101,7 +120,8 @@ async def test_a_build_for_an_earlier_schema_reads_and_writes_them(context: Cont
         cursor = await tx.connection.execute(find, [context.acme.tenant_id, [segment_id], [term, term + 1]])
         assert await cursor.fetchall() == [(term, lists.each_encoded()[5])]
         await tx.execute(insert, [context.acme.tenant_id, segment_id, term + 1, b"abc"])
-        assert (await find_postings(tx, [segment_id], [term + 1]))[segment_id][term + 1].counts.tolist() == [ord("c")]
+        found = await find_postings(tx, [segment_id], [term + 1])
+        assert found[term + 1].postings.counts.tolist() == [ord("c")]
     async with context.db.transaction(context.other) as tx:
         cursor = await tx.connection.execute("SELECT count(*) FROM context_postings")
         assert await cursor.fetchone() == (0,)

@@ -13,13 +13,14 @@ from typing import Literal, LiteralString, TypeAlias, TypeVar, cast
 
 from psycopg import AsyncCursor, sql
 from psycopg.pq import TransactionStatus
-from psycopg.rows import TupleRow, class_row, scalar_row
+from psycopg.rows import TupleRow, scalar_row
 
 from copilot_common.base.errors import Unavailable
 from copilot_common.base.ids import TenantId, UserId
 from copilot_common.encryption import KeyRing, TenantCipher
 from copilot_common.platform.db import Connection, Database, Params
 from copilot_common.platform.redis import name_fault
+from copilot_common.platform.rows import rows_of
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy.principal import Principal
 from copilot_common.tenancy.replica import Replica, UsePrimary
@@ -113,12 +114,12 @@ class Transaction:
     ) -> list[Row]:
         """`prepare=False` for a query with optional filters: planned anew for the values given, it can use the index of
         the one that is there. A prepared statement soon gets one plan for all values."""
-        async with self.connection.cursor(row_factory=class_row(row), binary=True) as cursor:
+        async with self.connection.cursor(row_factory=rows_of(row), binary=True) as cursor:
             await cursor.execute(query, params, prepare=prepare)
             return await cursor.fetchall()
 
     async def fetch_one(self, row: type[Row], query: LiteralString, params: Params = ()) -> Row | None:
-        async with self.connection.cursor(row_factory=class_row(row), binary=True) as cursor:
+        async with self.connection.cursor(row_factory=rows_of(row), binary=True) as cursor:
             await cursor.execute(query, params)
             return await cursor.fetchone()
 

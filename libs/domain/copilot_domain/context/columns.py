@@ -50,10 +50,6 @@ class Integers(_Array):
     element_oid = 23
 
 
-class Booleans(_Array):
-    element_oid = 16
-
-
 class Reals(_Array):
     """Of big-endian floats of 4 bytes."""
 
@@ -75,10 +71,6 @@ class _IntegersDumper(_ArrayDumper):
     oid = 1007
 
 
-class _BooleansDumper(_ArrayDumper):
-    oid = 1000
-
-
 class _RealsDumper(_ArrayDumper):
     oid = 1021
 
@@ -89,7 +81,6 @@ def accept_arrays(tx: Transaction) -> None:
     adapters = tx.connection.adapters
     adapters.register_dumper(Uuids, _UuidsDumper)
     adapters.register_dumper(Integers, _IntegersDumper)
-    adapters.register_dumper(Booleans, _BooleansDumper)
     adapters.register_dumper(Reals, _RealsDumper)
     adapters.register_dumper(Vector, VectorBinaryDumper)
 

@@ -1,14 +1,13 @@
 """What PostgreSQL says of candidates: which are live, who may see them, and such vectors of theirs as are not known."""
 
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, LiteralString
 
 import numpy as np
 
 from copilot_common.platform.sql import Queries
 from copilot_common.tenancy import Principal, Transaction
-from copilot_domain.context.columns import GUIDE_DIMENSIONS, Booleans, Integers, Uuids, accept_arrays, decode_vectors
+from copilot_domain.context.columns import GUIDE_DIMENSIONS, Integers, Uuids, accept_arrays, decode_vectors
 from copilot_domain.context.repository import seen_by
 from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.segments.types import Numbers
@@ -57,42 +56,50 @@ class Checked:
 
 async def check_candidates(tx: Transaction, index: OpenIndex, places: Numbers, model: str) -> Checked:
     """Of these places, which rise, those that are live, with their vectors by that model."""
-    if not len(places):
-        vectors = np.zeros((0, index.dimensions), np.float32)
-        return Checked(places, np.empty(0, "V16"), vectors, np.empty(0, bool))
-    chunk_ids, item_ids, attempts = index.chunks(places)
-    are_wanted = np.ones(len(places), bool) if index.vectors is None else ~index.vectors.are_there(places)
+    items, chunk_ids = index.items(places), index.chunk_ids(places)
+    unread = np.flatnonzero(np.ones(len(places), bool) if index.vectors is None else ~index.vectors.are_there(places))
     params = {
         "tenant_id": tx.principal.tenant_id,
-        "chunk_ids": Uuids(chunk_ids),
-        "item_ids": Uuids(item_ids),
-        "attempts": Integers(attempts.astype(">i4")),
-        "wanted": Booleans(are_wanted),
+        "item_ids": Uuids(items.ids),
+        "attempts": Integers(items.attempts.astype(">i4")),
+        "chunk_ids": Uuids(chunk_ids[unread]),
         "model": model,
     }
     statement = "check_candidates" if index.dimensions == GUIDE_DIMENSIONS else "check_wide_candidates"
-    rows = await _rows(tx, statement, params)
-    found = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-    are_open = np.fromiter((row[1] for row in rows), bool, len(rows))
-    read = found[are_wanted[found]]
-    vectors = decode_vectors([row[2] for row in rows if are_wanted[row[0]]], index.dimensions)
-    if index.vectors is not None:
-        index.vectors.add(places[read], vectors)
-        vectors = index.vectors.at(places[found])
-    return Checked(places[found], chunk_ids[found], vectors, are_open)
+    are_live, are_open = np.zeros(len(items.ids), bool), np.zeros(len(items.ids), bool)
+    read, sent = [], []
+    for number, is_open, vector in await _rows(tx, statement, params):
+        if is_open is None:
+            read.append(number)
+            sent.append(vector)
+        else:
+            are_live[number], are_open[number] = True, is_open
+    vectors = _vectors(index, places, unread[read], decode_vectors(sent, index.dimensions))
+    live = np.flatnonzero(are_live[items.numbers])
+    return Checked(places[live], chunk_ids[live], vectors[live], are_open[items.numbers[live]])
 
 
 async def check_rights(tx: Transaction, principal: Principal, index: OpenIndex, places: Numbers) -> Numbers:
     """Of these places, which rise, those that this principal may see."""
-    _, item_ids, _ = index.chunks(places)
-    rows = await _rows(tx, "check_rights", {"item_ids": Uuids(item_ids), **seen_by(principal)})
-    seen: Numbers = places[np.fromiter((row[0] for row in rows), np.int64, len(rows))]
+    items = index.items(places)
+    rows = await _rows(tx, "check_rights", {"item_ids": Uuids(items.ids), **seen_by(principal)})
+    seen: Numbers = places[np.isin(items.numbers, [row[0] for row in rows])]
     return seen
 
 
+def _vectors(index: OpenIndex, places: Numbers, read: Numbers, vectors: Numbers) -> Numbers:
+    """A row for each place, zeros where it has no vector. `read`: which of them the vectors are of that come now."""
+    if index.vectors is None:
+        whole = np.zeros((len(places), index.dimensions), np.float32)
+        whole[read] = vectors
+        return whole
+    order = np.argsort(read)
+    index.vectors.add(places[read[order]], vectors[order])
+    return index.vectors.at(places)
+
+
 async def _rows(tx: Transaction, name: LiteralString, params: dict[str, object]) -> list[tuple[Any, ...]]:
-    """By their first column."""
     accept_arrays(tx)
     async with tx.connection.cursor(binary=True) as cursor:
         await cursor.execute(_sql[name], params)
-        return sorted(await cursor.fetchall(), key=itemgetter(0))
+        return await cursor.fetchall()

@@ -18,7 +18,7 @@ from copilot_domain.context.segments.codes import UNKNOWN, Codes, encode_questio
 from copilot_domain.context.segments.places import by_segment
 from copilot_domain.context.segments.read_vectors import ReadVectors
 from copilot_domain.context.segments.store import list_segments
-from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings
+from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings, SpreadPostings
 
 _THREADS: Final = 2  # for what is larger: each holds some 8 bytes a chunk and question; more would only share cores
 # So many are gone over in a millisecond or less. As long takes a thread's hand-over, with both cores busy, and what it
@@ -26,6 +26,16 @@ _THREADS: Final = 2  # for what is larger: each holds some 8 bytes a chunk and q
 _INLINE_CHUNKS: Final = 262_144
 _LOOK_UP: Final = 32  # as long as so many chunks takes looking up an item
 _TERMS_PER_PASS: Final = 16  # of a question: scores of their chunks are added as fast
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Of some chunks: ids of 16 bytes each, attempts, and for each chunk the number of its item among these. One of
+    which chunks are in several segments is there for each."""
+
+    ids: Numbers
+    attempts: Numbers
+    numbers: Numbers
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,11 @@ class OpenIndex:
         """The segments whose posting lists are not in memory."""
         return [one for one, fresh in zip(self.ids, self.fresh, strict=True) if fresh is None]
 
+    @cached_property
+    def _stored_starts(self) -> Numbers:
+        """Of these, in their order."""
+        return self.starts[:-1][[fresh is None for fresh in self.fresh]].astype(np.uint32)
+
     def unscored(self, terms: Sequence[int]) -> list[int]:
         """Those whose postings must be found."""
         for term in terms:
@@ -65,7 +80,7 @@ class OpenIndex:
                 self._terms[term] = scores
         return [term for term in terms if term not in self._terms]
 
-    async def text_scores(self, terms: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]) -> Numbers:
+    async def text_scores(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> Numbers:
         """BM25 by place. `found`: of the stored segments the posting lists of those terms that are not scored yet, and
         perhaps of others."""
         new = self.unscored(terms)
@@ -76,16 +91,16 @@ class OpenIndex:
             self.known.put(term, self._terms[term])
         return scores
 
-    def _text_scores(
-        self, terms: Sequence[int], new: Sequence[int], found: Mapping[UUID, Mapping[int, Postings]]
-    ) -> Numbers:
+    def _text_scores(self, terms: Sequence[int], new: Sequence[int], found: Mapping[int, SpreadPostings]) -> Numbers:
         """`new`: of the terms those that are not scored yet."""
-        lists = [
-            (start, found.get(one, {}) if fresh is None else fresh.find(new))
-            for start, one, fresh in zip(self.starts.tolist(), self.ids, self.fresh, strict=False)
-        ]
+        parts: dict[int, list[tuple[int | Numbers, Postings]]] = {term: [] for term in new}
+        for term in parts.keys() & found.keys():
+            parts[term].append((self._stored_starts[found[term].segments], found[term].postings))
+        for start, fresh in zip(self.starts.tolist(), self.fresh, strict=False):
+            for term, postings in fresh.find(new).items() if fresh is not None else ():
+                parts[term].append((start, postings))
         for term in new:
-            self._terms[term] = score_term([(start, one[term]) for start, one in lists if term in one], self._norms)
+            self._terms[term] = score_term(parts[term], self._norms)
         return add_up(self.size, [self._terms[term] for term in terms])
 
     @cached_property
@@ -105,13 +120,24 @@ class OpenIndex:
         ]
         return np.concatenate(parts, axis=1) if parts else np.empty((len(vectors), 0), np.int32)
 
-    def chunks(self, places: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-        """Of these places, which rise: ids of chunks and of their items, in 16 bytes each, and attempts."""
-        found = [_chunks(self.layouts[number], ordinals) for number, _, ordinals in by_segment(places, self.starts)]
-        if not found:
-            return np.empty(0, "V16"), np.empty(0, "V16"), np.empty(0, np.int32)
-        chunk_ids, item_ids, attempts = zip(*found, strict=True)
-        return np.concatenate(chunk_ids), np.concatenate(item_ids), np.concatenate(attempts)
+    def chunk_ids(self, places: Numbers) -> Numbers:
+        """Of these places, which rise, in 16 bytes each."""
+        parts = by_segment(places, self.starts)
+        found = [self.layouts[segment].chunk_ids[ordinals] for segment, _, ordinals in parts]
+        return np.concatenate(found) if found else np.empty(0, "V16")
+
+    def items(self, places: Numbers) -> Items:
+        """Whose the chunks at these places are, which rise."""
+        ids, attempts, numbers = [np.empty(0, "V16")], [np.empty(0, np.int32)], np.empty(len(places), np.intp)
+        count = 0
+        for segment, rows, ordinals in by_segment(places, self.starts):
+            layout = self.layouts[segment]
+            items, each = np.unique(layout.item_numbers[ordinals], return_inverse=True)
+            ids.append(layout.item_ids[items])
+            attempts.append(layout.attempts[items])
+            numbers[rows] = count + each
+            count += len(items)
+        return Items(np.concatenate(ids), np.concatenate(attempts), numbers)
 
     async def _compute(self, chunks: int, function: Callable[..., Numbers], *args: object) -> Numbers:
         """In a thread where it would hold up the event loop. `chunks`: how many the function goes over, in all passes
@@ -163,8 +189,3 @@ async def open_index(tx: Transaction, cache: SegmentCache, vector: Numbers | Non
         cache.terms([row.id for row in rows]),
         None if vectors is None else ReadVectors(vectors, starts, dimensions),
     )
-
-
-def _chunks(layout: Layout, ordinals: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    items = layout.item_numbers[ordinals]
-    return layout.chunk_ids[ordinals], layout.item_ids[items], layout.attempts[items]

@@ -32,49 +32,51 @@ WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
     AND i.metadata @> %(metadata)s::jsonb
 
 -- name: check_candidates
--- Of the candidates those that are live, by their place among them: whether everybody of the tenant may see them, and the
--- vectors that are wanted. LATERAL and OFFSET 0: each is looked up by its key, whatever the planner believes of tables it
--- has no statistics of, as after a large import.
-SELECT (u.place - 1)::integer AS place,
+-- Which of these items are live in these attempts, by their number, and whether everybody of the tenant may see them; and
+-- of these chunks, by theirs, the vectors. LATERAL and OFFSET 0: each is looked up by its key, whatever the planner
+-- believes of tables it has no statistics of, as after a large import.
+SELECT (u.number - 1)::integer AS number,
     i.acl = '{}' AND (i.collection_id IS NULL OR i.collection_id IN (
         SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s AND s.acl = '{}')) AS is_open,
-    e.embedding
-FROM unnest(
-    %(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(attempts)b::integer[], %(wanted)b::boolean[]
-) WITH ORDINALITY AS u (chunk_id, item_id, attempt, is_wanted, place)
+    NULL::vector AS embedding
+FROM unnest(%(item_ids)b::uuid[], %(attempts)b::integer[]) WITH ORDINALITY AS u (item_id, attempt, number)
 JOIN LATERAL (
     SELECT i.acl, i.expires_at, i.collection_id FROM context_items i
     WHERE i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt OFFSET 0
 ) i ON true
-LEFT JOIN LATERAL (
-    SELECT e.embedding FROM context_embeddings e
-    WHERE u.is_wanted AND e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s OFFSET 0
-) e ON true
 WHERE i.expires_at IS NULL OR i.expires_at > now()
+UNION ALL
+SELECT (u.number - 1)::integer, NULL, e.embedding
+FROM unnest(%(chunk_ids)b::uuid[]) WITH ORDINALITY AS u (chunk_id, number)
+JOIN LATERAL (
+    SELECT e.embedding FROM context_embeddings e
+    WHERE e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s OFFSET 0
+) e ON true
 
 -- name: check_wide_candidates
 -- The same for vectors of other dimensions than the guide's table holds.
-SELECT (u.place - 1)::integer AS place,
+SELECT (u.number - 1)::integer AS number,
     i.acl = '{}' AND (i.collection_id IS NULL OR i.collection_id IN (
         SELECT s.id FROM context_collections s WHERE s.tenant_id = %(tenant_id)s AND s.acl = '{}')) AS is_open,
-    e.embedding
-FROM unnest(
-    %(chunk_ids)b::uuid[], %(item_ids)b::uuid[], %(attempts)b::integer[], %(wanted)b::boolean[]
-) WITH ORDINALITY AS u (chunk_id, item_id, attempt, is_wanted, place)
+    NULL::vector AS embedding
+FROM unnest(%(item_ids)b::uuid[], %(attempts)b::integer[]) WITH ORDINALITY AS u (item_id, attempt, number)
 JOIN LATERAL (
     SELECT i.acl, i.expires_at, i.collection_id FROM context_items i
     WHERE i.tenant_id = %(tenant_id)s AND i.id = u.item_id AND i.live_attempt = u.attempt OFFSET 0
 ) i ON true
-LEFT JOIN LATERAL (
-    SELECT e.embedding FROM context_embeddings_wide e
-    WHERE u.is_wanted AND e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s OFFSET 0
-) e ON true
 WHERE i.expires_at IS NULL OR i.expires_at > now()
+UNION ALL
+SELECT (u.number - 1)::integer, NULL, e.embedding
+FROM unnest(%(chunk_ids)b::uuid[]) WITH ORDINALITY AS u (chunk_id, number)
+JOIN LATERAL (
+    SELECT e.embedding FROM context_embeddings_wide e
+    WHERE e.tenant_id = %(tenant_id)s AND e.chunk_id = u.chunk_id AND e.model = %(model)s OFFSET 0
+) e ON true
 
 -- name: check_rights
--- Which of these items, by their place among them, the principal may see.
-SELECT (u.place - 1)::integer AS place
-FROM unnest(%(item_ids)b::uuid[]) WITH ORDINALITY AS u (item_id, place)
+-- Which of these items, by their number, the principal may see.
+SELECT (u.number - 1)::integer AS number
+FROM unnest(%(item_ids)b::uuid[]) WITH ORDINALITY AS u (item_id, number)
 JOIN LATERAL (
     SELECT i.acl, i.user_id, i.collection_id FROM context_items i
     WHERE i.tenant_id = %(tenant_id)s AND i.id = u.item_id OFFSET 0

@@ -19,12 +19,12 @@ from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.search.passages import Found
 from copilot_domain.context.search.ranking import Ranking
 from copilot_domain.context.segments.store import find_postings
-from copilot_domain.context.segments.types import Numbers, Postings
+from copilot_domain.context.segments.types import Numbers, SpreadPostings
 
 _sql = Queries(__package__)
 
-PostingsOfTerms: TypeAlias = Mapping[UUID, Mapping[int, Postings]]
-"""By segment and term."""
+PostingsOfTerms: TypeAlias = Mapping[int, SpreadPostings]
+"""By term, of the index's stored segments."""
 
 
 class Reads:

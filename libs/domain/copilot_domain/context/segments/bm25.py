@@ -18,7 +18,8 @@ B: Final = 0.75
 
 @dataclass(frozen=True, slots=True)
 class TermScores:
-    """What a term adds to the scores of the chunks that have it, by their places among all."""
+    """What a term adds to the scores of the chunks that have it, by their places among all: numbers of two bytes, where
+    these are enough."""
 
     places: Numbers
     scores: Numbers
@@ -37,14 +38,16 @@ def length_norms(layouts: Sequence[Layout], total_terms: int) -> Numbers:
     return norms
 
 
-def score_term(parts: Sequence[tuple[int, Postings]], norms: Numbers) -> TermScores:
-    """`parts`: its postings in each segment that has it, and the place of that segment's first chunk."""
+def score_term(parts: Sequence[tuple[int | Numbers, Postings]], norms: Numbers) -> TermScores:
+    """`parts`: its postings in each segment that has it, and the place of that segment's first chunk; or in several,
+    and that place for each posting."""
     if not parts:
         return TermScores(np.empty(0, np.uint32), np.empty(0, np.float32))
-    places = np.concatenate([postings.ordinals.astype(np.uint32) + np.uint32(start) for start, postings in parts])
+    places = np.concatenate([postings.ordinals + np.asarray(start, np.uint32) for start, postings in parts])
     counts = np.concatenate([postings.counts for _, postings in parts]).astype(np.float32)
     idf = math.log(1 + (len(norms) - len(places) + 0.5) / (len(places) + 0.5))
-    return TermScores(places, idf * (K1 + 1) * counts / (counts + norms[places]))
+    scores = idf * (K1 + 1) * counts / (counts + norms[places])
+    return TermScores(places.astype(np.min_scalar_type(len(norms))), scores)
 
 
 def add_up(size: int, terms: Iterable[TermScores]) -> Numbers:

@@ -7,14 +7,15 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 ENTRY_BYTES: Final = 1_000
-"""Of Python's objects around an entry's arrays."""
+"""Of Python's objects around an entry's arrays, unless it is told more exactly."""
 
 
 class Kept(Generic[Key, Value]):
-    """What was used last, up to a number of bytes."""
+    """What was used last, up to a number of bytes; `entry_bytes`: of each, besides its arrays."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, *, entry_bytes: int = ENTRY_BYTES) -> None:
         self.max_bytes = max_bytes
+        self._entry_bytes = entry_bytes
         self._size_bytes = 0
         self._entries: OrderedDict[Key, tuple[Value, int]] = OrderedDict()
 
@@ -31,7 +32,7 @@ class Kept(Generic[Key, Value]):
 
     def put(self, key: Key, value: Value, size_bytes: int) -> None:
         """`size_bytes`: of its arrays. What is larger than all together may be is not kept."""
-        size_bytes += ENTRY_BYTES
+        size_bytes += self._entry_bytes
         _, freed = self._entries.pop(key, (None, 0))
         self._size_bytes -= freed
         if size_bytes > self.max_bytes:

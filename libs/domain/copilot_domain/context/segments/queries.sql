@@ -49,9 +49,10 @@ SELECT segment_id AS id, codes FROM context_segment_codes
 WHERE tenant_id = %(tenant_id)s AND segment_id = ANY (%(ids)b::uuid[]) AND model = %(model)s
 
 -- name: find_postings
--- The posting lists of a query's terms: in the last block that begins with the term or before it, or nowhere.
-SELECT s.id AS segment_id, t.term, b.postings[width_bucket(t.term, b.terms)] AS postings
-FROM unnest(%(ids)b::uuid[]) AS s (id)
+-- The posting lists of a query's terms, and the number of the segment that each is in: in the last block that begins
+-- with the term or before it, or nowhere.
+SELECT t.term, s.number::integer - 1, b.postings[width_bucket(t.term, b.terms)]
+FROM unnest(%(ids)b::uuid[]) WITH ORDINALITY AS s (id, number)
 CROSS JOIN unnest(%(terms)b::bigint[]) AS t (term)
 JOIN LATERAL (
     SELECT terms, postings FROM context_posting_blocks

@@ -18,6 +18,7 @@ from copilot_domain.context.segments.types import (
     Numbers,
     PostingLists,
     Postings,
+    SpreadPostings,
     lay_out,
 )
 
@@ -71,13 +72,6 @@ class _Scanned:
     terms: bytes | None
     sizes: bytes | None
     postings: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class FoundPostings:
-    segment_id: UUID
-    term: int
-    postings: bytes
 
 
 async def add_fresh(
@@ -159,13 +153,16 @@ async def load_codes(tx: Transaction, ids: Sequence[UUID], model: str) -> dict[U
     return {row.id: row.codes for row in await tx.fetch_all(LoadedCodes, sql["load_codes"], params)}
 
 
-async def find_postings(tx: Transaction, ids: Sequence[UUID], terms: Sequence[int]) -> dict[UUID, dict[int, Postings]]:
-    """Of segments that are not fresh."""
+async def find_postings(tx: Transaction, ids: Sequence[UUID], terms: Sequence[int]) -> dict[int, SpreadPostings]:
+    """By term, of segments that are not fresh: their numbers are those of the ids."""
     params = {"tenant_id": tx.principal.tenant_id, "ids": list(ids), "terms": list(terms)}
-    found: dict[UUID, dict[int, Postings]] = {}
-    for row in await tx.fetch_all(FoundPostings, sql["find_postings"], params):
-        found.setdefault(row.segment_id, {})[row.term] = Postings.decode(row.postings)
-    return found
+    found: dict[int, list[tuple[int, bytes]]] = {}
+    # A question reads hundreds of lists, most of a few bytes: an object for each would cost more than all the rest.
+    async with tx.connection.cursor(binary=True) as cursor:
+        await cursor.execute(sql["find_postings"], params)
+        for term, number, postings in await cursor.fetchall():
+            found.setdefault(term, []).append((number, postings))
+    return {term: SpreadPostings.decode(lists) for term, lists in found.items()}
 
 
 async def scan_postings(tx: Transaction, segment_id: UUID, low: int, high: int) -> tuple[Numbers, Postings]:

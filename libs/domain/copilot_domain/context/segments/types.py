@@ -76,6 +76,21 @@ class Postings:
 
 
 @dataclass(frozen=True, slots=True)
+class SpreadPostings:
+    """A term's postings in several segments, and of each the number of its segment."""
+
+    segments: Numbers
+    postings: Postings
+
+    @staticmethod
+    def decode(lists: Sequence[tuple[int, bytes]]) -> "SpreadPostings":
+        """From those of each segment, as `Postings.decode` reads them, by its number."""
+        numbers, encoded = zip(*lists, strict=True)
+        sizes = [len(one) // RECORD_BYTES for one in encoded]
+        return SpreadPostings(np.repeat(numbers, sizes), Postings.decode(b"".join(encoded)))
+
+
+@dataclass(frozen=True, slots=True)
 class PostingLists:
     """Many terms' postings: those of `terms[i]` are from `starts[i]` to `starts[i + 1]`. Terms rise."""
 
