@@ -5,13 +5,16 @@ import os
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from copilot_common.base.ids import TenantId
 from copilot_common.encryption import Purpose, TenantCipher
 from copilot_common.reranking import RerankerSpec
 from copilot_domain.context.search.passages import Assembler, Found
-from copilot_domain.context.search.reranking import Ranked, assemble, rerank
+from copilot_domain.context.search.reranking import Ranked, Shortlist, assemble, rerank
 from copilot_domain.context.types import SearchRequest
 from unit.context.alike import LONG, ONE_WORD_LESS, OTHER, towards
 
@@ -84,6 +87,32 @@ def test_two_passages_that_become_one_leave_room_for_another() -> None:
 def test_no_passage_has_more_than_four_chunks() -> None:
     assert shown(1, 2, 4, 5, 3) == [(1, 4, 1), (4, 6, pytest.approx(0.8))]
     assert shown(1, 2, 3, 4, 5) == [(1, 5, 1), (5, 6, pytest.approx(0.6))]
+
+
+@given(st.permutations(range(16)), st.integers(1, 16), st.integers(1, 5))
+def test_as_many_chunks_are_asked_for_as_make_one_passage_too_many(order: list[int], count: int, limit: int) -> None:
+    """Of two items of eight chunks, of which some are found, in any order."""
+    items, places = (uuid4(), uuid4()), order[:count]
+    rows = [
+        found(f"{place:09}.", item_id=items[place // 8], number=place % 8, start=place % 8 * 10) for place in places
+    ]
+    assembler = Assembler(CIPHER, limit=limit, max_tokens=None)
+    needed = assembler.needs(np.array(places))
+    assembler.add_all(rows[:needed], [1.0] * needed, towards(*[90] * len(places))[:needed])
+    assert assembler.is_full or needed == count
+
+
+@pytest.mark.parametrize(
+    ("places", "needed"), [((1, 2, 3, 9), 4), ((1, 3, 5, 7, 9, 11), 5), ((1, 3, 2, 8, 6, 4), 7), ((), 0)]
+)
+def test_neighbours_are_expected_to_be_one_passage(places: Sequence[int], needed: int) -> None:
+    """Of two, with two chunks to spare."""
+    assert Assembler(CIPHER, limit=2, max_tokens=None).needs(np.array(places, np.int64)) == needed
+
+
+@pytest.mark.parametrize(("limit", "needed"), [(10, 50), (40, 80), (100, 90)])
+def test_a_reranker_is_shown_what_it_has_room_for_at_once(limit: int, needed: int) -> None:
+    assert Shortlist(CIPHER, limit).needs(np.arange(90)) == needed
 
 
 async def test_reranked_chunks_keep_their_vectors() -> None:

@@ -30,8 +30,7 @@ _NO_PLACES: Final = np.empty(0, np.int64)
 _BREADTHS: Final = (1, 16)  # so many times as many are looked at first, and where too few passages come of them
 _MORE: Final = 24  # times as many as last, of those not looked at yet, where nearly all say the same
 _MAX_TERMS: Final = 64  # of a query: those it has most often
-_SHOWN_SHARE: Final = 2  # so many times the limit are opened at first: some are near-duplicates or neighbours
-_MOST_SHOWN: Final = 8  # times as many are opened at once, where most are: some 10 ms of the event loop
+_MOST_SHOWN: Final = 16  # times the limit are opened at once: some 10 ms of the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,9 @@ class _Takes(Protocol):
     @property
     def has_enough(self) -> bool: ...
 
+    def needs(self, places: Numbers) -> int:
+        """How many of the chunks at these places, the best first, it is likely to take."""
+
     def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None: ...
 
 
@@ -91,7 +93,8 @@ async def _fill(reads: Reads, asked: Asked, new: Callable[[], _Taker]) -> _Taker
     taker, seen = new(), _NO_PLACES
     for breadth in (*_BREADTHS, *repeat(_BREADTHS[-1], _MORE)):
         found = await find_candidates(reads, asked, breadth, seen)
-        await _show(reads, taker, rank(asked.request.mode, asked.vector, found), _SHOWN_SHARE * asked.request.limit)
+        ranking = rank(asked.request.mode, asked.vector, found)
+        await _show(reads, taker, ranking, most=_MOST_SHOWN * asked.request.limit)
         if taker.has_enough or found.is_whole:
             break
         if breadth < _BREADTHS[-1]:
@@ -101,8 +104,9 @@ async def _fill(reads: Reads, asked: Asked, new: Callable[[], _Taker]) -> _Taker
     return taker
 
 
-async def _show(reads: Reads, taker: _Takes, ranking: Ranking, step: int) -> None:
-    first, most = 0, _MOST_SHOWN * step
+async def _show(reads: Reads, taker: _Takes, ranking: Ranking, *, most: int) -> None:
+    """`most`: that are opened at once."""
+    first, step = 0, min(taker.needs(ranking.places), most)
     while first < ranking.size and not taker.is_full:
         taker.add_all(*await reads.rows(ranking.part(first, first + step)))
         first, step = first + step, min(2 * step, most)
@@ -142,7 +146,8 @@ async def _look(reads: Reads, asked: Asked, scores: Scores, allowed: Numbers | N
     places = promising_places(scores, likely, request.limit, breadth) if request.mode == "hybrid" else likely
     checked = await reads.check(asked.principal, places)
     is_whole = is_whole and len(places) == len(likely)
-    return Candidates(checked.chunk_ids, scores.by_words[checked.places], checked.vectors, places, is_whole)
+    by_words = scores.by_words[checked.places]
+    return Candidates(checked.places, checked.chunk_ids, by_words, checked.vectors, places, is_whole)
 
 
 async def _terms(reads: Reads, request: SearchRequest) -> list[int]:

@@ -17,10 +17,11 @@ _sql = Queries(__package__)
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Those that may be shown: ids of chunks in 16 bytes each, their BM25 scores, their vectors (zeros for none).
-    `looked_at`: the places, rising, of these and of those that may not. `is_whole`: no others are found for this
-    question, however many are looked at."""
+    """Those that may be shown: their places, which rise, ids of chunks in 16 bytes each, their BM25 scores, their
+    vectors (zeros for none). `looked_at`: the places, rising, of these and of those that may not. `is_whole`: no others
+    are found for this question, however many are looked at."""
 
+    places: Numbers
     chunk_ids: Numbers
     text_scores: Numbers
     vectors: Numbers

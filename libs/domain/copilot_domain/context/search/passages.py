@@ -13,6 +13,7 @@ from copilot_domain.context.segments.types import Numbers
 from copilot_domain.context.types import SearchHit
 
 _MAX_MERGED: Final = 4  # chunks: a passage is for reading, not the document
+_SPARE: Final = 2  # chunks are read that likely are one too many: some are near-duplicates
 
 _decode_heading = msgspec.json.Decoder(list[str]).decode
 
@@ -99,6 +100,17 @@ class Assembler:
     def has_enough(self) -> bool:
         """Another one could only be joined to what it has."""
         return self.is_full or len(self._passages) == self._limit
+
+    def needs(self, places: Numbers) -> int:
+        """Until there is one passage too many: what ranks before it may be joined to another. Chunks at places that
+        follow one another do so in their item, or begin another one."""
+        passages, seen = 0, set[int]()
+        for count, place in enumerate(places.tolist(), 1):
+            passages += 1 - (place - 1 in seen) - (place + 1 in seen)
+            seen.add(place)
+            if passages > self._limit:
+                return count + _SPARE
+        return len(places)
 
     def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None:
         """`vectors` as in DifferentTexts."""

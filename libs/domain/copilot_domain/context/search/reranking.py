@@ -51,12 +51,19 @@ class Shortlist:
 
     @property
     def is_full(self) -> bool:
-        return len(self.rows) >= max(_RERANKED, _LIMIT_SHARE * self.limit)
+        return len(self.rows) >= self._most
 
     @property
     def has_enough(self) -> bool:
         """For so many results, though not to choose from."""
         return len(self.rows) >= _LIMIT_SHARE * self.limit
+
+    def needs(self, places: Numbers) -> int:
+        return min(self._most, len(places))
+
+    @property
+    def _most(self) -> int:
+        return max(_RERANKED, _LIMIT_SHARE * self.limit)
 
     def add_all(self, rows: Sequence[Found], scores: Sequence[float], vectors: Numbers) -> None:
         for place, _ in self.texts.among(rows, vectors):
