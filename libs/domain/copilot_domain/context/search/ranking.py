@@ -12,8 +12,8 @@ from copilot_domain.context.types import SearchMode
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Chunks, the best first: their places, their ids (16 bytes each), their scores, their vectors (a row each, zeros for
-    none)."""
+    """Chunks, the best first: their places, their ids (16 bytes each), their scores, their vectors (a row each, zeros
+    for none)."""
 
     places: Numbers
     ids: Numbers
