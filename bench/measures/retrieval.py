@@ -42,7 +42,7 @@ _CHAT_LIMIT = 2.0
 _KEPT_LIMIT = 0.6
 _BEST = 10
 _CLIENTS = 8
-_API_QUESTIONS = 4_000  # more than a window has time for: what was kept of a word is of use, of a whole question not
+_API_QUESTIONS = 8_000  # a client has a thousand before its neighbour's: what was kept of a question is of no use
 _FIRST_QUESTION = 10_000
 _WARM_UP = 20
 # The others, which take turns, are done by then: with and without chat the large tenant's texts come in.

@@ -219,6 +219,11 @@ def test_the_guides_index_alone_would_miss_most_of_a_small_tenant(site: Site, ap
     assert len(app.execute(query, [near]).fetchall()) < 10
 
 
+async def test_a_search_starts_no_processes_that_share_its_work(context: ContextGround) -> None:
+    async with context.db.transaction(context.acme, is_snapshot=True) as tx:
+        assert await tx.fetch_value("SELECT current_setting('max_parallel_workers_per_gather')") == "0"
+
+
 async def test_a_small_tenants_nearest_are_the_exact_ones_beside_a_large_one(context: ContextGround) -> None:
     for number in range(25):
         await context.add(f"A note about {'ships' if number % 2 else 'taxes'} and day {number} of the year.")

@@ -103,11 +103,18 @@ def test_as_many_chunks_are_asked_for_as_make_one_passage_too_many(order: list[i
 
 
 @pytest.mark.parametrize(
-    ("places", "needed"), [((1, 2, 3, 9), 4), ((1, 3, 5, 7, 9, 11), 5), ((1, 3, 2, 8, 6, 4), 7), ((), 0)]
+    ("places", "needed"),
+    [((1, 2, 3, 9), 4), ((1, 3, 5, 7, 9, 11), 5), ((1, 3, 2, 8, 6, 4), 7), (range(64), 11), ((), 0)],
 )
 def test_neighbours_are_expected_to_be_one_passage(places: Sequence[int], needed: int) -> None:
     """Of two, with two chunks to spare."""
     assert Assembler(CIPHER, limit=2, max_tokens=None).needs(np.array(places, np.int64)) == needed
+
+
+def test_what_was_taken_before_counts() -> None:
+    assembler = Assembler(CIPHER, limit=3, max_tokens=None)
+    assembler.add_all([found(LONG), found(OTHER)], [1.0] * 2, towards(0, 90))
+    assert assembler.needs(np.array([1, 3, 5, 7])) == 4
 
 
 @pytest.mark.parametrize(("limit", "needed"), [(10, 50), (40, 80), (100, 90)])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache
 from inspect import Parameter, signature
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from psycopg import AsyncCursor
@@ -12,8 +13,8 @@ Row = TypeVar("Row")
 
 
 def rows_of(row: type[Row]) -> AsyncRowFactory[Row]:
-    """As psycopg's `class_row`; where a statement gives its columns in the order of the class's fields, in an eighth of
-    the time."""
+    """As psycopg's `class_row`; where a statement gives its columns in the order of the class's fields, in half of the
+    time (dataclasses) or an eighth (structs)."""
     by_name, by_position = class_row(row), args_row(row)
     fields = _fields(row)  # type: ignore[arg-type]  # classes are hashable
 
@@ -30,4 +31,5 @@ def rows_of(row: type[Row]) -> AsyncRowFactory[Row]:
 def _fields(row: Callable[..., object]) -> tuple[bytes, ...]:
     """Those that can be given by position."""
     parameters = signature(row).parameters.values()
-    return tuple(one.name.encode() for one in parameters if one.kind is Parameter.POSITIONAL_OR_KEYWORD)
+    by_position = takewhile(lambda one: one.kind is Parameter.POSITIONAL_OR_KEYWORD, parameters)
+    return tuple(one.name.encode() for one in by_position)

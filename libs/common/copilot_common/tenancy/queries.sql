@@ -16,12 +16,14 @@ SELECT
     set_config('synchronous_commit', 'off', true)
 
 -- name: begin_snapshot
--- The same for one that only reads: all its statements see one moment.
+-- The same for one that only reads: all its statements see one moment. They take milliseconds, as long as it would take to
+-- start processes that share the work.
 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
 SELECT
     set_config('app.tenant_id', {tenant_id}, true),
     set_config('app.user_id', {user_id}, true),
-    set_config('app.platform', {platform}, true)
+    set_config('app.platform', {platform}, true),
+    set_config('max_parallel_workers_per_gather', '0', true)
 
 -- name: begin_read
 -- The same for one that only reads, here or on a replica: there it also tells how far that has replayed; null where the

@@ -55,13 +55,13 @@ def test_postings_of_several_segments_together_are_scored_as_those_of_each(
         found = [(number, lists.find([term])[term]) for number, (_, lists) in enumerate(laid) if lists.find([term])]
         apart = score_term([(int(starts[number]), postings) for number, postings in found], norms)
         if found:
-            spread = SpreadPostings.decode([(number, encoded(postings)) for number, postings in found])
-            together = score_term([(starts[spread.segments], spread.postings)], norms)
+            spread = SpreadPostings([number for number, _ in found], [encoded(postings) for _, postings in found])
+            together = score_term([spread.decode(starts)], norms)
             assert together.places.tolist() == apart.places.tolist()
             assert together.scores.tolist() == apart.scores.tolist()
 
 
-@pytest.mark.parametrize(("size", "place_bytes"), [(65_535, 2), (70_000, 4)])
+@pytest.mark.parametrize(("size", "place_bytes"), [(65_536, 2), (65_537, 4), (70_000, 4)])
 def test_places_take_no_more_bytes_than_they_need(size: int, place_bytes: int) -> None:
     last = Postings(np.array([65_000], np.uint16), np.array([1], np.uint8))
     scored = score_term([(size - 65_001, last)], np.ones(size, np.float32))

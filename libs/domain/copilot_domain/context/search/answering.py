@@ -30,7 +30,7 @@ _NO_PLACES: Final = np.empty(0, np.int64)
 _BREADTHS: Final = (1, 16)  # so many times as many are looked at first, and where too few passages come of them
 _MORE: Final = 24  # times as many as last, of those not looked at yet, where nearly all say the same
 _MAX_TERMS: Final = 64  # of a query: those it has most often
-_MOST_SHOWN: Final = 16  # times the limit are opened at once: some 10 ms of the event loop
+_MOST_SHOWN: Final = 160  # are opened at once: some 10 ms of the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ async def _fill(reads: Reads, asked: Asked, new: Callable[[], _Taker]) -> _Taker
     for breadth in (*_BREADTHS, *repeat(_BREADTHS[-1], _MORE)):
         found = await find_candidates(reads, asked, breadth, seen)
         ranking = rank(asked.request.mode, asked.vector, found)
-        await _show(reads, taker, ranking, most=_MOST_SHOWN * asked.request.limit)
+        await _show(reads, taker, ranking)
         if taker.has_enough or found.is_whole:
             break
         if breadth < _BREADTHS[-1]:
@@ -104,12 +104,11 @@ async def _fill(reads: Reads, asked: Asked, new: Callable[[], _Taker]) -> _Taker
     return taker
 
 
-async def _show(reads: Reads, taker: _Takes, ranking: Ranking, *, most: int) -> None:
-    """`most`: that are opened at once."""
-    first, step = 0, min(taker.needs(ranking.places), most)
+async def _show(reads: Reads, taker: _Takes, ranking: Ranking) -> None:
+    first, step = 0, min(taker.needs(ranking.places), _MOST_SHOWN)
     while first < ranking.size and not taker.is_full:
         taker.add_all(*await reads.rows(ranking.part(first, first + step)))
-        first, step = first + step, min(2 * step, most)
+        first, step = first + step, min(2 * step, _MOST_SHOWN)
 
 
 async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1, seen: Numbers = _NO_PLACES) -> Candidates:

@@ -57,6 +57,9 @@ class Checked:
 
 async def check_candidates(tx: Transaction, index: OpenIndex, places: Numbers, model: str) -> Checked:
     """Of these places, which rise, those that are live, with their vectors by that model."""
+    if not len(places):
+        vectors = np.zeros((0, index.dimensions), np.float32)
+        return Checked(places, np.empty(0, "V16"), vectors, np.empty(0, bool))
     items, chunk_ids = index.items(places), index.chunk_ids(places)
     unread = np.flatnonzero(np.ones(len(places), bool) if index.vectors is None else ~index.vectors.are_there(places))
     params = {

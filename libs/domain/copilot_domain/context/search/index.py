@@ -95,7 +95,7 @@ class OpenIndex:
         """`new`: of the terms those that are not scored yet."""
         parts: dict[int, list[tuple[int | Numbers, Postings]]] = {term: [] for term in new}
         for term in parts.keys() & found.keys():
-            parts[term].append((self._stored_starts[found[term].segments], found[term].postings))
+            parts[term].append(found[term].decode(self._stored_starts))
         for start, fresh in zip(self.starts.tolist(), self.fresh, strict=False):
             for term, postings in fresh.find(new).items() if fresh is not None else ():
                 parts[term].append((start, postings))
@@ -128,16 +128,15 @@ class OpenIndex:
 
     def items(self, places: Numbers) -> Items:
         """Whose the chunks at these places are, which rise."""
-        ids, attempts, numbers = [np.empty(0, "V16")], [np.empty(0, np.int32)], np.empty(len(places), np.intp)
-        count = 0
+        ids, attempts = np.empty(len(places), "V16"), np.empty(len(places), np.int32)
+        numbers, first = np.empty(len(places), np.int64), 0  # of the items, one segment's after the other's
         for segment, rows, ordinals in by_segment(places, self.starts):
             layout = self.layouts[segment]
-            items, each = np.unique(layout.item_numbers[ordinals], return_inverse=True)
-            ids.append(layout.item_ids[items])
-            attempts.append(layout.attempts[items])
-            numbers[rows] = count + each
-            count += len(items)
-        return Items(np.concatenate(ids), np.concatenate(attempts), numbers)
+            items = layout.item_numbers[ordinals]
+            ids[rows], attempts[rows], numbers[rows] = layout.item_ids[items], layout.attempts[items], items + first
+            first += len(layout.item_ids)
+        _, firsts, each = np.unique(numbers, return_index=True, return_inverse=True)
+        return Items(ids[firsts], attempts[firsts], each)
 
     async def _compute(self, chunks: int, function: Callable[..., Numbers], *args: object) -> Numbers:
         """In a thread where it would hold up the event loop. `chunks`: how many the function goes over, in all passes

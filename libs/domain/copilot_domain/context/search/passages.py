@@ -104,11 +104,11 @@ class Assembler:
     def needs(self, places: Numbers) -> int:
         """Until there is one passage too many: what ranks before it may be joined to another. Chunks at places that
         follow one another do so in their item, or begin another one."""
-        passages, seen = 0, set[int]()
+        passages, seen, most = len(self._passages), set[int](), _MAX_MERGED * self._limit
         for count, place in enumerate(places.tolist(), 1):
             passages += 1 - (place - 1 in seen) - (place + 1 in seen)
             seen.add(place)
-            if passages > self._limit:
+            if passages > self._limit or count > most:
                 return count + _SPARE
         return len(places)
 

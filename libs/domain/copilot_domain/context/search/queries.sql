@@ -33,7 +33,7 @@ WHERE i.tenant_id = %(tenant_id)s AND i.live_attempt > 0
 
 -- name: check_candidates
 -- Which of these items are live in these attempts, by their number, and whether everybody of the tenant may see them; and
--- of these chunks, by theirs, the vectors. LATERAL and OFFSET 0: each is looked up by its key, whatever the planner
+-- of these chunks, live or not, by theirs, the vectors. LATERAL and OFFSET 0: each is looked up by its key, whatever the planner
 -- believes of tables it has no statistics of, as after a large import.
 SELECT (u.number - 1)::integer AS number,
     i.acl = '{}' AND (i.collection_id IS NULL OR i.collection_id IN (

@@ -18,8 +18,8 @@ B: Final = 0.75
 
 @dataclass(frozen=True, slots=True)
 class TermScores:
-    """What a term adds to the scores of the chunks that have it, by their places among all: numbers of two bytes, where
-    these are enough."""
+    """What a term adds to the scores of the chunks that have it, by their places among all: numbers of as few bytes as
+    hold them."""
 
     places: Numbers
     scores: Numbers
@@ -47,7 +47,7 @@ def score_term(parts: Sequence[tuple[int | Numbers, Postings]], norms: Numbers) 
     counts = np.concatenate([postings.counts for _, postings in parts]).astype(np.float32)
     idf = math.log(1 + (len(norms) - len(places) + 0.5) / (len(places) + 0.5))
     scores = idf * (K1 + 1) * counts / (counts + norms[places])
-    return TermScores(places.astype(np.min_scalar_type(len(norms))), scores)
+    return TermScores(places.astype(np.min_scalar_type(len(norms) - 1)), scores)
 
 
 def add_up(size: int, terms: Iterable[TermScores]) -> Numbers:

@@ -162,7 +162,7 @@ async def find_postings(tx: Transaction, ids: Sequence[UUID], terms: Sequence[in
         await cursor.execute(sql["find_postings"], params)
         for term, number, postings in await cursor.fetchall():
             found.setdefault(term, []).append((number, postings))
-    return {term: SpreadPostings.decode(lists) for term, lists in found.items()}
+    return {term: SpreadPostings(*zip(*lists, strict=True)) for term, lists in found.items()}
 
 
 async def scan_postings(tx: Transaction, segment_id: UUID, low: int, high: int) -> tuple[Numbers, Postings]:

@@ -77,17 +77,16 @@ class Postings:
 
 @dataclass(frozen=True, slots=True)
 class SpreadPostings:
-    """A term's postings in several segments, and of each the number of its segment."""
+    """A term's postings in several segments, as they are stored, and the number of each one's segment."""
 
-    segments: Numbers
-    postings: Postings
+    segments: Sequence[int]
+    encoded: Sequence[bytes]
 
-    @staticmethod
-    def decode(lists: Sequence[tuple[int, bytes]]) -> "SpreadPostings":
-        """From those of each segment, as `Postings.decode` reads them, by its number."""
-        numbers, encoded = zip(*lists, strict=True)
-        sizes = [len(one) // RECORD_BYTES for one in encoded]
-        return SpreadPostings(np.repeat(numbers, sizes), Postings.decode(b"".join(encoded)))
+    def decode(self, starts: Numbers) -> tuple[Numbers, Postings]:
+        """`starts`: the place of each segment's first chunk, by number; given back for each posting, with all of
+        them."""
+        sizes = [len(one) // RECORD_BYTES for one in self.encoded]
+        return np.repeat(starts[list(self.segments)], sizes), Postings.decode(b"".join(self.encoded))
 
 
 @dataclass(frozen=True, slots=True)
