@@ -24,7 +24,7 @@ from copilot_domain.conversations.generation.checkpointing import Checkpointer
 from copilot_domain.conversations.generation.events import EventRecord, MessageStart, is_last
 from copilot_domain.conversations.generation.following import AnswerRef, Follower
 from copilot_domain.conversations.generation.running import SHOWN_AHEAD, RunningGeneration
-from copilot_domain.conversations.generation.starting import StartedTurn
+from copilot_domain.conversations.generation.starting import StartedTurn, TurnStarter
 from copilot_domain.conversations.jobs import GenerateMessage
 from integration.conversations.ground import Ground
 from support.clients import eventually
@@ -243,3 +243,19 @@ async def reading(ground: Ground, job: Job[GenerateMessage], *, until: int) -> A
     yield seen
     await asyncio.wait_for(task, 10)
     await ground.log.stop()
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_only_who_reads_a_stream_is_told_of_a_turn_before_its_answer(
+    ground: Ground, generations: GenerationService, monkeypatch: pytest.MonkeyPatch, streamed: bool
+) -> None:
+    told: list[bool] = []
+
+    async def start(*_: object, is_told: bool) -> StartedTurn:
+        told.append(is_told)
+        raise Unavailable("That was all.")
+
+    monkeypatch.setattr(TurnStarter, "start", start)
+    with pytest.raises(Unavailable, match="That was all"):
+        await generations.ask(ground.principal, new_id(), Ask(content="One?"), streamed=streamed)
+    assert told == [streamed]

@@ -73,7 +73,13 @@ def test_the_start_of_a_turn_reads_only_the_newest_messages(site: Site, app: psy
     """The function hides its plans: PostgreSQL's own counters of what a transaction touched do not."""
     sealed = dict.fromkeys(("content_sealed", "metadata_sealed", "documents_sealed", "empty_sealed"), b"")
     own = dict.fromkeys(("user_message_id", "answer_id", "process_id", "audit_id", "actor_id"), UUID(int=7))
-    limits = {"max_messages": 100, "max_bytes": 1_000_000, "max_system_bytes": 100, "input_tokens": 1}
+    limits = {
+        "max_messages": 100,
+        "max_bytes": 1_000_000,
+        "max_system_bytes": 100,
+        "input_tokens": 1,
+        "synchronous_commit": None,
+    }
     model = {"model": "openai/sim", "is_model_given": True, "conversation_model": None}
     audit = {"actor_type": "user", "address": None, "details": "{}"}
     params = of(site) | {"conversation_id": BIG} | sealed | own | limits | model | audit | {"answer_id": UUID(int=8)}

@@ -14,7 +14,7 @@ from copilot_common.encryption import DecryptionError
 from copilot_common.llm.estimates import estimate_usage
 from copilot_common.platform.db import Database
 from copilot_common.queue import Ledger
-from copilot_common.tenancy import Principal, Transaction
+from copilot_common.tenancy import Principal, TenantDatabase, Transaction
 from copilot_domain.conversations import Ask, ConversationRepository, Document, NewConversation
 from copilot_domain.conversations.generation.finishing import Finisher
 from copilot_domain.conversations.generation.generating import Generator, Outcome, conclude
@@ -274,6 +274,51 @@ async def test_the_bill_of_a_deleted_conversation_is_no_end_of_its_answer(
     with pytest.raises(Conflict):
         await generation.wait()
     assert len(ground.site.rows("SELECT 1 FROM llm_calls WHERE message_id = %s", turn.answer_id)) == 1
+
+
+# What questions and answers were to be committed with.
+_WATCH = """
+    CREATE TABLE commits (setting text);
+    CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO public.commits VALUES (current_setting('synchronous_commit'));
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER note_commit AFTER INSERT OR UPDATE ON messages FOR EACH STATEMENT EXECUTE FUNCTION note_commit();
+"""
+
+
+@pytest.mark.parametrize(("is_told", "setting"), [(True, "on"), (False, "off")])
+async def test_a_turn_that_nobody_is_told_of_waits_for_the_disk_with_its_answer(
+    ground: Ground, is_told: bool, setting: str
+) -> None:
+    ground.site.rows(_WATCH)
+    where = await conversation(ground)
+    database = Database(ground.site.database.app_url, max_size=1, application_name="tests")
+    await database.open()
+    await database.fetch_row("SELECT set_config('synchronous_commit', 'on', false)", ())  # unlike the tests' server
+    ground.db = TenantDatabase(database, ground.db.keyring)
+    starter = TurnStarter(ground.db, ground.models, process_id=PROCESS, max_messages=100)
+    turn = await starter.start(ground.principal, where, MessageId(new_id()), Ask(content="One?"), None, is_told=is_told)
+    assert set(ground.site.rows("SELECT setting FROM commits")) == {(setting,)}
+    ground.site.rows("DELETE FROM commits")
+    await end(ground, where, turn)
+    assert set(ground.site.rows("SELECT setting FROM commits")) == {("on",)}
+    await database.close()
+
+
+async def test_a_turn_that_a_crash_of_postgresql_has_undone_is_billed_and_asked_again(
+    ground: Ground, starter: TurnStarter
+) -> None:
+    where = await conversation(ground)
+    turn = await begin(ground, starter, where, Ask(content="One?"))
+    ground.site.rows("DELETE FROM messages WHERE conversation_id = %s", where)
+    generation = await end(ground, where, turn)
+    with pytest.raises(Conflict, match="a crash of the database has undone it"):
+        await generation.wait()
+    assert len(ground.site.rows("SELECT 1 FROM llm_calls WHERE message_id = %s", turn.answer_id)) == 1
+    again = await begin(ground, starter, where, Ask(content="One?"))
+    assert (await (await end(ground, where, again)).wait()).content == "An answer."
 
 
 async def test_a_statement_that_ran_out_of_time_is_not_sent_again(ground: Ground) -> None:

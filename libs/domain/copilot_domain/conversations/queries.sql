@@ -75,8 +75,14 @@ DELETE FROM conversations WHERE tenant_id = %(tenant_id)s AND id = %(id)s
 -- name: begin_turn
 -- The user's message, the answer that is now being generated, owned by this process, and the audit row; returns what the
 -- model is asked. A null `created_at`: nothing was written, because the conversation is not as assumed.
+-- `synchronous_commit`: of this statement; null: the session's.
 SELECT created_at, answer_position, conversation_model AS model, system_prompt_sealed, ids, roles, contents
-FROM turn.begin(
+FROM (
+    SELECT set_config(
+        'synchronous_commit', coalesce(%(synchronous_commit)s, current_setting('synchronous_commit')), true
+    )
+) AS durability,
+turn.begin(
     p_tenant => %(tenant_id)s, p_user => %(user_id)s, p_conversation => %(conversation_id)s,
     p_is_model_given => %(is_model_given)s, p_conversation_model => %(conversation_model)s,
     p_max_system_bytes => %(max_system_bytes)s, p_max_messages => %(max_messages)s, p_max_bytes => %(max_bytes)s,

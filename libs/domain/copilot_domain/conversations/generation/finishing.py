@@ -26,6 +26,7 @@ from copilot_domain.webhooks import publish
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 5.0
 _FIRST_ANSWER = 2  # its position
+_GONE = "The message is gone: its conversation was deleted, or a crash of the database has undone it."
 
 FollowUp = Callable[[Transaction], Awaitable[object]]
 
@@ -41,7 +42,7 @@ class Finisher:
 
     async def finish(self, generation: RunningGeneration, outcome: Outcome) -> None:
         """Resolves `generation.answer`. When the answer has passed to another process nothing is written or shown; when
-        its conversation was deleted, only the bill is written."""
+        it is gone with its conversation, or with a crash of PostgreSQL, only the bill is written."""
         generation.is_finishing = True
         ending, last = conclude(generation, outcome)
         if (fault := await self._store_persistently(generation, ending)) is not None:
@@ -77,7 +78,7 @@ class Finisher:
             return None
         async with self._db.transaction(generation.principal) as tx:
             if await bill_deleted(tx, ending=ending, call=call):
-                return Conflict("The conversation was deleted.", code="CANCELLED")
+                return Conflict(_GONE, code="CANCELLED")
         return Unavailable("This answer was taken over by another process.")
 
     async def _finish(self, generation: RunningGeneration, ending: Ending, call: LlmCall) -> bool:

@@ -108,7 +108,7 @@ class GenerationService:
         answer_id = MessageId(new_id())
         self._starting.add(answer_id)
         try:
-            turn = await self._starter.start(principal, conversation_id, answer_id, ask, claim)
+            turn = await self._starter.start(principal, conversation_id, answer_id, ask, claim, is_told=streamed)
             generation = RunningGeneration(
                 principal=principal,
                 conversation_id=conversation_id,

@@ -89,8 +89,14 @@ class TurnStarter:
         answer_id: MessageId,
         ask: Ask,
         claim: idempotency.Claim | None,
+        *,
+        is_told: bool = True,
     ) -> StartedTurn:
-        """Raises NotFound, InvalidInput, or Conflict (GENERATION_IN_PROGRESS)."""
+        """`is_told`: somebody learns of the turn before its answer is stored. Otherwise it does not wait for the disk:
+        the answer does, and stands behind it in PostgreSQL's log.
+
+        Raises NotFound, InvalidInput, or Conflict (GENERATION_IN_PROGRESS).
+        """
         _check_documents(ask)
         cipher = await self._db.cipher(principal)
         fixed = turn_params(
@@ -105,6 +111,7 @@ class TurnStarter:
         plan = await self._guess(ask)
         for _ in range(_ATTEMPTS):
             params = fixed | plan.params(ask, max_messages=self._max_messages)
+            params["synchronous_commit"] = None if is_told else "off"
             begun = await self._begin(principal, params, answer_id, claim)
             if begun.created_at is not None and begun.answer_position is not None:
                 request, fault = _opened(ask, plan, begun, cipher, conversation_id)
