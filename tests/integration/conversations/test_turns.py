@@ -24,6 +24,7 @@ from copilot_domain.conversations.generation.starting import StartedTurn, TurnSt
 from copilot_domain.conversations.repository import sql
 from integration.conversations.ground import Ground
 from support.clients import eventually
+from support.commits import watch_commits
 
 PROCESS = ProcessId(new_id())
 
@@ -276,23 +277,11 @@ async def test_the_bill_of_a_deleted_conversation_is_no_end_of_its_answer(
     assert len(ground.site.rows("SELECT 1 FROM llm_calls WHERE message_id = %s", turn.answer_id)) == 1
 
 
-# What questions and answers were to be committed with.
-_WATCH = """
-    CREATE TABLE commits (setting text);
-    CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-    BEGIN
-        INSERT INTO public.commits VALUES (current_setting('synchronous_commit'));
-        RETURN NULL;
-    END $$;
-    CREATE TRIGGER note_commit AFTER INSERT OR UPDATE ON messages FOR EACH STATEMENT EXECUTE FUNCTION note_commit();
-"""
-
-
 @pytest.mark.parametrize(("is_told", "setting"), [(True, "on"), (False, "off")])
 async def test_a_turn_that_nobody_is_told_of_waits_for_the_disk_with_its_answer(
     ground: Ground, is_told: bool, setting: str
 ) -> None:
-    ground.site.rows(_WATCH)
+    watch_commits(ground.site.database.admin_url, "messages")
     where = await conversation(ground)
     database = Database(ground.site.database.app_url, max_size=1, application_name="tests")
     await database.open()

@@ -28,6 +28,7 @@ from copilot_common.queue import (
 )
 from integration.queue.ground import KINDS, NOTHING, URGENT, Ground, Nothing, job_of, open_ground, past_postgres_start
 from support.clients import eventually
+from support.commits import watch_commits
 from support.stack import Database
 
 SOON = timedelta(0)
@@ -60,30 +61,18 @@ async def test_a_rolled_back_transaction_leaves_no_job_and_no_ring(ground: Groun
     assert ground.rows("SELECT count(*) FROM jobs") == [(0,)]
 
 
-# What the statements that change jobs were to be committed with.
-_WATCH = """
-    CREATE TABLE commits (setting text);
-    CREATE FUNCTION note_commit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-    BEGIN
-        INSERT INTO public.commits VALUES (current_setting('synchronous_commit'));
-        RETURN NEW;
-    END $$;
-    CREATE TRIGGER note_commit AFTER UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION note_commit();
-"""
-
-
 @pytest.mark.parametrize(("waits_for_disk", "setting"), [(True, "on"), (False, "off")])
 async def test_claims_and_completions_wait_for_the_disk_unless_jobs_may_be_done_again(
     database: Database, waits_for_disk: bool, setting: str
 ) -> None:
     with psycopg.connect(database.admin_url, autocommit=True) as admin:
-        admin.execute(_WATCH)
         name = sql.Identifier(database.name)
         admin.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = on").format(name))  # unlike the tests' server
     async with open_ground(database) as ground:
         process = ground.process()
         process.dispatcher = Dispatcher(ground.database, process.id, waits_for_disk=waits_for_disk)
         await ground.enqueue()
+        watch_commits(database.admin_url, "jobs")
         _, claim = await process.claim_one()
         assert await process.dispatcher.complete([claim]) == {claim.id}
         assert ground.rows("SELECT setting FROM commits") == [(setting,)] * 2
