@@ -27,6 +27,14 @@ def _loop(_: bytes) -> bytes:
         pass
 
 
+def _switches(seconds: bytes) -> bytes:
+    """How often it let go of the processor while it computed for so long."""
+    before, end = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw, time.thread_time() + float(seconds)
+    while time.thread_time() < end:
+        pass
+    return str(resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before).encode()
+
+
 def _grow(size: bytes) -> bytes:
     return str(len(b"x" * int(size))).encode()
 
@@ -174,6 +182,7 @@ def _lie(frame: bytes) -> bytes:
 
 _COMMANDS = {
     b"loop": _loop,
+    b"switches": _switches,
     b"grow": _grow,
     b"keep": _keep,
     b"long": _long,

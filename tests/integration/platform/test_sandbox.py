@@ -251,6 +251,13 @@ async def test_a_child_stands_back_as_far_as_the_limits_say(make: Make) -> None:
     assert os.getpriority(os.PRIO_PROCESS, child) == min(os.getpriority(os.PRIO_PROCESS, 0) + 3, 19)
 
 
+@pytest.mark.parametrize("niceness", [0, 3])
+async def test_a_child_that_stands_back_lets_go_of_the_processor_again_and_again(make: Make, niceness: int) -> None:
+    switches = int(await (await make(niceness=niceness)).call(b"switches 0.1"))
+    # More than a tick would have made of it: 25 in that time.
+    assert switches > 50 if niceness else switches < 5
+
+
 async def test_what_an_entry_prints_or_reads_does_not_touch_the_frames(make: Make) -> None:
     sandbox = await make()
     assert await sandbox.call(b"print \xff\xff\xff\xff") == b""

@@ -71,6 +71,18 @@ def test_a_process_that_is_as_nice_as_can_be_may_stand_back_and_another_policy_i
     assert done.stdout.split() == ["19", "True"]
 
 
+def test_pauses_end_with_what_was_computed() -> None:
+    """Else a child that waits would wake up for them."""
+    code = (
+        "import signal; from copilot_common.platform.scheduling import Pauses; pauses = Pauses()\n"
+        "for _ in range(2):\n"
+        "  with pauses: print(signal.getitimer(signal.ITIMER_REAL)[1] > 0)\n"
+        "  print(signal.getitimer(signal.ITIMER_REAL))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["True", "(0.0, 0.0)"] * 2
+
+
 def test_where_there_is_no_such_call_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     come_first()

@@ -5,14 +5,21 @@ to the end of its slice, up to 4 ms. Only from one with a longer slice does a th
 import ctypes
 import os
 import platform
+import signal
 import struct
 import sys
+import time
+from types import FrameType
 from typing import Final
 
 _SHORT_NS: Final = 100_000  # what is shorter or longer than these two is not taken
 _LONG_NS: Final = 100_000_000
 _SET_ATTR: Final = {"x86_64": 314, "aarch64": 274}  # asm/unistd.h
 _ATTR: Final = struct.Struct("=IIQiIQQQII")  # linux/sched/types.h
+
+_WORK_SECONDS: Final = 0.0007
+_PAUSE_SECONDS: Final = 0.00002
+_PR_SET_TIMERSLACK: Final = 29  # linux/prctl.h
 
 
 def come_first() -> None:
@@ -24,6 +31,31 @@ def stand_back(niceness: int) -> None:
     """The calling thread, and those it starts: for what nobody waits for. `niceness` is added, as by nice(2)."""
     os.nice(niceness)
     _set_slice(_LONG_NS)
+
+
+class Pauses:
+    """Around what the main thread of a process computes that nobody waits for: every 0.7 ms it lets go of the processor
+    for a moment. Standing back is not enough: who had his share of a processor lets others in for theirs, however
+    small, and Linux looks only with its next tick, 4 ms later, whether he is to go on.
+
+    Takes SIGALRM and sleeps in its handler, so native code goes on to its end.
+    """
+
+    def __init__(self) -> None:
+        signal.signal(signal.SIGALRM, _pause)
+        signal.siginterrupt(signal.SIGALRM, False)  # native code may not try again what was interrupted
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # else a pause takes 50 us more
+
+    def __enter__(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, _WORK_SECONDS, _WORK_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _pause(_signal: int, _frame: FrameType | None) -> None:
+    time.sleep(_PAUSE_SECONDS)
 
 
 def _set_slice(nanoseconds: int) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from io import BytesIO
 from typing import Any, Final, NoReturn
@@ -20,6 +21,7 @@ from copilot_common.platform.sandbox.frames import (
 )
 from copilot_common.platform.sandbox.limits import Limits
 from copilot_common.platform.sandbox.lockdown import Meter, die_with_parent, give_up_rights
+from copilot_common.platform.scheduling import Pauses
 
 # Requests are trees of many small values, and no garbage: looking through them again and again doubles the time.
 _GC_THRESHOLD: Final = 100_000
@@ -41,12 +43,13 @@ def main() -> NoReturn:
         limits = Limits(**json.loads(limits_json))
         entry = _load(name)
         meter = Meter(limits)
+        pauses = Pauses() if limits.niceness else nullcontext()
         lockdown = give_up_rights(limits)
     except Exception as error:
         _write(replies, reply_frame(Status.RAISED, type(error).__name__.encode()))
         os._exit(1)
     _write(replies, reply_frame(Status.READY, json.dumps(asdict(lockdown)).encode()))
-    service = _Service(entry, requests, replies, meter, limits.output_bytes)
+    service = _Service(entry, requests, replies, meter, pauses, limits.output_bytes)
     while True:
         status, reply = service.serve()
         _write(replies, reply_frame(status, reply))
@@ -55,11 +58,20 @@ def main() -> NoReturn:
 
 
 class _Service:
-    def __init__(self, entry: Any, requests: int, replies: int, meter: Meter, output_bytes: int) -> None:
+    def __init__(
+        self,
+        entry: Any,
+        requests: int,
+        replies: int,
+        meter: Meter,
+        pauses: AbstractContextManager[None],
+        output_bytes: int,
+    ) -> None:
         self._entry = entry  # an Entry or a StreamEntry: whoever asks knows which
         self._requests = requests
         self._replies = replies
         self._meter = meter
+        self._pauses = pauses
         self._output_bytes = output_bytes
 
     def serve(self) -> tuple[Status, bytes]:
@@ -82,7 +94,8 @@ class _Service:
             return b""
         self._meter.renew_cpu()
         entry: Entry = self._entry
-        reply = entry(payload)
+        with self._pauses:
+            reply = entry(payload)
         if len(reply) > self._output_bytes:
             raise _TooLong
         return reply
@@ -92,12 +105,17 @@ class _Service:
         self._meter.renew_cpu()
         entry: StreamEntry = self._entry
         left = self._output_bytes
-        for part in entry(payload[BODY_SIZE_BYTES:], body):
+        parts = iter(entry(payload[BODY_SIZE_BYTES:], body))
+        while (part := self._next(parts)) is not None:
             left -= len(part)
             if left < 0 or len(part) > MAX_PART_BYTES:
                 raise _TooLong
             if part:
                 _write(self._replies, reply_frame(Status.PART, part))
+
+    def _next(self, parts: Iterator[bytes]) -> bytes | None:
+        with self._pauses:  # not while the parent takes its time with the part before
+            return next(parts, None)
 
 
 def _load(name: str) -> Any:

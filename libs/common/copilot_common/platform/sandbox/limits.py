@@ -9,7 +9,7 @@ class Limits:
     a child has it. `cpu_seconds`: per call, the second wall behind the first. `open_files`: beside its pipes, below
     the directories it imports from; 0 also means no sockets. `output_bytes`: of one reply, or of all parts of one.
     `threads`: whether it may start any; without seccomp it could then start processes too. `niceness`: how far it
-    stands back behind other processes that want the processor (nice(2), 0 to 19)."""
+    stands back behind other processes that want the processor (nice(2), 0 to 19); if at all, it pauses, too."""
 
     memory_bytes: int
     wall_seconds: float
