@@ -42,20 +42,25 @@ class Pauses:
     """
 
     def __init__(self) -> None:
-        signal.signal(signal.SIGALRM, _pause)
+        self._is_computing = False
+        signal.signal(signal.SIGALRM, self._pause)
         signal.siginterrupt(signal.SIGALRM, False)  # native code may not try again what was interrupted
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # else a pause takes 50 us more
 
     def __enter__(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, _WORK_SECONDS, _WORK_SECONDS)
+        self._is_computing = True
+        signal.setitimer(signal.ITIMER_REAL, _WORK_SECONDS)
 
     def __exit__(self, *_: object) -> None:
+        self._is_computing = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 
-
-def _pause(_signal: int, _frame: FrameType | None) -> None:
-    time.sleep(_PAUSE_SECONDS)
+    def _pause(self, _signal: int, _frame: FrameType | None) -> None:
+        time.sleep(_PAUSE_SECONDS)
+        # Counted from here: where others have the processor for long, a steady timer would have rung again meanwhile.
+        if self._is_computing:
+            signal.setitimer(signal.ITIMER_REAL, _WORK_SECONDS)
 
 
 def _set_slice(nanoseconds: int) -> None:
