@@ -34,11 +34,11 @@ def stand_back(niceness: int) -> None:
 
 
 class Pauses:
-    """Around what the main thread of a process computes that nobody waits for: every 0.7 ms it lets go of the processor
-    for a moment. Standing back is not enough: who had his share of a processor lets others in for theirs, however
-    small, and Linux looks only with its next tick, 4 ms later, whether he is to go on.
+    """Around what the main thread of a process computes that nobody waits for: after 0.7 ms it lets go of the processor
+    for a moment, again and again. Standing back is not enough: who had his share of a processor lets others in for
+    theirs, however small, and Linux looks only with its next tick, up to 4 ms later, whether he is to go on.
 
-    Takes SIGALRM and sleeps in its handler, so native code goes on to its end.
+    Takes SIGALRM and sleeps in its handler, which Python calls between two steps of its own: never within native code.
     """
 
     def __init__(self) -> None:

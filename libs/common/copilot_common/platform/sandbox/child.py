@@ -105,17 +105,13 @@ class _Service:
         self._meter.renew_cpu()
         entry: StreamEntry = self._entry
         left = self._output_bytes
-        parts = iter(entry(payload[BODY_SIZE_BYTES:], body))
-        while (part := self._next(parts)) is not None:
-            left -= len(part)
-            if left < 0 or len(part) > MAX_PART_BYTES:
-                raise _TooLong
-            if part:
-                _write(self._replies, reply_frame(Status.PART, part))
-
-    def _next(self, parts: Iterator[bytes]) -> bytes | None:
-        with self._pauses:  # not while the parent takes its time with the part before
-            return next(parts, None)
+        with self._pauses:
+            for part in entry(payload[BODY_SIZE_BYTES:], body):
+                left -= len(part)
+                if left < 0 or len(part) > MAX_PART_BYTES:
+                    raise _TooLong
+                if part:
+                    _write(self._replies, reply_frame(Status.PART, part))
 
 
 def _load(name: str) -> Any:
