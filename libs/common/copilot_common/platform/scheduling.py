@@ -39,6 +39,7 @@ class Pauses:
     theirs, however small, and Linux looks only with its next tick, up to 4 ms later, whether he is to go on.
 
     Takes SIGALRM and sleeps in its handler, which Python calls between two steps of its own: never within native code.
+    Not for a process with an event loop, which would stand still.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class Pauses:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _pause(self, _signal: int, _frame: FrameType | None) -> None:
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(_PAUSE_SECONDS)  # to block is the purpose: only then does the kernel choose anew
         # Counted from here: where others have the processor for long, a steady timer would have rung again meanwhile.
         if self._is_computing:
             signal.setitimer(signal.ITIMER_REAL, _WORK_SECONDS)
