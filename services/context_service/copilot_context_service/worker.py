@@ -40,7 +40,7 @@ from copilot_domain.context.segments.merging import Merger
 SERVICE = "context-service"
 PROBE_PORT = 8082
 _DOCUMENT_PROCESSES = 2
-_BACKGROUND_CONNECTIONS = 1  # of the pool: ingesting takes turns in PostgreSQL, where a chat has half a core then
+_TRANSACTIONS = 1  # at a time: ingesting takes turns in PostgreSQL, where a chat has half a core then
 _SWITCH_SECONDS = 0.001  # the event loop has the interpreter back from the background thread; by default 5 ms
 _LOOK_SECONDS = 10.0
 _MAX_FETCHED_BYTES = 50_000_000  # as an upload may have
@@ -52,12 +52,12 @@ async def run(settings: Settings) -> None:
         SERVICE,
         settings,
         version=version("copilot-context-service"),
-        # Some hundred a second of small documents: each would keep commits of chats waiting behind it.
-        jobs_wait_for_disk=False,
+        # Some hundred a second of small documents: commits of chats would wait behind theirs, and so would statements.
+        is_background=True,
     )
     sys.setswitchinterval(_SWITCH_SECONDS)
     db = backbone.tenants_db
-    background = db.in_background(connections=_BACKGROUND_CONNECTIONS)
+    background = db.in_background(backbone.background, connections=_TRANSACTIONS)
     build = partial(build_embedder, settings, metrics=EmbeddingMetrics(backbone.registry))
     embedders = Embedders(build(), build)
     reranker = build_reranker(settings, metrics=RerankMetrics(backbone.registry))

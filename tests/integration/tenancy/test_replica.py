@@ -205,7 +205,7 @@ async def test_statements_that_come_with_the_commit_are_published(pair: Pair, re
     await reader.sees(pair.acme)
     pair.catch_up()
     pair.standby.pause(pair.primary)
-    async with reader.db.in_background(connections=1).transaction(pair.acme) as tx:
+    async with reader.db.in_background(reader.db.database, connections=1).transaction(pair.acme) as tx:
         await tx.execute_last("SELECT pg_logical_emit_message(true, 'tests', %(tenant_id)s::text)", _key(pair.acme))
     assert (await reader.outcome(pair.acme))[1] == "behind"
 

@@ -80,11 +80,28 @@ async def in_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
 
 
 def stand_back_together() -> None:
-    """Let this process and its children stand back behind other services, where it leads its session. Outside of
-    containers Linux parts the processor by session (sched(7), autogroup), and niceness counts within one alone."""
-    if os.getsid(0) == os.getpid():
-        with suppress(OSError):
-            Path("/proc/self/autogroup").write_text(str(_NICENESS))
+    """Let this process and its children stand back behind other services, where it leads its session."""
+    with suppress(OSError):
+        _stand_back_as_session(os.getpid())
+
+
+def stand_back_elsewhere(pid: int) -> None:
+    """Let another process do so, and its only thread behind others of its container. Raises OSError where it may not be
+    changed, or has ended, and BlockingIOError where Linux wants to be asked again in a tenth of a second."""
+    _stand_back_as_session(pid)
+    stand_back(_NICENESS, pid)
+
+
+def _stand_back_as_session(pid: int) -> None:
+    """Outside of containers Linux parts the processor by session (sched(7), autogroup), and niceness counts within one
+    alone."""
+    if os.getsid(pid) == pid:
+        try:
+            Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass  # this kernel parts it otherwise, or /proc may only be read
 
 
 def _processors() -> int:

@@ -64,7 +64,7 @@ class Database:
         checkout_seconds: float = _CHECKOUT_SECONDS,
         check: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
-        """`check` looks at each new connection before it is used, and raises where it must not be."""
+        """`check` is given each new connection before it is used, and raises where it must not be."""
         self.pool_mode = pool_mode
         self._check = check
         is_own_session = pool_mode == "session"

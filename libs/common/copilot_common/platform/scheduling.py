@@ -27,10 +27,11 @@ def come_first() -> None:
     _set_slice(_SHORT_NS)
 
 
-def stand_back(niceness: int) -> None:
-    """The calling thread, and those it starts: for what nobody waits for. `niceness` is added, as by nice(2)."""
-    os.nice(niceness)
-    _set_slice(_LONG_NS)
+def stand_back(niceness: int, pid: int = 0) -> None:
+    """The calling thread, or that of `pid`, and those it starts: for what nobody waits for. `niceness` is added, as by
+    nice(2). Raises OSError where another's may not be changed."""
+    os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid) + niceness)
+    _set_slice(_LONG_NS, pid)
 
 
 class Pauses:
@@ -64,18 +65,18 @@ class Pauses:
             signal.setitimer(signal.ITIMER_REAL, _WORK_SECONDS)
 
 
-def _set_slice(nanoseconds: int) -> None:
+def _set_slice(nanoseconds: int, pid: int = 0) -> None:
     number = _SET_ATTR.get(platform.machine())
-    if number is None or not _is_ordinary():
+    if number is None or not _is_ordinary(pid):
         return
-    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    niceness = os.getpriority(os.PRIO_PROCESS, pid)
     attributes = _ATTR.pack(_ATTR.size, os.SCHED_OTHER, 0, niceness, 0, nanoseconds, 0, 0, 0, 0)
-    ctypes.CDLL(None).syscall(number, 0, attributes, 0)
+    ctypes.CDLL(None).syscall(number, pid, attributes, 0)
 
 
-def _is_ordinary() -> bool:
+def _is_ordinary(pid: int) -> bool:
     """Another policy is somebody's choice."""
     try:
-        return sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER
+        return sys.platform == "linux" and os.sched_getscheduler(pid) == os.SCHED_OTHER
     except OSError:  # it may not even be asked for
         return False

@@ -6,6 +6,7 @@ A service's composition root builds a Backbone, its handlers over it, and calls 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from loguru import logger
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 from copilot_common.base.errors import SettingsError
 from copilot_common.base.ids import ProcessId, new_id
 from copilot_common.encryption import KeyRing
+from copilot_common.platform.backends import stand_back_in_postgres
 from copilot_common.platform.booting import calm_garbage_collector, install_stop_signals, until_database_fits
 from copilot_common.platform.companions import Companion
 from copilot_common.platform.db import Database
@@ -39,10 +41,13 @@ from copilot_common.queue.sweeping import JobSweeper
 from copilot_common.queue.worker import Handler, Worker
 from copilot_common.tenancy import TenantDatabase, Watermarks
 
+_BACKGROUND_CONNECTIONS = 2  # jobs' transactions have one of them by turns, their claims and completions the other
+
 
 @dataclass(frozen=True)
 class Backbone:
-    """What every worker stands on. Connects nothing yet."""
+    """What every worker stands on. Connects nothing yet. `background` is the pool for jobs: one of its own, which
+    stands back, where nobody waits for them."""
 
     service: str
     settings: Settings
@@ -50,6 +55,7 @@ class Backbone:
     registry: CollectorRegistry
     tracer: Tracer | None
     database: Database
+    background: Database
     tenants_db: TenantDatabase
     watermarks: Watermarks | None
     redis: Redis
@@ -62,16 +68,16 @@ class Backbone:
 
 
 def build_backbone(
-    service: str, settings: Settings, *, version: str, has_llm: bool | None = None, jobs_wait_for_disk: bool = True
+    service: str,
+    settings: Settings,
+    *,
+    version: str,
+    has_llm: bool | None = None,
+    is_background: bool = False,
 ) -> Backbone:
-    """`jobs_wait_for_disk`: see Dispatcher."""
+    """`is_background`: nobody waits for its jobs, which may be done again (see Dispatcher)."""
     process_id = ProcessId(new_id())
-    database = Database(
-        settings.database_url,
-        max_size=settings.database_pool_max,
-        application_name=service,
-        pool_mode=settings.database_pool_mode,
-    )
+    database, background = _pools(service, settings, has_background=is_background)
     redis = connect_redis(settings.redis_url)
     watermarks = Watermarks(redis) if settings.database_replica_url else None
     lease = ProcessLease(settings.database_url, process_id, service)
@@ -84,6 +90,7 @@ def build_backbone(
         registry=new_registry(),
         tracer=build_tracer(settings, service=service, version=version, instance=str(process_id)),
         database=database,
+        background=background,
         tenants_db=TenantDatabase(database, KeyRing(settings.encryption_key_bytes), watermarks=watermarks),
         watermarks=watermarks,
         redis=redis,
@@ -91,9 +98,18 @@ def build_backbone(
         line=line,
         ringer=ringer,
         ledger=Ledger(ringer.ring),
-        dispatcher=Dispatcher(database, process_id, waits_for_disk=jobs_wait_for_disk),
+        dispatcher=Dispatcher(background, process_id, waits_for_disk=not is_background),
         health=Health(database, redis, lease, version=version, has_llm=has_llm),
     )
+
+
+def _pools(service: str, settings: Settings, *, has_background: bool) -> tuple[Database, Database]:
+    """For what somebody waits for, and for the rest. Together they have DATABASE_POOL_MAX connections; where that is
+    one, it is for both."""
+    share = min(_BACKGROUND_CONNECTIONS, settings.database_pool_max // 2) if has_background else 0
+    pool = partial(Database, settings.database_url, application_name=service, pool_mode=settings.database_pool_mode)
+    database = pool(max_size=settings.database_pool_max - share)
+    return database, pool(max_size=share, check=stand_back_in_postgres) if share else database
 
 
 async def run_worker(
@@ -141,6 +157,8 @@ class _Process:
         self._queue = queue
         self._companions = companions
         watch_pool(backbone.registry, backbone.database)
+        if backbone.background is not backbone.database:
+            watch_pool(backbone.registry, backbone.background, name="background")
         settings = backbone.settings
         self._worker = Worker(
             backbone.dispatcher,
@@ -165,6 +183,7 @@ class _Process:
         await until_database_fits(
             backbone.settings.database_url, backbone.database, backbone.health, key_ring.refuse_other_key
         )
+        await backbone.background.open()
         await backbone.lease.start()
         for companion in self._companions:
             await companion.start()
@@ -197,6 +216,7 @@ class _Process:
         if backbone.watermarks is not None:
             await backbone.watermarks.aclose()
         await backbone.redis.aclose()
+        await backbone.background.close()
         await backbone.database.close()
         if backbone.tracer:
             await backbone.tracer.stop()

@@ -152,13 +152,13 @@ class TenantDatabase:
         self._connections = connections
         self._begin: Begin = begin
 
-    def in_background(self, *, connections: int) -> "TenantDatabase":
-        """The same database for jobs that may be done again: their transactions have so many of the pool's connections
+    def in_background(self, pool: Database, *, connections: int) -> "TenantDatabase":
+        """The same database for jobs that may be done again: their transactions have so many of `pool`'s connections
         together, and don't wait for the disk. A crash of PostgreSQL takes back the last of them; that the job was
         completed comes after them in its log, so then it was not."""
         share = asyncio.Semaphore(connections)
         return TenantDatabase(
-            self.database, self.keyring, connections=share, begin="begin_in_background", watermarks=self._watermarks
+            pool, self.keyring, connections=share, begin="begin_in_background", watermarks=self._watermarks
         )
 
     def durable(self) -> "TenantDatabase":
