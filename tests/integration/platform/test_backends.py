@@ -10,16 +10,24 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from copilot_common.platform import backends, background
+from copilot_common.platform import backends
 from copilot_common.platform.backends import stand_back_in_postgres
 from copilot_common.platform.db import Connection, Database
 from support.stack import Database as Made
 
-PARTS_BY_SESSION = Path("/proc/self/autogroup").exists()
+PARTS_BY_SESSION = os.access("/proc/self/autogroup", os.W_OK)
 
 
 def niceness(pid: int) -> int:
     return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def may_be_changed(pid: int) -> bool:
+    try:
+        os.setpriority(os.PRIO_PROCESS, pid, niceness(pid))
+    except PermissionError:
+        return False
+    return True
 
 
 def session_niceness(pid: int) -> int:
@@ -55,7 +63,9 @@ async def test_the_server_process_of_each_new_connection_stands_back(database: M
     pool = Database(database.app_url, max_size=1, application_name="tests", check=stand_back_in_postgres)
     await pool.open()
     async with await connect(database.app_url) as other, pool.connection() as ours:
-        assert niceness(ours.info.backend_pid) == niceness(other.info.backend_pid) + 10
+        if not may_be_changed(other.info.backend_pid):
+            pytest.skip("PostgreSQL has an account that this one may not change")
+        assert niceness(ours.info.backend_pid) == min(niceness(other.info.backend_pid) + 10, 19)
         if PARTS_BY_SESSION:
             assert [session_niceness(one.info.backend_pid) for one in (ours, other)] == [10, 0]
     await pool.close()
@@ -76,26 +86,27 @@ async def test_who_is_somebody_else_to_postgresql_changes_nothing(database: Made
 async def test_linux_is_asked_again_where_it_wants_to_be(database: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """For all but root it changes one session in a tenth of a second."""
     refusals = [BlockingIOError(), BlockingIOError()]
+    told: list[int] = []
 
     def refusing(pid: int) -> None:
         if refusals:
             raise refusals.pop()
-        background.stand_back_elsewhere(pid)
+        told.append(pid)
 
-    monkeypatch.setattr(backends, "stand_back_elsewhere", refusing)
+    monkeypatch.setattr(backends, "stand_back", lambda niceness, _pid: told.append(niceness))
+    monkeypatch.setattr(backends, "stand_back_as_session", refusing)
     async with await connect(database.app_url) as ours:
-        before = niceness(ours.info.backend_pid)
         await stand_back_in_postgres(ours)
-        assert niceness(ours.info.backend_pid) == before + 10
+        assert told == [10, ours.info.backend_pid]
 
 
 async def test_a_connection_is_used_though_its_process_may_not_be_changed(
     database: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refusing(_pid: int) -> None:
+    def refusing(_niceness: int, _pid: int) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(backends, "stand_back_elsewhere", refusing)
+    monkeypatch.setattr(backends, "stand_back", refusing)
     pool = Database(database.app_url, max_size=1, application_name="tests", check=stand_back_in_postgres)
     await pool.open()
     assert await pool.fetch_row("SELECT 1", ()) == (1,)

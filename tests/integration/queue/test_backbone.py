@@ -37,13 +37,25 @@ async def test_jobs_that_nobody_waits_for_have_connections_that_stand_back(envir
     for pool in pools:
         await pool.open()
     first, second = [await niceness(pool) for pool in pools]
+    may_change = await may_be_changed(backbone.database)
     for pool in pools:
         await pool.close()
     await backbone.redis.aclose()
-    assert second == first + 10
+    assert second == (min(first + 10, 19) if may_change else first)
 
 
-@pytest.mark.parametrize(("limit", "pools"), [(1, [1]), (2, [1, 1]), (3, [2, 1]), (4, [2, 2]), (8, [6, 2])])
+async def may_be_changed(pool: db.Database) -> bool:
+    """PostgreSQL may have another account."""
+    async with pool.connection() as connection:
+        pid = connection.info.backend_pid
+        try:
+            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))
+        except PermissionError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize(("limit", "pools"), [(1, [1]), (3, [3]), (4, [2, 2]), (8, [6, 2])])
 async def test_both_pools_have_as_many_connections_as_one_had(
     environ: dict[str, str], limit: int, pools: list[int]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from copilot_cli.backups.stopping import on_sigterm
 from support.stack import eventually
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a thread waits")
 def test_a_signal_that_interrupts_no_system_call_ends_its_wait() -> None:
     """As one that comes right before the call: here it comes to another thread."""
     reader, writer = os.pipe()

@@ -7,27 +7,31 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from copilot_common.platform.background import stand_back_elsewhere
+from copilot_common.platform.background import NICENESS, stand_back_as_session
 from copilot_common.platform.db import Connection
+from copilot_common.platform.scheduling import stand_back
 
-# Linux changes one session in a tenth of a second for all who are not root, and a pool opens several connections.
-_TRIES = 6
+_TRIES = 6  # a pool opens several connections at once
 _AGAIN_SECONDS = 0.15
 
 
 async def stand_back_in_postgres(connection: Connection) -> None:
     """The backend, too, for all of the connection's life: else what nobody waits for has as much of the processor
-    there as what somebody does. On another machine, in another container, through a pooler or as another account
-    nothing happens."""
+    there as what somebody does. Nothing happens where it is on another machine, in another container, behind a pooler
+    or a socket file, or another account's that we may not change."""
     with suppress(OSError):
-        for _ in range(_TRIES):
-            try:
-                pid = connection.info.backend_pid
-                if _serves(pid, connection.fileno()):
-                    stand_back_elsewhere(pid)
-                return
-            except BlockingIOError:
-                await asyncio.sleep(_AGAIN_SECONDS)
+        pid = connection.info.backend_pid
+        if _serves(pid, connection.fileno()):
+            stand_back(NICENESS, pid)
+            await _stand_back_as_session(pid)
+
+
+async def _stand_back_as_session(pid: int) -> None:
+    for _ in range(_TRIES):
+        try:
+            return stand_back_as_session(pid)
+        except BlockingIOError:
+            await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def _serves(pid: int, descriptor: int) -> bool:

@@ -22,7 +22,7 @@ from copilot_common.platform.scheduling import stand_back
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_NICENESS: Final = 10
+NICENESS: Final = 10
 _LONGEST_SECONDS: Final = 1.0  # most turns take some hundredths
 
 
@@ -82,26 +82,15 @@ async def in_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwa
 def stand_back_together() -> None:
     """Let this process and its children stand back behind other services, where it leads its session."""
     with suppress(OSError):
-        _stand_back_as_session(os.getpid())
+        stand_back_as_session(os.getpid())
 
 
-def stand_back_elsewhere(pid: int) -> None:
-    """Let another process do so, and its only thread behind others of its container. Raises OSError where it may not be
-    changed, or has ended, and BlockingIOError where Linux wants to be asked again in a tenth of a second."""
-    _stand_back_as_session(pid)
-    stand_back(_NICENESS, pid)
-
-
-def _stand_back_as_session(pid: int) -> None:
+def stand_back_as_session(pid: int) -> None:
     """Outside of containers Linux parts the processor by session (sched(7), autogroup), and niceness counts within one
-    alone."""
+    alone. Raises OSError where it does not, or may not be told; BlockingIOError where it wants to be told again in a
+    tenth of a second, as by all who are not root."""
     if os.getsid(pid) == pid:
-        try:
-            Path(f"/proc/{pid}/autogroup").write_text(str(_NICENESS))
-        except BlockingIOError:
-            raise
-        except OSError:
-            pass  # this kernel parts it otherwise, or /proc may only be read
+        Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS))
 
 
 def _processors() -> int:
@@ -115,4 +104,4 @@ def _line() -> Turns:
 
 @cache
 def _thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="background", initializer=stand_back, initargs=(_NICENESS,))
+    return ThreadPoolExecutor(1, thread_name_prefix="background", initializer=stand_back, initargs=(NICENESS,))

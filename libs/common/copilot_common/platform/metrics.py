@@ -26,14 +26,14 @@ class HttpMetrics:
         )
 
 
-def watch_pool(registry: CollectorRegistry, database: Database, *, name: str = "database") -> None:
-    """Gauges that are read when they are scraped."""
+def watch_pool(registry: CollectorRegistry, *pools: Database, name: str = "database") -> None:
+    """Gauges that are read when they are scraped: of all `pools` together."""
     used = Gauge(f"{name}_connections_used", "Connections of the pool that work or are opened", registry=registry)
-    used.set_function(lambda: database.use.size - database.use.idle)
+    used.set_function(lambda: sum(pool.use.size - pool.use.idle for pool in pools))
     limit = Gauge(f"{name}_connections_limit", "Connections that the pool may have", registry=registry)
-    limit.set_function(lambda: database.use.limit)
+    limit.set_function(lambda: sum(pool.use.limit for pool in pools))
     waiting = Gauge(f"{name}_connections_waiting", "Who waits for a connection of the pool", registry=registry)
-    waiting.set_function(lambda: database.use.waiting)
+    waiting.set_function(lambda: sum(pool.use.waiting for pool in pools))
 
 
 def new_registry() -> CollectorRegistry:

@@ -105,8 +105,8 @@ def build_backbone(
 
 def _pools(service: str, settings: Settings, *, has_background: bool) -> tuple[Database, Database]:
     """For what somebody waits for, and for the rest. Together they have DATABASE_POOL_MAX connections; where that is
-    one, it is for both."""
-    share = min(_BACKGROUND_CONNECTIONS, settings.database_pool_max // 2) if has_background else 0
+    less than four, one pool is for both."""
+    share = _BACKGROUND_CONNECTIONS if has_background and settings.database_pool_max >= 4 else 0
     pool = partial(Database, settings.database_url, application_name=service, pool_mode=settings.database_pool_mode)
     database = pool(max_size=settings.database_pool_max - share)
     return database, pool(max_size=share, check=stand_back_in_postgres) if share else database
@@ -156,9 +156,7 @@ class _Process:
         self._backbone = backbone
         self._queue = queue
         self._companions = companions
-        watch_pool(backbone.registry, backbone.database)
-        if backbone.background is not backbone.database:
-            watch_pool(backbone.registry, backbone.background, name="background")
+        watch_pool(backbone.registry, *{backbone.database, backbone.background})
         settings = backbone.settings
         self._worker = Worker(
             backbone.dispatcher,
@@ -170,10 +168,12 @@ class _Process:
             tracer=backbone.tracer,
             pass_on=lambda: backbone.ringer.ring(queue),
         )
-        self._sweeper = JobSweeper(backbone.dispatcher, self._ring, keep_ended=settings.keep_ended_jobs)
+        # Of all queues: others wait for what a sweep makes due.
+        for_all = Dispatcher(backbone.database, backbone.process_id)
+        self._sweeper = JobSweeper(for_all, self._ring, keep_ended=settings.keep_ended_jobs)
         self._loops: list[asyncio.Task[None]] = []
         self._started: list[Companion] = []
-        depth = DepthGauges(backbone.dispatcher, backbone.registry, [queue])
+        depth = DepthGauges(for_all, backbone.registry, [queue])
         self.probes = ProbeServer(backbone.health, backbone.registry, depth.refresh)
 
     async def boot(self) -> None:
