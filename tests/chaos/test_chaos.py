@@ -53,7 +53,8 @@ class Chaos:
         async with asyncio.TaskGroup() as group:
             killing = group.create_task(self._kill_forever())
             for what, at in (
-                (self._flush, 6), (self._freeze, 12), (self._flush, 24), (self._redis_away, 30), (self._flush, 45),
+                # First, before anybody is killed: a job that lost a worker already would have to be alone, or to wait.
+                (self._freeze, 1), (self._flush, 6), (self._flush, 24), (self._redis_away, 30), (self._flush, 45),
                 (self._restart_postgres, 52),
             ):  # fmt: skip
                 group.create_task(self._later(what, at))
