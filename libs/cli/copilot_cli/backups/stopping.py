@@ -11,7 +11,7 @@ _LOOK_SECONDS = 0.5
 @contextmanager
 def on_sigterm() -> Iterator[None]:
     """Raises SystemExit in the main thread, within half a second also where that waits for another program."""
-    with _handling(lambda number, _: _exit(number)), _interrupted():
+    with _handling(lambda number, _: _exit(number), signal.SIGTERM), _interrupted():
         yield
 
 
@@ -19,19 +19,19 @@ def on_sigterm() -> Iterator[None]:
 def stop_event() -> Iterator[threading.Event]:
     """Set by SIGTERM and SIGINT."""
     stop = threading.Event()
-    with _handling(lambda *_: stop.set(), signal.SIGINT):
+    with _handling(lambda *_: stop.set(), signal.SIGTERM, signal.SIGINT):
         yield stop
 
 
 @contextmanager
-def _handling(handler: "signal._HANDLER", *also: signal.Signals) -> Iterator[None]:
-    """Signals are of the main thread alone: elsewhere nothing is changed."""
+def _handling(handler: "signal._HANDLER", *numbers: signal.Signals) -> Iterator[bool]:
+    """Signals are of the main thread alone: elsewhere nothing is changed, and False is given."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield False
         return
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, *also)}
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield
+        yield True
     finally:
         for number, old in before.items():
             signal.signal(number, old)
@@ -41,16 +41,15 @@ def _handling(handler: "signal._HANDLER", *also: signal.Signals) -> Iterator[Non
 def _interrupted() -> Iterator[None]:
     """Python's handlers run between its own steps. A signal that comes after the last of them and before a system call
     begins does not end the wait in it: a timer does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGALRM, lambda *_: None)
-    signal.setitimer(signal.ITIMER_REAL, _LOOK_SECONDS, _LOOK_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with _handling(lambda *_: None, signal.SIGALRM) as is_ours:
+        if not is_ours:
+            yield
+            return
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_SECONDS, _LOOK_SECONDS)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _exit(number: int) -> None:

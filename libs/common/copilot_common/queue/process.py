@@ -106,7 +106,9 @@ def build_backbone(
 def _pools(service: str, settings: Settings, *, has_background: bool) -> tuple[Database, Database]:
     """For what somebody waits for, and for the rest. Together they have DATABASE_POOL_MAX connections; where that is
     less than four, one pool is for both."""
-    share = _BACKGROUND_CONNECTIONS if has_background and settings.database_pool_max >= 4 else 0
+    share = (
+        _BACKGROUND_CONNECTIONS if has_background and settings.database_pool_max >= 2 * _BACKGROUND_CONNECTIONS else 0
+    )
     pool = partial(Database, settings.database_url, application_name=service, pool_mode=settings.database_pool_mode)
     database = pool(max_size=settings.database_pool_max - share)
     return database, pool(max_size=share, check=stand_back_in_postgres) if share else database
