@@ -1,16 +1,19 @@
 """What a term adds to scores is computed once for a list of segments, and anew for another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from copilot_domain.context import SearchRequest, SearchResult
-from copilot_domain.context.search import reads
+from copilot_domain.context.search import index, reads
+from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.search.searching import ContextSearch
 from copilot_domain.context.segments import store
+from copilot_domain.context.segments.bm25 import TermScores
 from copilot_domain.context.segments.cache import SegmentCache
 from copilot_domain.context.segments.merging import Merger
+from copilot_domain.context.segments.types import SpreadPostings
 from integration.context.ground import ContextGround
 
 PLACES = ("Lund", "Graz", "Bath", "Cork", "Gent", "Jena", "Metz", "Nice")  # two items each: enough for a merge
@@ -52,6 +55,23 @@ async def test_the_postings_of_a_word_are_read_once(birds: ContextGround, monkey
     assert scores(second) == scores(first)
     await birds.searcher.search(birds.acme, SearchRequest(query="herons hunt", mode="text"))
     assert len(asked_for.terms) == 3
+
+
+async def test_words_with_many_postings_are_scored_one_after_the_other(
+    birds: ContextGround, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = await birds.searcher.search(birds.acme, HERONS)
+    score, runs = OpenIndex._score, list[int]()
+
+    def scored(self: OpenIndex, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> dict[int, TermScores]:
+        runs.append(len(terms))
+        return score(self, terms, found)
+
+    monkeypatch.setattr(index, "_POSTINGS_AT_ONCE", 1)
+    monkeypatch.setattr(OpenIndex, "_score", scored)
+    apart = await ContextSearch(birds.db, birds.embedders).search(birds.acme, HERONS)
+    assert runs == [1, 1]
+    assert scores(apart) == scores(together)
 
 
 @pytest.mark.parametrize("count", [1, 16])

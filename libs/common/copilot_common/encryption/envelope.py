@@ -16,6 +16,7 @@ import os
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -110,7 +111,7 @@ class TenantCipher:
         header = _HEADER.pack(_VERSION, key_id)
         nonce = os.urandom(_NONCE_BYTES)
         binding = _binding(purpose, row_id, part)
-        key = hmac.digest(self.keys[key_id], binding, "sha256")
+        key = self._derive(key_id, binding)
         return header + nonce + AESGCM(key).encrypt(nonce, plaintext, header + self.tenant_id.bytes + binding)
 
     def open(self, purpose: Purpose, row_id: UUID, sealed: bytes, *, part: int = 0) -> bytes:
@@ -119,17 +120,26 @@ class TenantCipher:
             raise DecryptionError("A sealed value is too short.")
         header, rest = sealed[: _HEADER.size], sealed[_HEADER.size :]
         version, key_id = _HEADER.unpack(header)
-        data_key = self.keys.get(key_id)
-        if version != _VERSION or data_key is None:
+        if version != _VERSION or key_id not in self.keys:
             raise DecryptionError("A sealed value has an unknown version or key.")
         binding = _binding(purpose, row_id, part)
-        key = hmac.digest(data_key, binding, "sha256")
+        key = self._derive(key_id, binding)
         try:
             return AESGCM(key).decrypt(
                 rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], header + self.tenant_id.bytes + binding
             )
         except InvalidTag:
             raise DecryptionError("A sealed value does not belong where it was found.") from None
+
+    def _derive(self, key_id: int, binding: bytes) -> bytes:
+        """The key of one value: HMAC-SHA256 of what it is bound to, by the data key."""
+        mac = self._macs[key_id].copy()  # in half the time that another one takes
+        mac.update(binding)
+        return mac.digest()
+
+    @cached_property
+    def _macs(self) -> dict[int, hmac.HMAC]:
+        return {key_id: hmac.new(key, digestmod="sha256") for key_id, key in self.keys.items()}
 
     def hash_key(self, purpose: HashPurpose) -> bytes:
         """A key for HMAC-SHA256 of what must be found again without being readable. Of the tenant's first data key,

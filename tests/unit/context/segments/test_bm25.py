@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copilot_domain.context.segments.bm25 import add_up, length_norms, score_term
-from copilot_domain.context.segments.types import ChunkTerms, PostingLists, Postings, SpreadPostings, lay_out
+from copilot_domain.context.segments.bm25 import TermScores, add_up, length_norms, score_terms
+from copilot_domain.context.segments.types import (
+    ChunkTerms,
+    Layout,
+    PlacedPostings,
+    PostingLists,
+    Postings,
+    SpreadPostings,
+    lay_out,
+    place_postings,
+)
 
 Counts = Mapping[int, int]
 
@@ -37,35 +46,54 @@ def test_the_scores_are_those_of_the_formula(segments: list[list[dict[int, int]]
     found = [lists.find(sorted(query)) for _, lists in laid]
     total = sum(sum(text.values()) for texts in segments for text in texts)
     norms = length_norms([layout for layout, _ in laid], total)
-    starts = [sum(len(texts) for texts in segments[:number]) for number in range(len(segments))]
-    parts = {term: [(s, one[term]) for s, one in zip(starts, found, strict=True) if term in one] for term in query}
-    scores = add_up(len(norms), [score_term(parts[term], norms) for term in query])
+    starts = _starts(laid)
+    parts = [[_placed(one[term], s) for s, one in zip(starts, found, strict=False) if term in one] for term in query]
+    scores = add_up(len(norms), score_terms(parts, norms))
     every = [text for texts in segments for text in texts]
     assert scores.tolist() == pytest.approx(textbook(every, sorted(query)), rel=1e-4, abs=1e-5)
 
 
 @given(st.lists(st.lists(TEXT, min_size=1, max_size=5), min_size=1, max_size=4), st.sets(st.integers(0, 9), max_size=4))
-def test_postings_of_several_segments_together_are_scored_as_those_of_each(
-    segments: list[list[dict[int, int]]], query: set[int]
-) -> None:
+def test_terms_scored_together_have_the_scores_of_each(segments: list[list[dict[int, int]]], query: set[int]) -> None:
     laid = [lay_out([ChunkTerms(uuid4(), uuid4(), 1, text) for text in texts]) for texts in segments]
     norms = length_norms([layout for layout, _ in laid], 100)
-    starts = np.cumsum([0, *(layout.size for layout, _ in laid)])
-    for term in query:
-        found = [(number, lists.find([term])[term]) for number, (_, lists) in enumerate(laid) if lists.find([term])]
-        apart = score_term([(int(starts[number]), postings) for number, postings in found], norms)
-        if found:
-            spread = SpreadPostings([number for number, _ in found], [encoded(postings) for _, postings in found])
-            together = score_term([spread.decode(starts)], norms)
-            assert together.places.tolist() == apart.places.tolist()
-            assert together.scores.tolist() == apart.scores.tolist()
+    starts = _starts(laid)
+    found = {
+        term: [(number, lists.find([term])[term]) for number, (_, lists) in enumerate(laid) if lists.find([term])]
+        for term in query
+    }
+    apart = [score_terms([[_placed(one, starts[number]) for number, one in found[term]]], norms)[0] for term in query]
+    spread = [
+        SpreadPostings([number for number, _ in found[term]], [encoded(one) for _, one in found[term]])
+        for term in query
+    ]
+    together = score_terms([[one] for one in place_postings(spread, np.array(starts, np.uint32))], norms)
+    assert [_lists(one) for one in together] == [_lists(one) for one in apart]
+
+
+def test_the_scores_of_a_term_hold_no_memory_of_those_it_was_scored_with() -> None:
+    many, few = (PlacedPostings(np.arange(count, dtype=np.uint32), np.ones(count, np.uint8)) for count in (9_000, 1))
+    _, scored = score_terms([[many], [few]], np.ones(10_000, np.float32))
+    assert (scored.places.base, scored.scores.base) == (None, None)
 
 
 @pytest.mark.parametrize(("size", "place_bytes"), [(65_536, 2), (65_537, 4), (70_000, 4)])
 def test_places_take_no_more_bytes_than_they_need(size: int, place_bytes: int) -> None:
     last = Postings(np.array([65_000], np.uint16), np.array([1], np.uint8))
-    scored = score_term([(size - 65_001, last)], np.ones(size, np.float32))
+    (scored,) = score_terms([[_placed(last, size - 65_001)]], np.ones(size, np.float32))
     assert (scored.places.tolist(), scored.places.itemsize) == ([size - 1], place_bytes)
+
+
+def _starts(laid: Sequence[tuple[Layout, PostingLists]]) -> list[int]:
+    return [int(start) for start in np.cumsum([0, *(layout.size for layout, _ in laid)])]
+
+
+def _placed(postings: Postings, start: int) -> PlacedPostings:
+    return PlacedPostings(postings.ordinals + np.uint32(start), postings.counts)
+
+
+def _lists(scored: TermScores) -> tuple[list[int], list[float]]:
+    return scored.places.tolist(), scored.scores.tolist()
 
 
 def encoded(postings: Postings) -> bytes:
@@ -75,4 +103,4 @@ def encoded(postings: Postings) -> bytes:
 
 def test_without_any_segment_there_are_no_scores() -> None:
     norms = length_norms([], 0)
-    assert len(add_up(len(norms), [score_term([], norms)])) == 0
+    assert len(add_up(len(norms), score_terms([[]], norms))) == 0

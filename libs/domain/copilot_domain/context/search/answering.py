@@ -116,9 +116,10 @@ async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1, seen: Nu
     request = asked.request
     terms = await _terms(reads, request)
     # Asked for in this order, nearness is computed while PostgreSQL looks for the words.
-    postings = reads.postings(terms)
+    scored = reads.score(terms)
     nearness = None if asked.vector is None else reads.vector_scores(asked.vector)
-    by_words = await reads.index.text_scores(terms, await postings)
+    await scored
+    by_words = await reads.index.text_scores(terms)
     scores = Scores(by_words, None if nearness is None else await nearness)
     allowed = await _allowed(reads, asked) if _narrows(request.filter) else None
     found = await _look(reads, asked, scores, _without(seen, allowed, reads.index.size), breadth)

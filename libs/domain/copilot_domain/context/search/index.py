@@ -1,31 +1,42 @@
 """A tenant's segments as one search sees them: all chunks in one row, each at its place."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import numpy as np
 
 from copilot_common.tenancy import Transaction
 from copilot_domain.context.columns import GUIDE_DIMENSIONS
-from copilot_domain.context.segments.bm25 import TermScores, add_up, length_norms, score_term
+from copilot_domain.context.segments.bm25 import TermScores, add_up, length_norms, score_terms
 from copilot_domain.context.segments.cache import KnownTerms, SegmentCache
 from copilot_domain.context.segments.codes import UNKNOWN, Codes, encode_questions, nearness
 from copilot_domain.context.segments.places import by_segment
 from copilot_domain.context.segments.read_vectors import ReadVectors
 from copilot_domain.context.segments.store import list_segments
-from copilot_domain.context.segments.types import Layout, Numbers, PostingLists, Postings, SpreadPostings
+from copilot_domain.context.segments.types import (
+    Layout,
+    Numbers,
+    PlacedPostings,
+    PostingLists,
+    SpreadPostings,
+    place_postings,
+)
 
 _THREADS: Final = 2  # for what is larger: each holds some 8 bytes a chunk and question; more would only share cores
-# So many are gone over in a millisecond or less. As long takes a thread's hand-over, with both cores busy, and what it
-# does takes twice as long as here.
-_INLINE_CHUNKS: Final = 262_144
+# So many are gone over in some 1 ms, for which PostgreSQL's answer would be waited for anyhow. As long takes a thread's
+# hand-over, with both cores busy, and what it does takes twice as long as here.
+_INLINE_CHUNKS: Final = 524_288
 _LOOK_UP: Final = 32  # as long as so many chunks takes looking up an item
+_POSTING: Final = 4  # as long as so many chunks takes scoring one
+_POSTINGS_AT_ONCE: Final = 262_144  # are scored: some 6 MB
 _TERMS_PER_PASS: Final = 16  # of a question: scores of their chunks are added as fast
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +91,30 @@ class OpenIndex:
                 self._terms[term] = scores
         return [term for term in terms if term not in self._terms]
 
-    async def text_scores(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> Numbers:
-        """BM25 by place. `found`: of the stored segments the posting lists of those terms that are not scored yet, and
-        perhaps of others."""
-        new = self.unscored(terms)
-        scores = await self._compute(
-            self.size * -(-len(terms) // _TERMS_PER_PASS), self._text_scores, terms, new, found
-        )
-        for term in new if self.ids else ():
-            self.known.put(term, self._terms[term])
-        return scores
+    async def score(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> None:
+        """Of terms that are not scored yet. `found`: their posting lists in the stored segments."""
+        for some in _runs(terms, found):
+            count = sum(found[term].count for term in some if term in found)
+            scores = await self._compute(self.size + count * _POSTING, self._score, some, found)
+            self._terms.update(scores)
+            for term in some if self.ids else ():
+                self.known.put(term, scores[term])
 
-    def _text_scores(self, terms: Sequence[int], new: Sequence[int], found: Mapping[int, SpreadPostings]) -> Numbers:
-        """`new`: of the terms those that are not scored yet."""
-        parts: dict[int, list[tuple[int | Numbers, Postings]]] = {term: [] for term in new}
-        for term in parts.keys() & found.keys():
-            parts[term].append(found[term].decode(self._stored_starts))
+    def _score(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> dict[int, TermScores]:
+        parts: dict[int, list[PlacedPostings]] = {term: [] for term in terms}
+        stored = [term for term in terms if term in found]
+        placed = place_postings([found[term] for term in stored], self._stored_starts) if stored else []
+        for term, postings in zip(stored, placed, strict=True):
+            parts[term].append(postings)
         for start, fresh in zip(self.starts.tolist(), self.fresh, strict=False):
-            for term, postings in fresh.find(new).items() if fresh is not None else ():
-                parts[term].append((start, postings))
-        for term in new:
-            self._terms[term] = score_term(parts[term], self._norms)
-        return add_up(self.size, [self._terms[term] for term in terms])
+            for term, one in fresh.find(terms).items() if fresh is not None else ():
+                parts[term].append(PlacedPostings(one.ordinals + np.uint32(start), one.counts))
+        return dict(zip(terms, score_terms(list(parts.values()), self._norms), strict=True))
+
+    async def text_scores(self, terms: Sequence[int]) -> Numbers:
+        """BM25 by place, of terms that are scored."""
+        scores = [self._terms[term] for term in terms]
+        return await self._compute(self.size * -(-len(terms) // _TERMS_PER_PASS), add_up, self.size, scores)
 
     @cached_property
     def _norms(self) -> Numbers:
@@ -138,7 +151,7 @@ class OpenIndex:
         _, firsts, each = np.unique(numbers, return_index=True, return_inverse=True)
         return Items(ids[firsts], attempts[firsts], each)
 
-    async def _compute(self, chunks: int, function: Callable[..., Numbers], *args: object) -> Numbers:
+    async def _compute(self, chunks: int, function: Callable[..., Result], *args: object) -> Result:
         """In a thread where it would hold up the event loop. `chunks`: how many the function goes over, in all passes
         together."""
         if chunks <= _INLINE_CHUNKS:
@@ -157,6 +170,21 @@ class OpenIndex:
             is_wanted = np.fromiter((items.get(one) == attempt for one, attempt in pairs), bool)
             masks.append(is_wanted[layout.item_numbers])
         return np.flatnonzero(np.concatenate(masks)) if masks else np.empty(0, np.int64)
+
+
+def _runs(terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> Iterator[list[int]]:
+    """Terms in their order, so many as have at most _POSTINGS_AT_ONCE postings together, or one."""
+    some: list[int] = []
+    left = _POSTINGS_AT_ONCE
+    for term in terms:
+        count = found[term].count if term in found else 0
+        if some and count > left:
+            yield some
+            some, left = [], _POSTINGS_AT_ONCE
+        some.append(term)
+        left -= count
+    if some:
+        yield some
 
 
 @cache

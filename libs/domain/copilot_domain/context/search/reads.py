@@ -5,8 +5,6 @@ waits for any more must end before its transaction does."""
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import TypeAlias
-from uuid import UUID
 
 import numpy as np
 
@@ -19,12 +17,9 @@ from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.search.passages import Found
 from copilot_domain.context.search.ranking import Ranking
 from copilot_domain.context.segments.store import find_postings
-from copilot_domain.context.segments.types import Numbers, SpreadPostings
+from copilot_domain.context.segments.types import Numbers
 
 _sql = Queries(__package__)
-
-PostingsOfTerms: TypeAlias = Mapping[int, SpreadPostings]
-"""By term, of the index's stored segments."""
 
 
 class Reads:
@@ -34,16 +29,16 @@ class Reads:
         self.tx = tx
         self.index = index
         # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
-        self._postings = Coalesced(partial(_find_postings, tx, index.stored))
+        self._scored = Coalesced(partial(_score, tx, index))
         self._near = CoalescedEach(index.vector_scores)
         self._live = Coalesced(partial(_check_live, tx, index, model))
         self._check_rights = partial(_check_rights, tx, index)
         self._rights: dict[Principal, Coalesced[Numbers, Numbers]] = {}
         self._shown = Coalesced(partial(_show, tx))
 
-    def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
-        """Of the stored segments the posting lists of those terms that are not scored yet. Asked for at once."""
-        return self._postings.begin(self.index.unscored(terms))[0]
+    def score(self, terms: Sequence[int]) -> Awaitable[None]:
+        """`index.text_scores` needs it of its terms. What is not known yet is asked for at once."""
+        return self._scored.begin(self.index.unscored(terms))[0]
 
     def vector_scores(self, vector: Numbers) -> Awaitable[Numbers]:
         """How near each chunk's vector is, by place; UNKNOWN where that is not known. Begins at once."""
@@ -70,9 +65,10 @@ class Reads:
         return [known[ids[place]] for place in there], ranking.scores[there].tolist(), ranking.vectors[there]
 
 
-async def _find_postings(tx: Transaction, segments: Sequence[UUID], parts: Sequence[Sequence[int]]) -> PostingsOfTerms:
-    terms = set(chain.from_iterable(parts))
-    return await find_postings(tx, segments, list(terms)) if segments and terms else {}
+async def _score(tx: Transaction, index: OpenIndex, parts: Sequence[Sequence[int]]) -> None:
+    terms = list(dict.fromkeys(chain.from_iterable(parts)))
+    found = await find_postings(tx, index.stored, terms) if index.stored and terms else {}
+    await index.score(terms, found)
 
 
 async def _check_live(tx: Transaction, index: OpenIndex, model: str, parts: Sequence[Numbers]) -> Checked:

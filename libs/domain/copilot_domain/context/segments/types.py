@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
@@ -82,11 +82,27 @@ class SpreadPostings:
     segments: Sequence[int]
     encoded: Sequence[bytes]
 
-    def decode(self, starts: Numbers) -> tuple[Numbers, Postings]:
-        """`starts`: the place of each segment's first chunk, by number; given back for each posting, with all of
-        them."""
-        sizes = [len(one) // RECORD_BYTES for one in self.encoded]
-        return np.repeat(starts[list(self.segments)], sizes), Postings.decode(b"".join(self.encoded))
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.encoded)) // RECORD_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPostings:
+    """Which chunks of a whole index have a term: their places, and how often."""
+
+    places: Numbers
+    counts: Numbers
+
+
+def place_postings(several: Sequence[SpreadPostings], starts: Numbers) -> list[PlacedPostings]:
+    """Of several terms, read as one. `starts`: the place of each segment's first chunk, by its number."""
+    segments = list(chain.from_iterable(one.segments for one in several))
+    encoded = list(chain.from_iterable(one.encoded for one in several))
+    postings = Postings.decode(b"".join(encoded))
+    places = postings.ordinals + np.repeat(starts[segments], [len(one) // RECORD_BYTES for one in encoded])
+    bounds = pairwise(accumulate((one.count for one in several), initial=0))
+    return [PlacedPostings(places[first:last], postings.counts[first:last]) for first, last in bounds]
 
 
 @dataclass(frozen=True, slots=True)
