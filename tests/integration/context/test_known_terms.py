@@ -1,5 +1,6 @@
 """What a term adds to scores is computed once for a list of segments, and anew for another."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,21 +58,35 @@ async def test_the_postings_of_a_word_are_read_once(birds: ContextGround, monkey
     assert len(asked_for.terms) == 3
 
 
-async def test_words_with_many_postings_are_scored_one_after_the_other(
-    birds: ContextGround, monkeypatch: pytest.MonkeyPatch
+class Scored:
+    """How many terms were scored at once, each time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.counts: list[int] = []
+        compute = OpenIndex._compute_scores
+
+        def counted(
+            this: OpenIndex, terms: Sequence[int], found: Mapping[int, SpreadPostings]
+        ) -> Mapping[int, TermScores]:
+            self.counts.append(len(terms))
+            return compute(this, terms, found)
+
+        monkeypatch.setattr(OpenIndex, "_compute_scores", counted)
+
+
+@pytest.mark.parametrize(("at_once", "counts"), [(index._POSTINGS_AT_ONCE, [8]), (1, [1] * 8)])
+async def test_words_of_several_questions_have_the_scores_of_each(
+    birds: ContextGround, monkeypatch: pytest.MonkeyPatch, at_once: int, counts: list[int]
 ) -> None:
-    together = await birds.searcher.search(birds.acme, HERONS)
-    score, runs = OpenIndex._score, list[int]()
-
-    def scored(self: OpenIndex, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> dict[int, TermScores]:
-        runs.append(len(terms))
-        return score(self, terms, found)
-
-    monkeypatch.setattr(index, "_POSTINGS_AT_ONCE", 1)
-    monkeypatch.setattr(OpenIndex, "_score", scored)
-    apart = await ContextSearch(birds.db, birds.embedders).search(birds.acme, HERONS)
-    assert runs == [1, 1]
-    assert scores(apart) == scores(together)
+    """All at once, or where they have many postings each question's by itself, one after the other."""
+    words = ("owls herons", "night fish", "Lund owls", "Graz nobody seen")
+    questions = [SearchRequest(query=query, mode="text") for query in words]
+    alone = [await ContextSearch(birds.db, birds.embedders).search(birds.acme, one) for one in questions]
+    monkeypatch.setattr(index, "_POSTINGS_AT_ONCE", at_once)
+    searcher, scored = ContextSearch(birds.db, birds.embedders), Scored(monkeypatch)
+    together = await asyncio.gather(*(searcher.search(birds.acme, one) for one in questions))
+    assert scored.counts == counts
+    assert [scores(one) for one in together] == [scores(one) for one in alone]
 
 
 @pytest.mark.parametrize("count", [1, 16])

@@ -13,21 +13,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from copilot_common.platform import backends
 from copilot_common.platform.backends import stand_back_in_postgres
 from copilot_common.platform.db import Connection, Database
+from support.niceness import may_be_changed, niceness
 from support.stack import Database as Made
 
 PARTS_BY_SESSION = os.access("/proc/self/autogroup", os.W_OK)
-
-
-def niceness(pid: int) -> int:
-    return os.getpriority(os.PRIO_PROCESS, pid)
-
-
-def may_be_changed(pid: int) -> bool:
-    try:
-        os.setpriority(os.PRIO_PROCESS, pid, niceness(pid))
-    except PermissionError:
-        return False
-    return True
 
 
 def session_niceness(pid: int) -> int:

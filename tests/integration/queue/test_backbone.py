@@ -1,13 +1,12 @@
 """The pools of a worker process: what somebody waits for, and what nobody waits for."""
 
-import os
-
 import pytest
 
 from copilot_common.platform import db
 from copilot_common.platform.settings import load_settings
 from copilot_common.queue.process import Backbone, build_backbone
 from support.api import ENCRYPTION_KEY, JWT_SECRET
+from support.niceness import may_be_changed, niceness
 from support.stack import Database
 
 
@@ -25,10 +24,10 @@ def built(environ: dict[str, str], *, is_background: bool) -> Backbone:
     return build_backbone("tests", load_settings(environ), version="1", is_background=is_background)
 
 
-async def niceness(pool: db.Database) -> int:
-    """Of the process in PostgreSQL that serves one of its connections."""
+async def serving(pool: db.Database) -> int:
+    """The process in PostgreSQL that serves one of its connections."""
     async with pool.connection() as connection:
-        return os.getpriority(os.PRIO_PROCESS, connection.info.backend_pid)
+        return connection.info.backend_pid
 
 
 async def test_jobs_that_nobody_waits_for_have_connections_that_stand_back(environ: dict[str, str]) -> None:
@@ -36,23 +35,13 @@ async def test_jobs_that_nobody_waits_for_have_connections_that_stand_back(envir
     pools = (backbone.database, backbone.background)
     for pool in pools:
         await pool.open()
-    first, second = [await niceness(pool) for pool in pools]
-    may_change = await may_be_changed(backbone.database)
+    waited_for, background = [await serving(pool) for pool in pools]
+    steps = 10 if may_be_changed(background) else 0
+    first, second = niceness(waited_for), niceness(background)
     for pool in pools:
         await pool.close()
     await backbone.redis.aclose()
-    assert second == (min(first + 10, 19) if may_change else first)
-
-
-async def may_be_changed(pool: db.Database) -> bool:
-    """PostgreSQL may have another account."""
-    async with pool.connection() as connection:
-        pid = connection.info.backend_pid
-        try:
-            os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))
-        except PermissionError:
-            return False
-        return True
+    assert second == min(first + steps, 19)
 
 
 @pytest.mark.parametrize(("limit", "pools"), [(1, [1]), (3, [3]), (4, [2, 2]), (8, [6, 2])])

@@ -29,6 +29,12 @@ def test_text_opens_as_text(text: str) -> None:
     assert CIPHER.open_text(Purpose.MESSAGE_CONTENT, ROW, CIPHER.seal_text(Purpose.MESSAGE_CONTENT, ROW, text)) == text
 
 
+def test_what_an_earlier_version_has_sealed_opens() -> None:
+    cipher = TenantCipher(TenantId(UUID(int=7)), {1: bytes(range(32)), 3: bytes(range(100, 132))})
+    sealed = bytes.fromhex("010003b6d92bb8b469900a6f8dee1e24b976115ce894433be54efa3de6480843d88902998b")
+    assert cipher.open(Purpose.CONTEXT_TEXT, UUID(int=9), sealed, part=2) == b"herons"
+
+
 def test_the_same_text_is_never_sealed_the_same_twice() -> None:
     assert len({CIPHER.seal_text(Purpose.MESSAGE_CONTENT, ROW, "again") for _ in range(50)}) == 50
 

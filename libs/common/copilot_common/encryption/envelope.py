@@ -133,7 +133,7 @@ class TenantCipher:
 
     def _derive(self, key_id: int, binding: bytes) -> bytes:
         """The key of one value: HMAC-SHA256 of what it is bound to, by the data key."""
-        mac = self._macs[key_id].copy()  # in half the time that another one takes
+        mac = self._macs[key_id].copy()  # in half the time of keying a new one
         mac.update(binding)
         return mac.digest()
 

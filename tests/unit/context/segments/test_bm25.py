@@ -47,7 +47,8 @@ def test_the_scores_are_those_of_the_formula(segments: list[list[dict[int, int]]
     total = sum(sum(text.values()) for texts in segments for text in texts)
     norms = length_norms([layout for layout, _ in laid], total)
     starts = _starts(laid)
-    parts = [[_placed(one[term], s) for s, one in zip(starts, found, strict=False) if term in one] for term in query]
+    placed = list(zip(starts[:-1], found, strict=True))
+    parts = [[_placed(one[term], start) for start, one in placed if term in one] for term in query]
     scores = add_up(len(norms), score_terms(parts, norms))
     every = [text for texts in segments for text in texts]
     assert scores.tolist() == pytest.approx(textbook(every, sorted(query)), rel=1e-4, abs=1e-5)

@@ -116,10 +116,9 @@ async def find_candidates(reads: Reads, asked: Asked, breadth: int = 1, seen: Nu
     request = asked.request
     terms = await _terms(reads, request)
     # Asked for in this order, nearness is computed while PostgreSQL looks for the words.
-    scored = reads.score(terms)
+    postings = reads.postings(terms)
     nearness = None if asked.vector is None else reads.vector_scores(asked.vector)
-    await scored
-    by_words = await reads.index.text_scores(terms)
+    by_words = await reads.index.text_scores(terms, await postings)
     scores = Scores(by_words, None if nearness is None else await nearness)
     allowed = await _allowed(reads, asked) if _narrows(request.filter) else None
     found = await _look(reads, asked, scores, _without(seen, allowed, reads.index.size), breadth)

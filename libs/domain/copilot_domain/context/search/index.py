@@ -28,12 +28,14 @@ from copilot_domain.context.segments.types import (
 )
 
 _THREADS: Final = 2  # for what is larger: each holds some 8 bytes a chunk and question; more would only share cores
-# So many are gone over in some 1 ms, for which PostgreSQL's answer would be waited for anyhow. As long takes a thread's
-# hand-over, with both cores busy, and what it does takes twice as long as here.
-_INLINE_CHUNKS: Final = 524_288
+# So many are gone over in a millisecond or less. As long takes a thread's hand-over, with both cores busy, and what it
+# does takes twice as long as here.
+_INLINE_CHUNKS: Final = 262_144
+_PRODUCTS: Final = 2  # with a vector count as one: for most of their time PostgreSQL's answer is waited for anyhow
 _LOOK_UP: Final = 32  # as long as so many chunks takes looking up an item
 _POSTING: Final = 4  # as long as so many chunks takes scoring one
-_POSTINGS_AT_ONCE: Final = 262_144  # are scored: some 6 MB
+_FRESH_LIST: Final = 256  # and so many, looking for a term in a fresh segment: most have few of a group's
+_POSTINGS_AT_ONCE: Final = 262_144  # are scored: some 7 MB
 _TERMS_PER_PASS: Final = 16  # of a question: scores of their chunks are added as fast
 
 Result = TypeVar("Result")
@@ -91,30 +93,38 @@ class OpenIndex:
                 self._terms[term] = scores
         return [term for term in terms if term not in self._terms]
 
-    async def score(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> None:
-        """Of terms that are not scored yet. `found`: their posting lists in the stored segments."""
-        for some in _runs(terms, found):
-            count = sum(found[term].count for term in some if term in found)
-            scores = await self._compute(self.size + count * _POSTING, self._score, some, found)
+    async def score_together(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> None:
+        """What several questions ask for, where it is not much: else one with long lists would hold up the others.
+        `found`: of the stored segments the posting lists of those terms."""
+        if sum(one.count for one in found.values()) <= _POSTINGS_AT_ONCE:
+            await self._score(self.unscored(terms), found)
+
+    async def text_scores(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> Numbers:
+        """BM25 by place. `found`: of the stored segments the posting lists of those terms that are not scored yet, and
+        perhaps of others."""
+        await self._score(self.unscored(terms), found)
+        scores = [self._terms[term] for term in terms]
+        return await self._compute(self.size * -(-len(terms) // _TERMS_PER_PASS), add_up, self.size, scores)
+
+    async def _score(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> None:
+        fresh = sum(one is not None for one in self.fresh)
+        for some, count in _runs(terms, found):
+            work = self.size + count * _POSTING + len(some) * fresh * _FRESH_LIST
+            scores = await self._compute(work, self._compute_scores, some, found)
             self._terms.update(scores)
             for term in some if self.ids else ():
                 self.known.put(term, scores[term])
 
-    def _score(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> dict[int, TermScores]:
+    def _compute_scores(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> dict[int, TermScores]:
         parts: dict[int, list[PlacedPostings]] = {term: [] for term in terms}
         stored = [term for term in terms if term in found]
-        placed = place_postings([found[term] for term in stored], self._stored_starts) if stored else []
+        placed = place_postings([found[term] for term in stored], self._stored_starts)
         for term, postings in zip(stored, placed, strict=True):
             parts[term].append(postings)
         for start, fresh in zip(self.starts.tolist(), self.fresh, strict=False):
             for term, one in fresh.find(terms).items() if fresh is not None else ():
                 parts[term].append(PlacedPostings(one.ordinals + np.uint32(start), one.counts))
         return dict(zip(terms, score_terms(list(parts.values()), self._norms), strict=True))
-
-    async def text_scores(self, terms: Sequence[int]) -> Numbers:
-        """BM25 by place, of terms that are scored."""
-        scores = [self._terms[term] for term in terms]
-        return await self._compute(self.size * -(-len(terms) // _TERMS_PER_PASS), add_up, self.size, scores)
 
     @cached_property
     def _norms(self) -> Numbers:
@@ -123,7 +133,8 @@ class OpenIndex:
     async def vector_scores(self, vectors: Sequence[Numbers]) -> Sequence[Numbers]:
         """For each of these vectors how near the chunks' are (`nearness`), by place; UNKNOWN where there are no
         codes."""
-        return list(await self._compute(self.size * len(vectors), self._vector_scores, np.stack(vectors)))
+        products = self.size * len(vectors)
+        return list(await self._compute(products // _PRODUCTS, self._vector_scores, np.stack(vectors)))
 
     def _vector_scores(self, vectors: Numbers) -> Numbers:
         questions = encode_questions(vectors)
@@ -172,19 +183,20 @@ class OpenIndex:
         return np.flatnonzero(np.concatenate(masks)) if masks else np.empty(0, np.int64)
 
 
-def _runs(terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> Iterator[list[int]]:
-    """Terms in their order, so many as have at most _POSTINGS_AT_ONCE postings together, or one."""
+def _runs(terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> Iterator[tuple[list[int], int]]:
+    """Terms in their order, and how many postings they have: so many terms as have at most _POSTINGS_AT_ONCE together,
+    or one."""
     some: list[int] = []
-    left = _POSTINGS_AT_ONCE
+    total = 0
     for term in terms:
         count = found[term].count if term in found else 0
-        if some and count > left:
-            yield some
-            some, left = [], _POSTINGS_AT_ONCE
+        if some and total + count > _POSTINGS_AT_ONCE:
+            yield some, total
+            some, total = [], 0
         some.append(term)
-        left -= count
+        total += count
     if some:
-        yield some
+        yield some, total
 
 
 @cache

@@ -5,6 +5,7 @@ waits for any more must end before its transaction does."""
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,9 +18,12 @@ from copilot_domain.context.search.index import OpenIndex
 from copilot_domain.context.search.passages import Found
 from copilot_domain.context.search.ranking import Ranking
 from copilot_domain.context.segments.store import find_postings
-from copilot_domain.context.segments.types import Numbers
+from copilot_domain.context.segments.types import Numbers, SpreadPostings
 
 _sql = Queries(__package__)
+
+PostingsOfTerms: TypeAlias = Mapping[int, SpreadPostings]
+"""By term, of the index's stored segments."""
 
 
 class Reads:
@@ -29,16 +33,16 @@ class Reads:
         self.tx = tx
         self.index = index
         # Nothing here holds what holds it: half a million scores must not wait for the garbage collector.
-        self._scored = Coalesced(partial(_score, tx, index))
+        self._postings = Coalesced(partial(_find_postings, tx, index))
         self._near = CoalescedEach(index.vector_scores)
         self._live = Coalesced(partial(_check_live, tx, index, model))
         self._check_rights = partial(_check_rights, tx, index)
         self._rights: dict[Principal, Coalesced[Numbers, Numbers]] = {}
         self._shown = Coalesced(partial(_show, tx))
 
-    def score(self, terms: Sequence[int]) -> Awaitable[None]:
-        """`index.text_scores` needs it of its terms. What is not known yet is asked for at once."""
-        return self._scored.begin(self.index.unscored(terms))[0]
+    def postings(self, terms: Sequence[int]) -> Awaitable[PostingsOfTerms]:
+        """Of the stored segments the posting lists of those terms that are not scored yet. Asked for at once."""
+        return self._postings.begin(self.index.unscored(terms))[0]
 
     def vector_scores(self, vector: Numbers) -> Awaitable[Numbers]:
         """How near each chunk's vector is, by place; UNKNOWN where that is not known. Begins at once."""
@@ -65,10 +69,11 @@ class Reads:
         return [known[ids[place]] for place in there], ranking.scores[there].tolist(), ranking.vectors[there]
 
 
-async def _score(tx: Transaction, index: OpenIndex, parts: Sequence[Sequence[int]]) -> None:
+async def _find_postings(tx: Transaction, index: OpenIndex, parts: Sequence[Sequence[int]]) -> PostingsOfTerms:
     terms = list(dict.fromkeys(chain.from_iterable(parts)))
     found = await find_postings(tx, index.stored, terms) if index.stored and terms else {}
-    await index.score(terms, found)
+    await index.score_together(terms, found)
+    return found
 
 
 async def _check_live(tx: Transaction, index: OpenIndex, model: str, parts: Sequence[Numbers]) -> Checked:
