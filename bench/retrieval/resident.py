@@ -1,19 +1,18 @@
-"""Resident memory of a process and of its children, looked at again and again."""
+"""Resident memory of a process, as the kernel has seen it, and of its children, looked at again and again."""
 
-from itertools import count
+from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
 
 import psutil
 
-_EVERY_SECONDS = 0.5
-_LOOKS_FOR_CHILDREN = 10  # finding them and counting shared pages takes some 15 ms of a core: searches would feel it
+_EVERY_SECONDS = 5.0  # finding children and counting shared pages takes some 15 ms of a core: searches would feel it
 _MIB = 1024 * 1024
 
 
 class ResidentMemory:
-    """The highest seen, in MiB; pages that processes share are counted once for each, but by parts in `together_mib`
-    (PSS)."""
+    """The highest, in MiB: of the process at any moment since its start, with its children of those that were looked
+    at. Pages that processes share are counted once for each, but by parts in `together_mib` (PSS)."""
 
     def __init__(self, pid: int) -> None:
         self.alone_mib = self.with_children_mib = self.together_mib = 0.0
@@ -30,18 +29,13 @@ class ResidentMemory:
     ) -> None:
         self._end.set()
         self._thread.join()
+        self.alone_mib = _peak_mib(self._process.pid)
 
     def _look_on(self) -> None:
-        for look in count(1):
-            if self._end.wait(_EVERY_SECONDS):
-                return
-            alone = _rss_mib(self._process)
-            self.alone_mib = max(self.alone_mib, alone)
-            if look % _LOOKS_FOR_CHILDREN:
-                continue
-            children = _children(self._process)
-            self.with_children_mib = max(self.with_children_mib, alone + sum(map(_rss_mib, children)))
-            self.together_mib = max(self.together_mib, sum(map(_pss_mib, (self._process, *children))))
+        while not self._end.wait(_EVERY_SECONDS):
+            family = (self._process, *_children(self._process))
+            self.with_children_mib = max(self.with_children_mib, sum(map(_rss_mib, family)))
+            self.together_mib = max(self.together_mib, sum(map(_pss_mib, family)))
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -49,6 +43,12 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.Error:
         return []
+
+
+def _peak_mib(pid: int) -> float:
+    """Linux tells it in KiB."""
+    (peak,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) / 1024
 
 
 def _rss_mib(process: psutil.Process) -> float:

@@ -66,7 +66,7 @@ async def run(settings: Settings) -> None:
     sandbox = document_sandbox(size=_DOCUMENT_PROCESSES)
     quotas = Quotas(default_limits(settings))
     fetcher = Fetcher(background, blobs, egress, max_bytes=_MAX_FETCHED_BYTES, quotas=quotas)
-    reader = DocumentReader(background, blobs, sandbox, fetcher, embedders.default)
+    reader = DocumentReader(background, blobs, sandbox, fetcher, embedders)
     metrics = IngestionMetrics(backbone.registry)
     ingestion = Ingestion(background, blobs, embedders, backbone.ledger, reader, quotas, metrics)
     handlers: Mapping[JobType[Any], Handler] = {

@@ -167,7 +167,7 @@ async def open_context(
     any_url = EgressRules(parse_exemptions("127.0.0.0/8,169.254.0.0/16"), frozenset(range(1, 65_536)))
     sandbox = document_sandbox(size=2)
     await sandbox.start()
-    reader = DocumentReader(db, blobs, sandbox, Fetcher(db, blobs, egress, max_bytes=MAX_FETCHED), embedders.default)
+    reader = DocumentReader(db, blobs, sandbox, Fetcher(db, blobs, egress, max_bytes=MAX_FETCHED), embedders)
     yield ContextGround(
         site,
         db,

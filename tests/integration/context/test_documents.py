@@ -69,6 +69,19 @@ SOURCES = {
     "main.lua": "-- {0}\nfunction f{1}(a)\n  return a * {1}\nend\n\n",
     "main.ps1": "# {0}\nfunction F{1} {{\n    param($a)\n    return $a * {1}\n}}\n\n",
     "main.ex": "# {0}\ndefmodule F{1} do\n  def f(a) do\n    a * {1}\n  end\nend\n\n",
+    "main.js": "// {0}\nfunction f{1}(a) {{\n  return a * {1};\n}}\n\n",
+    "main.ts": "// {0}\nfunction f{1}(a: number): number {{\n  return a * {1};\n}}\n\n",
+    "View.tsx": "// {0}\nfunction F{1}(props: {{ a: number }}) {{\n  return <b>{{props.a}}</b>;\n}}\n\n",
+    "Main.java": "// {0}\nclass F{1} {{\n  int f(int a) {{\n    return a * {1};\n  }}\n}}\n\n",
+    "main.c": "/* {0} */\nint f{1}(int a) {{\n  return a * {1};\n}}\n\n",
+    "main.cpp": "// {0}\ntemplate <class T> T f{1}(T a) {{\n  return a * {1};\n}}\n\n",
+    "Main.cs": "// {0}\nclass F{1} {{\n  int F(int a) => a * {1};\n}}\n\n",
+    "main.rs": "// {0}\nfn f{1}(a: i32) -> i32 {{\n    a * {1}\n}}\n\n",
+    "main.rb": "# {0}\ndef f{1}(a)\n  a * {1}\nend\n\n",
+    "main.php": "<?php\n// {0}\nfunction f{1}($a) {{\n    return $a * {1};\n}}\n?>\n\n",
+    "main.sh": "# {0}\nf{1}() {{\n  echo $(($1 * {1}))\n}}\n\n",
+    "style.css": "/* {0} */\n.f{1} {{\n  margin: {1}px;\n}}\n\n",
+    "conf.yaml": "# {0}\nf{1}:\n  times: {1}\n  of: a\n\n",
 }
 
 

@@ -143,6 +143,23 @@ def test_which_collections_may_be_seen_is_found_out_once(site: Site, app: psycop
     assert rows_of_table(plan, "context_items") == len(numbers)
 
 
+def test_access_lists_are_asked_of_the_candidates_alone(site: Site, app: psycopg.Connection) -> None:
+    """By the statement that leaves out what the asker may not see: a third is everybody's, a third a role's."""
+    lists = "UPDATE context_items SET acl = CASE metadata['n']::integer %% 3 WHEN 1 THEN '{role:viewer}'::text[] "
+    with psycopg.connect(site.database.admin_url, autocommit=True) as admin:
+        admin.execute(lists + "WHEN 2 THEN '{user:another}' ELSE '{}' END WHERE tenant_id = %s", [site.other.tenant_id])
+        admin.execute("VACUUM ANALYZE context_items")
+    numbers = range(100, 2_500, 10)
+    params = asked(site, item_ids=uuids(app, "i", numbers, site)) | {"user_id": UUID(int=1)}
+    for identities, shares in ((["role:viewer"], {0, 1}), ([], {0})):
+        asker = params | {"identities": identities}
+        plan = Plan(app, search_sql["check_rights"], asker)
+        assert "context_items" not in plan.scanned_tables
+        assert rows_of_table(plan, "context_items") == len(numbers)
+        seen = {row[0] for row in app.execute(search_sql["check_rights"], asker).fetchall()}
+        assert seen == {place for place, number in enumerate(numbers) if number % 50 % 3 in shares}
+
+
 def test_exact_scores_are_of_every_vector_and_not_of_what_the_guides_index_shows(
     site: Site, app: psycopg.Connection
 ) -> None:

@@ -197,6 +197,19 @@ async def test_progress_is_told(one: Reembedding) -> None:
     assert told == [(0, 0), (0, 0), (1, 4), (2, 4), (3, 4)]
 
 
+async def test_what_comes_after_the_switch_is_cut_as_the_next_model_reads_it(one: Reembedding) -> None:
+    """Nothing of a chunk is lost to its vector, whatever the process's own model reads."""
+    one.hashing.spec = msgspec.structs.replace(Hashing.spec, chunk_tokens=100)
+    text = " ".join(f"Sentence {number} tells of a walrus." for number in range(200))
+    before = await one.context.add(text)
+    await one.start()
+    await one.run()
+    after = await one.context.add(f"{text} That is all.")
+    cuttings = dict(one.context.site.rows("SELECT id, live_tokenizer FROM context_items"))
+    assert (cuttings[before.id], cuttings[after.id]) == ("wordllama", "estimate 100")
+    assert after.chunk_count > 2 * before.chunk_count
+
+
 async def test_the_old_vectors_go_afterwards_and_another_tenants_stay(one: Reembedding) -> None:
     await one.add_many(3)
     other = one.context.other

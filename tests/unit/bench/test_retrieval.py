@@ -6,6 +6,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from bench.load.job import Outcome
 from bench.measures import quality, retrieval
 from bench.percentiles import Summary
 from bench.retrieval.cranfield import ndcg, read_collection
@@ -154,6 +155,30 @@ def test_a_search_with_too_few_rows_is_missed_whatever_its_recall() -> None:
     rows = retrieval.search_rows("middle", found, 50)
     assert [row.verdict for row in rows] == ["MISSED", "MISSED"]
     assert rows[0].measured == "1.000, 9 rows"
+
+
+@pytest.mark.parametrize(
+    ("p95", "fewest", "failures", "verdict"),
+    [(20.0, 10, {}, "ok"), (26.0, 10, {}, "MISSED"), (20.0, 9, {}, "MISSED"), (20.0, 10, {"status 500": 1}, "MISSED")],
+)
+def test_searches_over_http_are_missed_where_they_are_slow_or_not_answered(
+    p95: float, fewest: int, failures: dict[str, int], verdict: str
+) -> None:
+    nothing = Summary(count=0)
+    outcome = Outcome(
+        requests=100,
+        completed=100,
+        seconds=1.0,
+        per_second=100.0,
+        failures=failures,
+        latency_ms=Summary(count=100, p95=p95),
+        first_token_ms=nothing,
+        gap_excess_ms=nothing,
+        steady_gap_excess_ms=nothing,
+        cpu_share=0.1,
+    )
+    row = retrieval.api_row("8 clients", [retrieval._Asked(outcome, {"api": 50.0}, fewest)])
+    assert row.verdict == verdict
 
 
 def test_chat_beside_an_ingestion_that_has_ended_is_not_measured() -> None:

@@ -85,6 +85,11 @@ class _Work:
         return len(self.document.pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun(ItemRow):
+    index_model: str | None
+
+
 class Reader(Protocol):
     async def read(self, principal: Principal, item: ItemRow, version: ItemVersion) -> ReadDocument:
         """Raises IngestionError for what will never be read, QuotaExceeded, Overtaken, Unchanged, and what another try
@@ -184,13 +189,13 @@ class Ingestion:
         """The item, with the number of this attempt; False: chunks that are not live may be left."""
         async with self._db.transaction(principal) as tx:
             key = version_key(tx, version)
-            row = await tx.fetch_one(ItemRow, sql["begin_ingestion"], key)
+            row = await tx.fetch_one(_Begun, sql["begin_ingestion"], key)
             if row is not None and row.staged_blob_ids:
                 for blob_id in row.staged_blob_ids:
                     await self._blobs.delete(tx, blob_id)
                 await tx.execute(sql["unstage_blobs"], key)
             if row is not None:
-                version = replace(version, attempt=row.attempts)
+                version = replace(version, attempt=row.attempts, model=row.index_model)
             is_first = row is not None and row.attempts == 1
             return row, version, is_first or not await purge(tx, version)
 

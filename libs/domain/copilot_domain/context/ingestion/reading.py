@@ -6,12 +6,13 @@ read, its text comes back and is written in the same way.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 from uuid import UUID
 
 import msgspec
 
-from copilot_common.base.errors import NotFound, TooLarge
+from copilot_common.base.errors import NotFound, ProviderError, TooLarge
 from copilot_common.blobs import PIECE_BYTES, BlobStore
 from copilot_common.embedding import EmbedderSpec
 from copilot_common.encryption import DecryptionError, Purpose
@@ -20,12 +21,13 @@ from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
 from copilot_common.platform.sandbox.limits import Limits
 from copilot_common.platform.sandbox.pool import Sandbox
 from copilot_common.tenancy import Principal, TenantDatabase
-from copilot_domain.context.ingestion.errors import IngestionError
+from copilot_domain.context.ingestion.errors import IngestionError, describe
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import ReadDocument
 from copilot_domain.context.ingestion.preparing import ItemVersion
 from copilot_domain.context.ingestion.staging import staged_blob
 from copilot_domain.context.ingestion.writing import Unchanged
+from copilot_domain.context.reembedding.embedders import Embedders
 from copilot_domain.context.repository import ItemRow
 from copilot_domain.documents.reply import Form, Part, ReadRequest, decode_fault, decode_pieces, encode
 from copilot_domain.documents.types import MAX_CHUNK_TOKENS, Piece, Source
@@ -64,40 +66,66 @@ def document_sandbox(*, size: int) -> Sandbox:
     return Sandbox(entry, size=size, limits=_LIMITS, wait_seconds=_WAIT_SECONDS)
 
 
+@dataclass(frozen=True, slots=True)
+class _Cutting:
+    """How long chunks are: as much as the embedder reads that makes their vectors, by its tokens."""
+
+    embedder: EmbedderSpec
+
+    @property
+    def max_tokens(self) -> int:
+        return min(MAX_CHUNK_TOKENS, self.embedder.chunk_tokens or MAX_CHUNK_TOKENS)
+
+    @property
+    def name(self) -> str:
+        """What tells chunks of the same text apart: another model may want them otherwise."""
+        size = "" if self.max_tokens == MAX_CHUNK_TOKENS else f" {self.max_tokens}"
+        return f"{self.embedder.tokenizer}{size}"
+
+
 class DocumentReader:
-    """The reader of a process. Raises as `Reader` says."""
+    """The reader of a process. Raises as `Reader` says; a model that does not load just now is left for another try."""
 
     def __init__(
-        self, db: TenantDatabase, blobs: BlobStore, sandbox: Sandbox, fetcher: Fetcher, embedder: EmbedderSpec
+        self, db: TenantDatabase, blobs: BlobStore, sandbox: Sandbox, fetcher: Fetcher, embedders: Embedders
     ) -> None:
         self._db = db
         self._blobs = blobs
         self._sandbox = sandbox
         self._fetcher = fetcher
-        self._embedder = embedder
-        self._chunk_tokens = min(MAX_CHUNK_TOKENS, embedder.chunk_tokens or MAX_CHUNK_TOKENS)
-
-    @property
-    def _cutting(self) -> str:
-        """What tells chunks of the same text apart: another model may want them otherwise."""
-        size = "" if self._chunk_tokens == MAX_CHUNK_TOKENS else f" {self._chunk_tokens}"
-        return f"{self._embedder.tokenizer}{size}"
+        self._embedders = embedders
 
     async def read(self, principal: Principal, item: ItemRow, version: ItemVersion) -> ReadDocument:
-        blob_id, media_type = await self._find(principal, item, version)
+        cutting = await self._cutting(version)
+        blob_id, media_type = await self._find(principal, item, version, cutting)
         if blob_id is None:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.")
         try:
-            return await self._read_blob(principal, item, version, blob_id, media_type)
+            return await self._read_blob(principal, item, version, cutting, blob_id, media_type)
         except IngestionError as error:
             # The server says that it is as it was, but part of what it was is lost here.
             if error.reason not in _LOST or item.type != "url" or blob_id != item.source_id:
                 raise
         fetched = await self._fetcher.fetch(principal, item, version, is_afresh=True)
-        return await self._read_blob(principal, item, version, fetched.blob_id, fetched.media_type)
+        return await self._read_blob(principal, item, version, cutting, fetched.blob_id, fetched.media_type)
+
+    async def _cutting(self, version: ItemVersion) -> _Cutting:
+        try:
+            async with self._embedders.use(version.model) as embedder:
+                return _Cutting(embedder.spec)
+        except ProviderError as error:
+            if not error.is_final:
+                raise
+            raise IngestionError(*describe(error)) from None
 
     async def _read_blob(
-        self, principal: Principal, item: ItemRow, version: ItemVersion, blob_id: UUID, media_type: str
+        self,
+        principal: Principal,
+        item: ItemRow,
+        version: ItemVersion,
+        cutting: _Cutting,
+        blob_id: UUID,
+        media_type: str,
     ) -> ReadDocument:
         cipher = await self._db.cipher(principal)
         request = ReadRequest(
@@ -105,12 +133,12 @@ class DocumentReader:
                 name=cipher.open_text(Purpose.CONTEXT_NAME, item.id, item.name_sealed), media_type=media_type
             ),
             form=cast(Form, "file" if item.type in {"file", "url"} else item.type),
-            tokenizer=self._embedder.tokenizer,
-            max_tokens=self._chunk_tokens,
-            shown_tokens=self._embedder.shown_tokens,
+            tokenizer=cutting.embedder.tokenizer,
+            max_tokens=cutting.max_tokens,
+            shown_tokens=cutting.embedder.shown_tokens,
         )
         try:
-            return await self._read(principal, version, request, blob_id)
+            return await self._read(principal, version, request, blob_id, cutting.name)
         except NotFound:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.") from None
         except DecryptionError:
@@ -120,25 +148,22 @@ class DocumentReader:
         except TooLarge:
             raise IngestionError(*_KILLED["output"]) from None
 
-    async def _find(self, principal: Principal, item: ItemRow, version: ItemVersion) -> tuple[UUID | None, str]:
+    async def _find(
+        self, principal: Principal, item: ItemRow, version: ItemVersion, cutting: _Cutting
+    ) -> tuple[UUID | None, str]:
         """The blob of what is to be read, and what is said of its type."""
         match item.type:
             case "url":
                 fetched = await self._fetcher.fetch(principal, item, version)
-                if version.is_refresh and fetched.is_same and self._is_cut(item):
+                if version.is_refresh and fetched.is_same and _is_cut(item, cutting):
                     raise Unchanged
                 return fetched.blob_id, fetched.media_type
             case "file":
                 return item.source_id, item.media_type or ""
         return item.source_id or item.content_id, ""  # a text that is to take the place of another
 
-    def _is_cut(self, item: ItemRow) -> bool:
-        """Its chunks are those of what was fetched last: one that failed may have fetched after them."""
-        is_live = item.chunk_count > 0 and item.content_id is not None and item.live_hash is not None
-        return is_live and (item.live_hash, item.live_tokenizer) == (item.content_hash, self._cutting)
-
     async def _read(
-        self, principal: Principal, version: ItemVersion, request: ReadRequest, blob_id: UUID
+        self, principal: Principal, version: ItemVersion, request: ReadRequest, blob_id: UUID, cutting: str
     ) -> ReadDocument:
         source = await self._blobs.open(principal, blob_id)
         size_bytes, content, text = source.info.size_bytes, source.pieces, None
@@ -151,7 +176,7 @@ class DocumentReader:
             content_id = blob_id
             if request.form == "file":
                 content_id = await self._write_text(principal, version, answer)
-            return ReadDocument(content_id, [piece async for piece in answer.pieces()], self._cutting, text)
+            return ReadDocument(content_id, [piece async for piece in answer.pieces()], cutting, text)
 
     async def _write_text(self, principal: Principal, version: ItemVersion, answer: "_Answer") -> UUID:
         async with staged_blob(self._db, self._blobs, principal, version, answer.text(), max_bytes=MAX_TEXT_BYTES) as (
@@ -159,6 +184,12 @@ class DocumentReader:
             blob,
         ):
             return blob.blob_id
+
+
+def _is_cut(item: ItemRow, cutting: _Cutting) -> bool:
+    """Its chunks are those of what was fetched last: one that failed may have fetched after them."""
+    is_live = item.chunk_count > 0 and item.content_id is not None and item.live_hash is not None
+    return is_live and (item.live_hash, item.live_tokenizer) == (item.content_hash, cutting.name)
 
 
 async def _in_turn(text: bytes, turn: AsyncExitStack) -> AsyncIterator[bytes]:
