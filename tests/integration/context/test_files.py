@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -368,20 +371,31 @@ async def test_other_routes_keep_their_own_bound(client: Client) -> None:
     refusal(answer, 413, "PAYLOAD_TOO_LARGE")
 
 
-async def test_memory_does_not_follow_the_size_of_what_is_sent_and_fetched(site: Site, start_api: StartApi) -> None:
+def open_files(pid: int) -> set[str]:
+    """Of a process, those without a name any more too."""
+    names = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            names.add(os.readlink(descriptor))
+    return {name for name in names if name.startswith("/")}
+
+
+async def test_neither_memory_nor_a_file_holds_what_is_sent_and_fetched(site: Site, start_api: StartApi) -> None:
     api = start_api(site.environ())
     size = 30_000_000
     async with api.client(site.acme) as client:
         await uploaded(client, file("warm.txt", b"x" * 1_000_000))
         process = psutil.Process(api.pid)
         before = peak = process.memory_info().rss
+        had = opened = open_files(process.pid)
 
         async def body() -> AsyncIterator[bytes]:
-            nonlocal peak
+            nonlocal peak, opened
             yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
             for _ in range(size // 250_000):
                 yield b"x" * 250_000
                 peak = max(peak, process.memory_info().rss)
+                opened = opened | open_files(process.pid)
             yield b"\r\n" + END
 
         answer = await client.http.post(PATH, content=body(), headers={"content-type": FORM})
@@ -394,6 +408,7 @@ async def test_memory_does_not_follow_the_size_of_what_is_sent_and_fetched(site:
                 peak = max(peak, process.memory_info().rss)
     assert received == size
     assert peak - before < 20_000_000
+    assert opened == had
 
 
 async def test_files_for_which_there_is_no_room_are_refused_before_they_are_read(
