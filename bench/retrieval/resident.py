@@ -46,9 +46,12 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def _peak_mib(pid: int) -> float:
-    """Linux tells it in KiB."""
-    (peak,) = (line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) / 1024
+    """Linux tells it in KiB, of a process that lives."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)
 
 
 def _rss_mib(process: psutil.Process) -> float:

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from copilot_common.blobs import build_blob_store
-from copilot_common.embedding import EmbeddingMetrics, build_embedder
+from copilot_common.embedding import EmbeddingMetrics, build_embedder, describe_embedder
 from copilot_common.platform.companions import AtEnd, AtStart, LookOut
 from copilot_common.platform.egress.client import Egress
 from copilot_common.platform.egress.rules import EgressRules
@@ -59,7 +59,7 @@ async def run(settings: Settings) -> None:
     db = backbone.tenants_db
     background = db.in_background(backbone.background, connections=_TRANSACTIONS)
     build = partial(build_embedder, settings, metrics=EmbeddingMetrics(backbone.registry))
-    embedders = Embedders(build(), build)
+    embedders = Embedders(build(), build, describe_embedder)
     reranker = build_reranker(settings, metrics=RerankMetrics(backbone.registry))
     blobs = build_blob_store(settings, background.durable())
     egress = Egress(EgressRules(settings.egress_exemptions))

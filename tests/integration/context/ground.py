@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from copilot_common.base.ids import TenantId, UserId
 from copilot_common.blobs import BlobStore, PostgresBlobStore
-from copilot_common.embedding import Embedder
+from copilot_common.embedding import Embedder, EmbedderSpec
 from copilot_common.embedding.wordllama_adapter import WordLlamaEmbedder
 from copilot_common.encryption import KeyRing
 from copilot_common.platform.db import Database
@@ -152,6 +152,7 @@ async def open_context(
     site: Site,
     embedder: Embedder | None = None,
     build: Callable[[str], Embedder] | None = None,
+    describe: Callable[[str], EmbedderSpec | None] | None = None,
     *,
     egress: Egress | None = None,
     metrics: IngestionMetrics | None = None,
@@ -161,7 +162,7 @@ async def open_context(
     await database.open()
     db = TenantDatabase(database, KeyRing(bytes.fromhex(ENCRYPTION_KEY)))
     blobs = PostgresBlobStore(db)
-    embedders = Embedders(embedder or WordLlamaEmbedder(), build)
+    embedders = Embedders(embedder or WordLlamaEmbedder(), build, describe)
     egress = egress or Egress(EgressRules(parse_exemptions("127.0.0.1")))
     # Items may have come to be under other rules than those of today.
     any_url = EgressRules(parse_exemptions("127.0.0.0/8,169.254.0.0/16"), frozenset(range(1, 65_536)))

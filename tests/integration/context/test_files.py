@@ -406,6 +406,7 @@ async def test_neither_memory_nor_a_file_holds_what_is_sent_and_fetched(site: Si
             async for piece in fetched.aiter_bytes():
                 received += len(piece)
                 peak = max(peak, process.memory_info().rss)
+                opened = opened | open_files(process.pid)
     assert received == size
     assert peak - before < 20_000_000
     assert opened == had

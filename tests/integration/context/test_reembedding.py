@@ -142,7 +142,11 @@ async def open_reembedding(site: Site) -> AsyncIterator[Reembedding]:
     hashing = Hashing()
     ledger = Ledger(lambda _: None)
     names = {OLD: OLD, NEW: NEW, "compatible/hashing": NEW, "compatible/away@8": "compatible/away@8"}
-    async with open_context(site, build=build(hashing)) as context:
+
+    def describe(name: str) -> EmbedderSpec | None:
+        return hashing.spec if name == NEW else None
+
+    async with open_context(site, build=build(hashing), describe=describe) as context:
         indexes = IndexService(ledger, OLD, names.get)
         yield Reembedding(context, hashing, indexes, Reembedder(context.db, context.embedders, ledger))
 
@@ -197,17 +201,20 @@ async def test_progress_is_told(one: Reembedding) -> None:
     assert told == [(0, 0), (0, 0), (1, 4), (2, 4), (3, 4)]
 
 
-async def test_what_comes_after_the_switch_is_cut_as_the_next_model_reads_it(one: Reembedding) -> None:
+async def test_what_comes_from_the_begin_of_a_reembedding_on_is_cut_as_the_next_model_reads_it(
+    one: Reembedding,
+) -> None:
     """Nothing of a chunk is lost to its vector, whatever the process's own model reads."""
     one.hashing.spec = msgspec.structs.replace(Hashing.spec, chunk_tokens=100)
     text = " ".join(f"Sentence {number} tells of a walrus." for number in range(200))
     before = await one.context.add(text)
     await one.start()
+    meanwhile = await one.context.add(f"{text} That is all.")
     await one.run()
-    after = await one.context.add(f"{text} That is all.")
+    after = await one.context.add(f"{text} Nothing else.")
     cuttings = dict(one.context.site.rows("SELECT id, live_tokenizer FROM context_items"))
-    assert (cuttings[before.id], cuttings[after.id]) == ("wordllama", "estimate 100")
-    assert after.chunk_count > 2 * before.chunk_count
+    assert [cuttings[item.id] for item in (before, meanwhile, after)] == ["wordllama", "estimate 100", "estimate 100"]
+    assert meanwhile.chunk_count == after.chunk_count > 2 * before.chunk_count
 
 
 async def test_the_old_vectors_go_afterwards_and_another_tenants_stay(one: Reembedding) -> None:

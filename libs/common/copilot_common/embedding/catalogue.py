@@ -3,6 +3,7 @@
 import datetime
 import re
 from decimal import Decimal
+from functools import cache
 from importlib.resources import files
 from typing import Annotated, Final, Literal
 
@@ -19,6 +20,16 @@ MAX_DIMENSIONS: Final = 4_000  # pgvector's index over halfvec takes no more
 # Of what is read, for a chunk, whose tokens are four bytes each: texts are cut at three, and a sixth of that is
 # left for its headings, which come first (`EmbedderSpec.shown_tokens`).
 _CHUNK_SHARE: Final = 5 / 8
+MINILM: Final = EmbedderSpec(
+    name="minilm-384",
+    dimensions=384,
+    # A chunk takes 60 to 80 ms: a batch is over in half a second, so that a stopping process does not wait.
+    max_batch=8,
+    max_batch_tokens=8 * 512,
+    max_input_tokens=256,  # what its own configuration says
+    # By estimate, four bytes each; the model counts one for four to five of English, so some are left for headings.
+    chunk_tokens=256,
+)
 _Count = Annotated[int, Meta(ge=1)]
 # Google puts the id into the URL: nothing that could leave its place in it. `@` parts the dimensions off.
 _NAME: Final = re.compile(r"(openai|google|compatible)/((?!.*\.\.)[\w.:,=+/-]{1,200})(?:@([1-9]\d{0,4}))?")
@@ -113,6 +124,7 @@ def _build(name: ModelName, entry: _Entry, dimensions: int, *, is_listed: bool) 
     return model, spec
 
 
+@cache
 def _listed() -> dict[str, _Entry]:
     text = files("copilot_common.embedding").joinpath("models.toml").read_text("utf-8")
     return {entry.name: entry for entry in msgspec.toml.decode(text, type=_File).models}

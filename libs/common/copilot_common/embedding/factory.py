@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from copilot_common.base.errors import SettingsError
 from copilot_common.embedding.addresses import checked_url, given
-from copilot_common.embedding.catalogue import EmbeddingModel, ModelName, describe, parse_name
+from copilot_common.embedding.catalogue import MINILM, EmbeddingModel, ModelName, describe, parse_name
 from copilot_common.embedding.metering import EmbeddingMetrics, Metered
 from copilot_common.embedding.pacing import Paced, Rate
 from copilot_common.embedding.protocol import Embedder, EmbedderSpec
@@ -19,7 +19,7 @@ from copilot_common.llm.attempts import Attempts
 from copilot_common.platform.settings import Settings
 
 _WORDLLAMA: Final = WordLlamaEmbedder.spec.name
-_MINILM: Final = "minilm-384"
+_MINILM: Final = MINILM.name
 _OPENAI_URL: Final = "https://api.openai.com/v1"
 _GOOGLE_URL: Final = "https://generativelanguage.googleapis.com"
 # Local models share this process's cores with searches: one batch of documents at a time.
@@ -61,6 +61,18 @@ def stored_name(settings: Settings, name: str | None = None) -> str | None:
         parsed = ModelName(parsed.provider, parsed.model, settings.embedding_dimensions)
     described = parsed and describe(parsed)
     return described[1].name if described else None
+
+
+def describe_embedder(name: str) -> EmbedderSpec | None:
+    """What the embedder is like whose vectors are stored under that name. None where there is no such model; whether it
+    is configured is not looked at, and nothing is built."""
+    if name == _WORDLLAMA:
+        return WordLlamaEmbedder.spec
+    if name == _MINILM:
+        return MINILM
+    parsed = parse_name(name)
+    described = parsed and describe(parsed)
+    return described[1] if described else None
 
 
 def _local(embedder: Embedder, metrics: EmbeddingMetrics) -> Embedder:

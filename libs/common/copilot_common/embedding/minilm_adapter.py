@@ -14,12 +14,11 @@ import numpy
 import onnxruntime
 from tokenizers import Tokenizer
 
+from copilot_common.embedding.catalogue import MINILM
 from copilot_common.embedding.loading import Loaded
-from copilot_common.embedding.protocol import Embedded, EmbedderSpec, Purpose, Vectors
+from copilot_common.embedding.protocol import Embedded, Purpose, Vectors
 from copilot_common.embedding.vectors import unit_length
 
-_DIMENSIONS: Final = 384
-_MAX_TOKENS: Final = 256  # what its own configuration says
 _MAX_CHARACTERS: Final = 16_384  # longer than any such text: what is cut off anyway need not be read
 
 
@@ -34,16 +33,7 @@ class MiniLMEmbedder:
     """`model` and `tokenizer` are the paths of model.onnx and tokenizer.json. Loads them (1 s, some 200 MB) at the
     first use, in a thread; `load` does it before."""
 
-    spec = EmbedderSpec(
-        name=f"minilm-{_DIMENSIONS}",
-        dimensions=_DIMENSIONS,
-        # A chunk takes 60 to 80 ms: a batch is over in half a second, so that a stopping process does not wait.
-        max_batch=8,
-        max_batch_tokens=8 * 512,
-        max_input_tokens=_MAX_TOKENS,
-        # By estimate, four bytes each; the model counts one for four to five of English, so some are left for headings.
-        chunk_tokens=_MAX_TOKENS,
-    )
+    spec = MINILM
 
     def __init__(self, model: Path, tokenizer: Path) -> None:
         self._model = Loaded(lambda: _load(model, tokenizer))
@@ -62,7 +52,7 @@ class MiniLMEmbedder:
 def _load(model: Path, tokenizer_file: Path) -> _Model:
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(_MAX_TOKENS)
+    tokenizer.enable_truncation(MINILM.max_input_tokens)
     options = onnxruntime.SessionOptions()
     # A second thread made a text no faster (measured on two cores), and searches want the other core.
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -87,7 +87,7 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _Begun(ItemRow):
-    index_model: str | None
+    models: list[str | None]
 
 
 class Reader(Protocol):
@@ -195,7 +195,7 @@ class Ingestion:
                     await self._blobs.delete(tx, blob_id)
                 await tx.execute(sql["unstage_blobs"], key)
             if row is not None:
-                version = replace(version, attempt=row.attempts, model=row.index_model)
+                version = replace(version, attempt=row.attempts, models=[model for model in row.models if model])
             is_first = row is not None and row.attempts == 1
             return row, version, is_first or not await purge(tx, version)
 

@@ -22,14 +22,14 @@ _SAMPLES: Final = 8  # texts of a batch that tell its language
 @dataclass(frozen=True, slots=True)
 class ItemVersion:
     """Which generation of an item is ingested, and by which attempt: the number is what its chunks carry. `is_refresh`:
-    only what has changed since is to be cut anew. `model`: of the tenant's index, None where there is none yet."""
+    only what has changed since is to be cut anew. `models`: of the tenant's index, and of its re-embedding."""
 
     item_id: UUID
     generation: int
     attempt_id: UUID
     attempt: int
     is_refresh: bool = False
-    model: str | None = None
+    models: Sequence[str] = ()
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 -- name: begin_ingestion
--- The item, if that generation of it is still to be ingested, and the model of its tenant's index. Whoever began an attempt
--- at it before is overtaken.
+-- The item, if that generation of it is still to be ingested, and the models that its tenant's index has and is to have.
+-- Whoever began an attempt at it before is overtaken.
 UPDATE context_items
 SET status = 'processing', error_code = NULL, error = NULL, attempt_id = %(attempt_id)s, attempts = attempts + 1,
     progress_done = 0, progress_total = 0, updated_at = now()
@@ -9,7 +9,7 @@ RETURNING id, user_id, name_sealed, type, status, error_code, error, metadata, a
     source_id, staged_blob_ids, media_type, size_bytes, url_sealed, validators_sealed, generation, attempts,
     refresh_seconds, fetched_at, next_fetch_at, live_hash, live_tokenizer,
     live_attempt, chunk_count, token_count, collection_id, expires_at, created_at, updated_at,
-    (SELECT x.model FROM context_indexes x WHERE x.tenant_id = %(tenant_id)s) AS index_model
+    ARRAY(SELECT unnest(ARRAY[x.model, x.next_model]) FROM context_indexes x WHERE x.tenant_id = %(tenant_id)s) AS models
 
 -- name: hold_attempt
 -- Nobody else changes the item until the transaction ends; no row where it has moved on.

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from copilot_common.base.errors import NotFound, ProviderError, TooLarge
+from copilot_common.base.errors import NotFound, TooLarge
 from copilot_common.blobs import PIECE_BYTES, BlobStore
 from copilot_common.embedding import EmbedderSpec
 from copilot_common.encryption import DecryptionError, Purpose
@@ -21,7 +21,7 @@ from copilot_common.platform.sandbox.errors import KillReason, SandboxKilled
 from copilot_common.platform.sandbox.limits import Limits
 from copilot_common.platform.sandbox.pool import Sandbox
 from copilot_common.tenancy import Principal, TenantDatabase
-from copilot_domain.context.ingestion.errors import IngestionError, describe
+from copilot_domain.context.ingestion.errors import IngestionError
 from copilot_domain.context.ingestion.fetching import Fetcher
 from copilot_domain.context.ingestion.pipeline import ReadDocument
 from copilot_domain.context.ingestion.preparing import ItemVersion
@@ -84,7 +84,7 @@ class _Cutting:
 
 
 class DocumentReader:
-    """The reader of a process. Raises as `Reader` says; a model that does not load just now is left for another try."""
+    """The reader of a process. Raises as `Reader` says."""
 
     def __init__(
         self, db: TenantDatabase, blobs: BlobStore, sandbox: Sandbox, fetcher: Fetcher, embedders: Embedders
@@ -96,7 +96,7 @@ class DocumentReader:
         self._embedders = embedders
 
     async def read(self, principal: Principal, item: ItemRow, version: ItemVersion) -> ReadDocument:
-        cutting = await self._cutting(version)
+        cutting = self._cutting(version)
         blob_id, media_type = await self._find(principal, item, version, cutting)
         if blob_id is None:
             raise IngestionError("CONTENT_MISSING", "Its content is not there.")
@@ -109,14 +109,10 @@ class DocumentReader:
         fetched = await self._fetcher.fetch(principal, item, version, is_afresh=True)
         return await self._read_blob(principal, item, version, cutting, fetched.blob_id, fetched.media_type)
 
-    async def _cutting(self, version: ItemVersion) -> _Cutting:
-        try:
-            async with self._embedders.use(version.model) as embedder:
-                return _Cutting(embedder.spec)
-        except ProviderError as error:
-            if not error.is_final:
-                raise
-            raise IngestionError(*describe(error)) from None
+    def _cutting(self, version: ItemVersion) -> _Cutting:
+        """While an index is re-embedded, as whichever model reads less."""
+        specs = [self._embedders.spec(model) for model in version.models] or [self._embedders.default]
+        return min(map(_Cutting, specs), key=lambda cutting: cutting.max_tokens)
 
     async def _read_blob(
         self,

@@ -34,17 +34,20 @@ class _Place:
 class Embedders:
     """Others than the default are built and loaded at their first use, off the loop, and closed when they were not used
     for longest; one that is in use stays. `build` raises SettingsError for what is not configured; without it there
-    are no others. One that did not load is tried again after `pause_seconds` at the earliest."""
+    are no others. `describe` tells what one is like without building it, None where it does not know. One that did not
+    load is tried again after `pause_seconds` at the earliest."""
 
     def __init__(
         self,
         default: Embedder,
         build: Callable[[str], Embedder] | None = None,
+        describe: Callable[[str], EmbedderSpec | None] | None = None,
         *,
         pause_seconds: float = _PAUSE_SECONDS,
     ) -> None:
         self._default = default
         self._build = build
+        self._describe = describe
         self._others: OrderedDict[str, _Place] = OrderedDict()
         self._building = asyncio.Lock()
         self._pause_seconds = pause_seconds
@@ -53,6 +56,12 @@ class Embedders:
     @property
     def default(self) -> EmbedderSpec:
         return self._default.spec
+
+    def spec(self, name: str) -> EmbedderSpec:
+        """What the one is like whose vectors are stored under that name, whether or not it can be had here; as the
+        default where nothing is known of it."""
+        described = self._describe(name) if self._describe is not None else None
+        return described or self._default.spec
 
     @asynccontextmanager
     async def use(self, name: str | None = None) -> AsyncIterator[Embedder]:
