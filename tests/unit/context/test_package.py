@@ -14,6 +14,7 @@ def test_the_public_names_are_these() -> None:
         "Purpose",
         "Vectors",
         "build_embedder",
+        "describe_embedder",
     ]
     assert copilot_common.reranking.__all__ == [
         "RerankMetrics",
