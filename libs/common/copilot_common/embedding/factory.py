@@ -54,13 +54,11 @@ def stored_name(settings: Settings, name: str | None = None) -> str | None:
     """What vectors of EMBEDDING_MODEL, or of another name, are stored under. None where there is no such model; whether
     it is configured is not looked at."""
     wanted = name or settings.embedding_model
-    if wanted in {_WORDLLAMA, _MINILM}:
-        return wanted
     parsed = parse_name(wanted)
     if parsed is not None and name is None and settings.embedding_dimensions is not None:
-        parsed = ModelName(parsed.provider, parsed.model, settings.embedding_dimensions)
-    described = parsed and describe(parsed)
-    return described[1].name if described else None
+        wanted = f"{parsed.listed_name}@{settings.embedding_dimensions}"
+    described = describe_embedder(wanted)
+    return described.name if described else None
 
 
 def describe_embedder(name: str) -> EmbedderSpec | None:

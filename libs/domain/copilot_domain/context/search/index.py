@@ -109,7 +109,9 @@ class OpenIndex:
     async def _score(self, terms: Sequence[int], found: Mapping[int, SpreadPostings]) -> None:
         fresh = sum(one is not None for one in self.fresh)
         for run, count in _runs(terms, found):
-            some = self.unscored(run)  # others may have scored them meanwhile
+            some = self.unscored(run)
+            if not some:  # others have scored them meanwhile
+                continue
             work = self.size + count * _POSTING + len(some) * fresh * _FRESH_LIST
             scores = await self._compute(work, self._compute_scores, some, found)
             self._terms.update(scores)
