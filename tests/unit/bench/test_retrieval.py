@@ -7,8 +7,9 @@ from uuid import UUID
 import numpy as np
 import pytest
 from bench.load.job import Outcome
-from bench.measures import quality, retrieval
+from bench.measures import quality
 from bench.percentiles import Summary
+from bench.retrieval import findings
 from bench.retrieval.cranfield import ndcg, read_collection
 from bench.retrieval.fusions import (
     PARTS,
@@ -144,7 +145,7 @@ def test_recall_counts_as_many_of_the_ranking_as_there_are_best() -> None:
 
 
 def test_a_search_with_too_few_rows_is_missed_whatever_its_recall() -> None:
-    found = retrieval._Found(
+    found = findings.Found(
         chunks=3_000,
         recall=1.0,
         fewest={"vector": 30, "hybrid": 9},
@@ -152,7 +153,7 @@ def test_a_search_with_too_few_rows_is_missed_whatever_its_recall() -> None:
         statements=6.0,
         whole_ms=Summary(count=1, p95=12.0),
     )
-    rows = retrieval.search_rows("middle", found, 50)
+    rows = findings.search_rows("middle", found, 50)
     assert [row.verdict for row in rows] == ["MISSED", "MISSED"]
     assert rows[0].measured == "1.000, 9 rows"
 
@@ -177,15 +178,15 @@ def test_searches_over_http_are_missed_where_they_are_slow_or_not_answered(
         steady_gap_excess_ms=nothing,
         cpu_share=0.1,
     )
-    row = retrieval.api_row("8 clients", [retrieval._Asked(outcome, {"api": 50.0}, fewest)])
+    row = findings.api_row("8 clients", [findings.Asked(outcome, {"api": 50.0}, fewest)])
     assert row.verdict == verdict
 
 
 def test_chat_beside_an_ingestion_that_has_ended_is_not_measured() -> None:
     quiet, busy = Summary(count=10, p99=10.0), Summary(count=10, p99=15.0)
-    ended = retrieval.chat_rows(quiet, busy, None, (900.0, 100.0))
+    ended = findings.chat_rows(quiet, busy, None, (900.0, 100.0))
     assert [row.verdict for row in ended] == ["not measured"] * 2
-    chat, kept = retrieval.chat_rows(quiet, busy, 0.5, (900.0, 450.0))
+    chat, kept = findings.chat_rows(quiet, busy, 0.5, (900.0, 450.0))
     assert (chat.measured, chat.verdict) == ("1.50 ×", "ok")
     assert (kept.measured, kept.verdict) == ("50%", "MISSED")
 
@@ -215,5 +216,5 @@ def test_without_the_collection_a_row_says_how_to_have_it() -> None:
 
 
 def test_memory_is_judged_alone_and_with_children() -> None:
-    rows = retrieval.memory_rows(210.0, 410.0, 390.0)
+    rows = findings.memory_rows(210.0, 410.0, 390.0)
     assert [row.verdict for row in rows] == ["ok", "MISSED", "ok"]
